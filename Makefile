@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# The verbs of this repository. Each sets up what it needs, idempotently; CI calls the same ones.
+#
+#   make up       set everything up, start server, guard and Mosquitto, show the demonstration
+#   make test     all tests, with the short form of every long proof
+#   make lint     format, lint, types, who imports whom, C style
+#   make interop  the full matrix against real brokers
+#   make bench    measurements: medians of interleaved rounds
+#   make soak     the long proofs
+#   make fuzz     millions of inputs over the parsers
+#   make pins     resolve requirements/dev.in anew (exact versions with hashes)
+#   make clean    remove what the other verbs made
+
+SHELL := /bin/sh
+BIN := .venv/bin
+C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.c src/keyfob/brokers/mosquitto/plugin/*.h)
+DIR ?= keyfob-data
+
+.PHONY: setup up test lint interop bench soak fuzz pins clean
+
+setup:
+	@scripts/setup
+
+up: setup
+	$(BIN)/keyfob up --dir $(DIR) --demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not interop and not soak"
+
+lint:
+	@scripts/setup clang-format:clang-format
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	clang-format --dry-run --Werror $(C_SOURCES)
+
+interop: setup
+	$(BIN)/python -m pytest -m interop --timeout 1800
+
+bench: setup
+	$(BIN)/python -m bench
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+fuzz: setup
+	$(BIN)/python -m fuzz
+
+pins: setup
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links -o requirements/dev.txt requirements/dev.in
+
+clean:
+	rm -rf .venv build dist .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache src/keyfob.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

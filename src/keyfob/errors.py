@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tree of errors, by whose fault it is.
+
+    KeyfobError
+      TokenError            the bearer's: a token that is not accepted
+        MalformedToken        not a compact JWS, or its JSON is not what RFC 7519 says
+        UntrustedToken        well formed, but the issuer, key, algorithm or signature is not trusted
+        ClaimError            signed by a trusted key, but a claim says no
+      TopicError            a topic name or filter that MQTT does not allow
+      ConfigError           the operator's: keyfob.toml or the command line
+      UpstreamError         an issuer or the network: worth trying again later
+      ProtocolError         a broker, a plugin or a peer that speaks wrongly
+      NotFoundError         the operator named a device, client or file that is not there
+      ConflictError         the operator asked for something that is there already
+
+Every error carries a ``code`` from a closed set (``ERROR_CODES``), safe to show, log and count.
+The message explains; neither ever holds a token or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ERROR_CODES",
+    "ClaimError",
+    "ConfigError",
+    "ConflictError",
+    "KeyfobError",
+    "MalformedTokenError",
+    "NotFoundError",
+    "ProtocolError",
+    "TokenError",
+    "TopicError",
+    "UntrustedTokenError",
+    "UpstreamError",
+]
+
+TOKEN_CODES: Final = frozenset(
+    {
+        # MalformedTokenError
+        "token_missing",
+        "token_too_long",
+        "token_malformed",
+        "token_encrypted",
+        "duplicate_member",
+        # UntrustedTokenError
+        "algorithm_refused",
+        "critical_header_refused",
+        "type_refused",
+        "issuer_unknown",
+        "key_unknown",
+        "key_refused",
+        "signature_invalid",
+        # ClaimError
+        "claim_missing",
+        "claim_invalid",
+        "audience_mismatch",
+        "token_expired",
+        "token_not_yet_valid",
+        "lifetime_too_long",
+        "scope_missing",
+        "confirmation_unproven",
+    }
+)
+
+ERROR_CODES: Final = TOKEN_CODES | frozenset(
+    {
+        "topic_invalid",
+        "placeholder_refused",
+        "too_many_rules",
+        "config_invalid",
+        "upstream_unavailable",
+        "upstream_invalid",
+        "protocol_violation",
+        "not_found",
+        "conflict",
+    }
+)
+
+
+class KeyfobError(Exception):
+    """The root: every error that Keyfob raises on purpose.
+
+    Args:
+        message: What happened and what to do, without any secret.
+        code: One of ``ERROR_CODES``.
+    """
+
+    default_code: str = ""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code: str = code or self.default_code
+        if self.code not in ERROR_CODES:
+            raise AssertionError(f"undeclared error code {self.code!r}")
+
+    @property
+    def message(self) -> str:
+        """The explanation, as given."""
+        return str(self.args[0])
+
+
+class TokenError(KeyfobError):
+    """A token that is not accepted; ``code`` is one of ``TOKEN_CODES``."""
+
+
+class MalformedTokenError(TokenError):
+    """Not a compact JWS (RFC 7515 section 7.1), or its JSON is not what RFC 7519 asks for."""
+
+    default_code = "token_malformed"
+
+
+class UntrustedTokenError(TokenError):
+    """Issuer, key, algorithm, type or signature is not trusted (RFC 8725 section 3)."""
+
+    default_code = "signature_invalid"
+
+
+class ClaimError(TokenError):
+    """Signed by a trusted key, but a claim says no (RFC 7519 section 4.1).
+
+    Args:
+        message: What happened.
+        code: One of ``TOKEN_CODES``.
+        claim: The claim's name.
+    """
+
+    default_code = "claim_invalid"
+
+    def __init__(self, message: str, *, code: str = "", claim: str) -> None:
+        super().__init__(message, code=code)
+        self.claim = claim
+
+
+class TopicError(KeyfobError):
+    """A topic name or filter that MQTT 5.0 section 4.7 does not allow, or an unsafe placeholder."""
+
+    default_code = "topic_invalid"
+
+
+class ConfigError(KeyfobError):
+    """The configuration or the command line is wrong; the message says where and what to write."""
+
+    default_code = "config_invalid"
+
+
+class UpstreamError(KeyfobError):
+    """An issuer or the network failed; trying again later may work."""
+
+    default_code = "upstream_unavailable"
+
+
+class ProtocolError(KeyfobError):
+    """A peer broke the protocol that it speaks with us; the link is closed."""
+
+    default_code = "protocol_violation"
+
+
+class NotFoundError(KeyfobError):
+    """Something that the operator named is not there."""
+
+    default_code = "not_found"
+
+
+class ConflictError(KeyfobError):
+    """Something that the operator wants to add is there already, or is in a state that forbids it."""
+
+    default_code = "conflict"
