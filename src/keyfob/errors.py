@@ -4,7 +4,7 @@
     KeyfobError
       TokenError            the bearer's: a token that is not accepted
         MalformedToken        not a compact JWS, or its JSON is not what RFC 7519 says
-        UntrustedToken        well formed, but the issuer, key, algorithm or signature is not trusted
+        UntrustedToken        well formed, but issuer, key, algorithm or signature is not trusted
         ClaimError            signed by a trusted key, but a claim says no
       TopicError            a topic name or filter that MQTT does not allow
       ConfigError           the operator's: keyfob.toml or the command line
@@ -164,6 +164,6 @@ class NotFoundError(KeyfobError):
 
 
 class ConflictError(KeyfobError):
-    """Something that the operator wants to add is there already, or is in a state that forbids it."""
+    """What the operator wants to add is there already, or its state forbids the wish."""
 
     default_code = "conflict"
