@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``keyfob device``: the register of devices."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated
+
+import typer
+
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.output import answer, fields, table
+from keyfob.server.devices import Device, IssuedSecret
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Register devices, disable them, change their secrets.", no_args_is_help=True)
+
+Identifier = Annotated[str, typer.Argument(metavar="ID", help="The device's identifier.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+
+
+@app.command()
+def add(
+    identifier: Identifier,
+    publish: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="It may publish here; {device} stands for its ID."),
+    ] = None,
+    subscribe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="It may subscribe here; {device} stands for its ID."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="S", help="A scope of your own, for policy tables.")
+    ] = None,
+    lifetime: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="How long its tokens live.")
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Register a device; its secret is shown this once."""
+    with settings_of(directory).register() as register:
+        issued = register.add_device(
+            identifier,
+            publish=publish or (),
+            subscribe=subscribe or (),
+            scopes=scope or (),
+            lifetime=lifetime,
+        )
+    _answer_secret(issued, as_json=as_json)
+
+
+@app.command("list")
+def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
+    """List the devices."""
+    with settings_of(directory).register() as register:
+        devices = register.list_devices()
+    rows = [(device.id, device.state, _time(device.created_at)) for device in devices]
+    text = table(("ID", "STATE", "CREATED"), rows) if rows else "no devices; `keyfob device add ID`"
+    answer([_data(device) for device in devices], text, as_json=as_json)
+
+
+@app.command()
+def show(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """Show one device: its state and what its tokens allow."""
+    with settings_of(directory).register() as register:
+        data = _data(register.show_device(identifier))
+    answer(data, fields(data), as_json=as_json)
+
+
+@app.command()
+def disable(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """Give it no new token, and end its session now."""
+    with settings_of(directory).register() as register:
+        device = register.disable_device(identifier)
+    text = f"{identifier} is disabled: no new token, and its session ends now"
+    answer(_data(device), text, as_json=as_json)
+
+
+@app.command()
+def enable(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """Let a disabled device have tokens again; the old ones stay revoked."""
+    with settings_of(directory).register() as register:
+        device = register.enable_device(identifier)
+    answer(_data(device), f"{identifier} is enabled", as_json=as_json)
+
+
+@app.command()
+def remove(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """Remove a device from the register, and end its session now."""
+    with settings_of(directory).register() as register:
+        register.remove_device(identifier)
+    answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """Give it a new secret, shown this once; the old one stops working now."""
+    with settings_of(directory).register() as register:
+        issued = register.rotate_secret(identifier)
+    _answer_secret(issued, as_json=as_json)
+
+
+def _answer_secret(issued: IssuedSecret, *, as_json: bool) -> None:
+    data = {
+        "client_id": issued.device.id,
+        "client_secret": issued.secret,
+        "scope": " ".join(issued.device.scopes),
+    }
+    answer(data, fields(data), as_json=as_json)
+
+
+def _data(device: Device) -> dict[str, object]:
+    return {
+        "client_id": device.id,
+        "state": device.state,
+        "scope": " ".join(device.scopes),
+        "lifetime": device.lifetime,
+        "created_at": _time(device.created_at),
+    }
+
+
+def _time(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole installation under test, run as a user would: `keyfob up`, curl, mosquitto_pub."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from keyfob.config import Settings, load
+
+KEYFOB = [sys.executable, "-m", "keyfob.cli.main"]
+START_TIMEOUT = 60.0
+PATIENCE = 20.0
+
+
+def until(what: str, condition: Any, timeout: float = PATIENCE) -> Any:
+    """Wait until the condition holds and return its value; the deadline is only patience."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:.0f} s in vain: {what}")
+        time.sleep(0.02)
+    return value
+
+
+@dataclass
+class Installation:
+    """`keyfob up` in a folder of its own, on free ports."""
+
+    directory: Path
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    settings: Settings
+    clients: list[Client] = field(default_factory=list)
+
+    @property
+    def ca(self) -> str:
+        return str(self.directory / "ca.pem")
+
+    @property
+    def token_url(self) -> str:
+        return f"https://localhost:{self.settings.server.port}/oauth2/token"
+
+    @property
+    def port(self) -> int:
+        return self.settings.mosquitto.port
+
+    def log(self) -> str:
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def cli(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*KEYFOB, *arguments, "--dir", str(self.directory)],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=60,
+            check=False,
+        )
+
+    def add_device(self, device: str, *arguments: str) -> str:
+        result = self.cli("device", "add", device, *arguments, "--json")
+        assert result.returncode == 0, result.stderr + result.stdout
+        secret: str = json.loads(result.stdout)["client_secret"]
+        return secret
+
+    def curl(self, form: Mapping[str, str], *arguments: str) -> dict[str, Any]:
+        command = ["curl", "-sS", "--cacert", self.ca, "-X", "POST", self.token_url]
+        command += ["-H", "Content-Type: application/x-www-form-urlencoded", *arguments]
+        for name, value in form.items():
+            command += ["-d", f"{name}={value}"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert result.returncode == 0, result.stderr
+        answer: dict[str, Any] = json.loads(result.stdout)
+        return answer
+
+    def token(self, device: str, secret: str) -> str:
+        answer = self.curl(
+            {"grant_type": "client_credentials", "client_id": device, "client_secret": secret}
+        )
+        assert "access_token" in answer, answer
+        token: str = answer["access_token"]
+        return token
+
+    def device_token(self, device: str, *arguments: str) -> str:
+        return self.token(device, self.add_device(device, *arguments))
+
+    def mosquitto(
+        self, program: str, client_id: str, token: str, *arguments: str, version: str = "mqttv5"
+    ) -> subprocess.CompletedProcess[str]:
+        command = [program, "-V", version, "-h", "localhost", "-p", str(self.port)]
+        command += ["--cafile", self.ca, "-i", client_id, "-u", client_id, "-P", token]
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def client(self, client_id: str, **options: Any) -> Client:
+        client = Client(self, client_id, **options)
+        self.clients.append(client)
+        return client
+
+    def pid(self, name: str) -> int:
+        path = self.directory / "run" / f"{name}.pid"
+
+        def read() -> int:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                return int(path.read_text(encoding="ascii"))
+            return 0
+
+        pid: int = until(f"{name} runs", read)
+        return pid
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        pid = self.pid(name)
+        os.kill(pid, number)
+        return pid
+
+    def wait_restarted(self, name: str, old_pid: int) -> int:
+        def other() -> int:
+            pid = self.pid(name)
+            return pid if pid != old_pid else 0
+
+        pid: int = until(f"{name} is started again", other)
+        return pid
+
+    def stop(self) -> None:
+        for client in self.clients:
+            client.close()
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@contextlib.contextmanager
+def installation(
+    directory: Path, *, plain: bool = False, mosquitto: Sequence[str] = ()
+) -> Iterator[Installation]:
+    """Run `keyfob up`; `mosquitto` are lines for that section of keyfob.toml."""
+    options = ["--port", "0", "--mqtt-port", "0", *(("--plain-port", "0") if plain else ())]
+    made = subprocess.run(
+        [*KEYFOB, "init", "--dir", str(directory), *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    path = directory / "keyfob.toml"
+    if mosquitto:
+        path.write_text(path.read_text() + "\n".join(mosquitto) + "\n", encoding="utf-8")
+    log_file = directory / "up.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [*KEYFOB, "up", "--dir", str(directory)], stdout=log, stderr=subprocess.STDOUT
+        )
+    running = Installation(directory, process, log_file, load(path))
+    try:
+        until(
+            "keyfob up is running",
+            lambda: "running; Ctrl-C" in running.log() or process.poll() is not None,
+            START_TIMEOUT,
+        )
+        assert process.poll() is None, running.log()
+        yield running
+    finally:
+        running.stop()
+
+
+class Client:
+    """A paho client that remembers what happened to it."""
+
+    def __init__(
+        self,
+        running: Installation,
+        client_id: str,
+        *,
+        v5: bool = True,
+        clean: bool = True,
+        session_expiry: int = 3600,
+        tls: bool = True,
+    ) -> None:
+        self.running = running
+        self.tls = tls
+        self.v5 = v5
+        self.clean = clean
+        self.session_expiry = session_expiry
+        self.messages: list[tuple[str, bytes]] = []
+        self.connects: list[int] = []
+        self.session_present: list[bool] = []
+        self.disconnects: list[int] = []
+        self.acknowledged: dict[int, int] = {}
+        self.subscribed: dict[int, list[int]] = {}
+        extra: dict[str, Any] = {} if v5 else {"clean_session": clean}
+        self.paho = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=mqtt.MQTTv5 if v5 else mqtt.MQTTv311,
+            reconnect_on_failure=False,
+            **extra,
+        )
+        if tls:
+            self.paho.tls_set(running.ca)
+        self.paho.on_connect = self._on_connect
+        self.paho.on_message = lambda _c, _u, m: self.messages.append((m.topic, bytes(m.payload)))
+        self.paho.on_disconnect = lambda _c, _u, _f, code, _p: self.disconnects.append(code.value)
+        self.paho.on_publish = lambda _c, _u, mid, code, _p: self.acknowledged.update(
+            {mid: code.value}
+        )
+        self.paho.on_subscribe = lambda _c, _u, mid, codes, _p: self.subscribed.update(
+            {mid: [code.value for code in codes]}
+        )
+
+    def _on_connect(self, _c: Any, _u: Any, flags: Any, code: Any, _p: Any) -> None:
+        self.session_present.append(flags.session_present)
+        self.connects.append(code.value)
+
+    def try_connect(self, username: str | None, password: str | None = None) -> int | None:
+        """Connect; the CONNACK's code (3.1.1 codes as paho translates them), None without one."""
+        self.paho.username_pw_set(username, password)
+        port = self.running.port if self.tls else self.running.settings.mosquitto.plain_port
+        options: dict[str, Any] = {}
+        if self.v5:
+            properties = Properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = 0 if self.clean else self.session_expiry
+            options = {"clean_start": self.clean, "properties": properties}
+        before, ended = len(self.connects), len(self.disconnects)
+        self.paho.connect("localhost", port, 60, **options)
+        self.paho.loop_start()
+        until(
+            "an answer to CONNECT",
+            lambda: len(self.connects) > before or len(self.disconnects) > ended,
+        )
+        return self.connects[-1] if len(self.connects) > before else None
+
+    def connect(self, token: str) -> Client:
+        """Connect with the token in the password; it must be let in."""
+        code = self.try_connect(self.paho._client_id.decode() or "device", token)
+        assert code == 0, f"refused with {code}: {self.running.log()[-2000:]}"
+        return self
+
+    def subscribe(self, topic: str, qos: int = 1) -> int:
+        """Subscribe; the SUBACK's reason code."""
+        _, mid = self.paho.subscribe(topic, qos)
+        assert mid is not None
+        code: int = until(f"SUBACK for {topic}", lambda: self.subscribed.get(mid))[0]
+        return code
+
+    def publish(self, topic: str, payload: str = "x", qos: int = 1, retain: bool = False) -> int:
+        """Publish with QoS 1 or 2 and return the acknowledgement's reason code."""
+        info = self.paho.publish(topic, payload, qos=qos, retain=retain)
+        until(f"PUBACK for {topic}", lambda: info.mid in self.acknowledged)
+        return self.acknowledged[info.mid]
+
+    def until_message(self, topic: str, payload: str) -> None:
+        until(f"{payload} on {topic}", lambda: (topic, payload.encode()) in self.messages)
+
+    def until_disconnected(self, times: int = 1) -> int:
+        until("the connection ends", lambda: len(self.disconnects) >= times)
+        return self.disconnects[-1]
+
+    def close(self) -> None:
+        self.paho.disconnect()
+        self.paho.loop_stop()
+
+    def drop(self) -> None:
+        """Lose the connection without DISCONNECT, as a cable that is pulled."""
+        socket = self.paho.socket()
+        self.paho.loop_stop()
+        if socket is not None:
+            with contextlib.suppress(OSError):
+                socket.close()
+
+
+def reasons(log: str) -> set[str]:
+    """The reason codes that refusals in `keyfob up`'s output name."""
+    return set(re.findall(r"\(([a-z_]+)\)", log))
