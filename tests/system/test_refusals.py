@@ -42,7 +42,7 @@ def claims(running: Installation, **changes: Any) -> dict[str, Any]:
         "iat": now,
         "exp": now + 600,
         "jti": "a",
-        "scope": "mqtt.connect mqtt.publish:devices/forged/%23",
+        "scope": "mqtt.connect mqtt.publish:devices/forged/#",
     }
     values.update(changes)
     return {name: value for name, value in values.items() if value is not None}
@@ -79,7 +79,7 @@ def forgeries(running: Installation, key: SigningKey) -> Iterator[tuple[str, str
     yield "key_unknown", SigningKey.generate("ES256").sign(claims(running))
     yield "issuer_unknown", key.sign(claims(running, iss="https://evil.example"))
     yield "audience_mismatch", key.sign(claims(running, aud="another"))
-    yield "scope_missing", key.sign(claims(running, scope="mqtt.publish:devices/forged/%23"))
+    yield "scope_missing", key.sign(claims(running, scope="mqtt.publish:devices/forged/#"))
     yield "token_expired", key.sign(claims(running, iat=1_000_000_000, exp=1_000_000_600))
     yield "token_malformed", "garbage"
     yield "token_malformed", "x" * 65_535

@@ -25,6 +25,7 @@ Show = Callable[[str], None]
 _SENSOR: Final = "demo-sensor"
 _DISPLAY: Final = "demo-display"
 _TIMEOUT: Final = 20.0
+_TOOLS: Final = ("curl", "mosquitto_pub", "mosquitto_sub")
 
 
 def demonstrate(installation: Installation, show: Show) -> None:
@@ -33,7 +34,7 @@ def demonstrate(installation: Installation, show: Show) -> None:
     Raises:
         UpstreamError: Something did not behave as it must; the message says what.
     """
-    missing = [tool for tool in ("curl", "mosquitto_pub", "mosquitto_sub") if not shutil.which(tool)]
+    missing = [tool for tool in _TOOLS if not shutil.which(tool)]
     if missing:
         show(f"demo       | skipped: {', '.join(missing)} not installed")
         return
@@ -74,26 +75,26 @@ class _Demonstration:
             token = str(answer["access_token"])
         except (ValueError, KeyError, TypeError):
             raise UpstreamError(f"the token endpoint gave no token: {result.stderr}") from None
-        self._show("demo       | " + json.dumps({**answer, "access_token": f"{token[:16]}…"}))
+        shown = {**answer, "access_token": f"{token[:16]}…"}
+        self._show("demo       | " + json.dumps(shown, ensure_ascii=False))
         return token
 
     def listen(self, device: str, token: str, topic: str) -> subprocess.Popen[str]:
         command = self._client("mosquitto_sub", device, token)
-        command += ["-q", "1", "-t", topic, "-C", "1", "-W", str(int(_TIMEOUT)), "-d"]
+        command += ["-q", "1", "-t", topic, "-W", str(int(_TIMEOUT)), "-d"]
         self._show_command([*(word if word != token else "TOKEN" for word in command), "&"])
+        # -d prints the packets, by lines although nobody's terminal listens.
         listener = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ["stdbuf", "-oL", *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        # -d prints the packets; the subscription stands once its SUBACK is there.
-        for line in listener.stdout or ():
-            if "SUBACK" in line:
-                return listener
-        raise UpstreamError(f"{device} could not subscribe to {topic}")
+        _read_until(listener, "SUBACK", f"{device} could not subscribe to {topic}")
+        return listener
 
     def expect_delivery(self, listener: subprocess.Popen[str]) -> None:
-        output, _ = listener.communicate(timeout=_TIMEOUT)
-        if "21.5" not in output.split():
-            raise UpstreamError(f"{_DISPLAY} did not receive the message: {output}")
+        _read_until(listener, "21.5", f"{_DISPLAY} did not receive the message")
         self._show(f"demo       | {_DISPLAY} received 21.5")
 
     def expect_publish(self, device: str, token: str, topic: str, *, allowed: bool) -> None:
@@ -115,27 +116,19 @@ class _Demonstration:
         self._show(f"demo       | refused: {(result.stdout + result.stderr).strip()}")
 
     def expect_end_of_disabled(self) -> None:
-        token = self.token(_SENSOR, publish=[], subscribe=[])
-        command = [*self._client("mosquitto_sub", _SENSOR, token), "-t", f"devices/{_SENSOR}/#"]
-        command += ["-d", "-W", str(int(_TIMEOUT))]
-        listener = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for line in listener.stdout or ():
-            if "SUBACK" in line:
-                break
-        self._show(f"demo       | $ keyfob device disable {_SENSOR}   # while it is connected")
-        began = time.monotonic()
-        with self._installation.register() as register:
-            register.disable_device(_SENSOR)
-        for line in listener.stdout or ():
-            if "DISCONNECT" in line:
-                break
-        elapsed = time.monotonic() - began
-        listener.terminate()
-        listener.wait(_TIMEOUT)
-        if elapsed > _TIMEOUT / 2:
-            raise UpstreamError("a disabled device stayed connected")
+        own = f"devices/{_SENSOR}/#"
+        token = self.token(_SENSOR, publish=[own], subscribe=[own])
+        listener = self.listen(_SENSOR, token, own)
+        try:
+            self._show(f"demo       | $ keyfob device disable {_SENSOR}")
+            began = time.monotonic()
+            with self._installation.register() as register:
+                register.disable_device(_SENSOR)
+            _read_until(listener, "DISCONNECT", "a disabled device stayed connected")
+            elapsed = time.monotonic() - began
+        finally:
+            listener.terminate()
+            listener.wait(_TIMEOUT)
         self._show(f"demo       | its connection ended after {elapsed * 1000:.0f} ms")
 
     def _credentials(self, device: str, publish: Sequence[str], subscribe: Sequence[str]) -> str:
@@ -153,6 +146,13 @@ class _Demonstration:
         here = Path.cwd()
         words = [word.replace(f"{here}/", "") for word in command]
         self._show("demo       | $ " + " ".join(w if w == "&" else shlex.quote(w) for w in words))
+
+
+def _read_until(listener: subprocess.Popen[str], text: str, otherwise: str) -> None:
+    for line in listener.stdout or ():
+        if text in line:
+            return
+    raise UpstreamError(otherwise)
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,9 @@ from keyfob.server.devices import Device, IssuedSecret
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Register devices, disable them, change their secrets.", no_args_is_help=True)
+app = typer.Typer(
+    help="Register devices, disable them, change their secrets.", no_args_is_help=True
+)
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="The device's identifier.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]

@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,12 +34,13 @@ _PR_SET_PDEATHSIG: Final = 1
 class Child:
     """A program to keep running.
 
-    ``ready`` answers whether it serves now; ``pid_file`` holds its process id while it runs.
+    It says that it serves with a line that holds ``ready_line``; ``pid_file`` holds its process
+    id while it runs.
     """
 
     name: str
     command: Sequence[str]
-    ready: Callable[[], Awaitable[bool]]
+    ready_line: str
     pid_file: Path
 
 
@@ -138,16 +139,16 @@ class Supervisor:
         ready: asyncio.Event,
         stop: asyncio.Event,
     ) -> int:
-        lines = asyncio.create_task(self._show_lines(child, process))
-        probe = asyncio.create_task(_until_ready(child, ready))
+        lines = asyncio.create_task(self._show_lines(child, process, ready))
         stopper = asyncio.create_task(_stop_on(stop, process))
         status = await process.wait()
-        probe.cancel()
         stopper.cancel()
         await lines
         return status
 
-    async def _show_lines(self, child: Child, process: asyncio.subprocess.Process) -> None:
+    async def _show_lines(
+        self, child: Child, process: asyncio.subprocess.Process, ready: asyncio.Event
+    ) -> None:
         if process.stdout is None:
             return
         while True:
@@ -159,13 +160,8 @@ class Supervisor:
                 return
             text = line.decode("utf-8", "replace").rstrip()
             self._show(f"{child.name:<10} | {text}")
-
-
-async def _until_ready(child: Child, ready: asyncio.Event) -> None:
-    # A port that opens tells nobody: it has to be tried.
-    while not await child.ready():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-    ready.set()
+            if child.ready_line in text:
+                ready.set()
 
 
 async def _stop_on(stop: asyncio.Event, process: asyncio.subprocess.Process) -> None:

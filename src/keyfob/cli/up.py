@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import socket
-import ssl
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
-import httpx
 import typer
 
 from keyfob.brokers.mosquitto.build import build_plugin
@@ -32,8 +30,6 @@ from keyfob.config import FILE_NAME
 from keyfob.errors import ConfigError
 
 __all__ = ["init", "up"]
-
-_AUTO_PREFIX: Final = "auto-"
 
 
 def init(
@@ -114,26 +110,26 @@ def _banner(installation: Installation) -> None:
 
 
 def _children(installation: Installation) -> list[Child]:
-    directory, settings = installation.directory, installation.settings
+    directory = installation.directory
     own = [sys.executable, "-m", "keyfob.cli.main"]
     run = directory / "run"
     return [
         Child(
             name="server",
             command=[*own, "server", "--dir", str(directory)],
-            ready=_server_ready(installation),
+            ready_line="ready at ",
             pid_file=run / "server.pid",
         ),
         Child(
             name="guard",
             command=[*own, "guard", "--dir", str(directory)],
-            ready=_unix_ready(settings.guard.socket),
+            ready_line="ready at ",
             pid_file=run / "guard.pid",
         ),
         Child(
             name="mosquitto",
             command=_mosquitto_command(installation),
-            ready=_tcp_ready(settings.mosquitto.port),
+            ready_line=" running",
             pid_file=run / "mosquitto.pid",
         ),
     ]
@@ -172,8 +168,13 @@ def _mosquitto_settings(installation: Installation, plugin: Path) -> MosquittoSe
         plugin=plugin,
         guard_socket=settings.guard.socket,
         guard_timeout_ms=mosquitto.guard_timeout_ms,
-        auto_id_prefix=_AUTO_PREFIX,
+        user=_user(),
     )
+
+
+def _user() -> str | None:
+    # Started as root, Mosquitto would become another user, who cannot read this folder.
+    return pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None
 
 
 def _refuse_taken_ports(installation: Installation) -> None:
@@ -192,41 +193,3 @@ def _refuse_taken_ports(installation: Installation) -> None:
                     f"port {port} is taken by another program: stop that, or change {key} in "
                     f"{installation.settings.path}"
                 ) from None
-
-
-def _server_ready(installation: Installation) -> Callable[[], Awaitable[bool]]:
-    context = ssl.create_default_context(cafile=installation.directory / "ca.pem")
-    url = f"https://localhost:{installation.settings.server.port}/healthz"
-
-    async def ready() -> bool:
-        try:
-            async with httpx.AsyncClient(verify=context, trust_env=False) as client:
-                return (await client.get(url)).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    return ready
-
-
-def _unix_ready(path: Path) -> Callable[[], Awaitable[bool]]:
-    async def ready() -> bool:
-        try:
-            _, writer = await asyncio.open_unix_connection(path)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    return ready
-
-
-def _tcp_ready(port: int) -> Callable[[], Awaitable[bool]]:
-    async def ready() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    return ready

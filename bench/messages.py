@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages through Mosquitto, with the plugin and without it: rate, and broker CPU per message.
+
+Two brokers run side by side, alike but for the plugin. Eight publishers each send to one
+subscriber, 64 bytes a message, in a closed loop: a window of 64 messages with QoS 0, of 20 with
+QoS 1 (publisher to broker). Each round loads one broker after the other. CPU is the broker's own
+time on a processor (/proc/PID/schedstat), the primary figure: rates depend on the load generator,
+which shares the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.rounds import interleave, print_table
+from tests.running import Installation, installation, until
+
+PAIRS: Final = 8
+PAYLOAD: Final = b"x" * 64
+SECONDS: Final = 0.6
+WINDOW: Final = {0: 64, 1: 20}
+
+
+def run() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder, brokers(Path(folder)) as (with_plugin, without):
+        results = interleave(
+            {
+                f"{name} QoS {qos}": lambda load=load, qos=qos: load.round(qos)
+                for name, load in (("plugin", with_plugin), ("anonymous", without))
+                for qos in (0, 1)
+            }
+        )
+    rows = []
+    for qos in (0, 1):
+        plugin, anonymous = results[f"plugin QoS {qos}"], results[f"anonymous QoS {qos}"]
+        cpu = plugin["cpu"].over(anonymous["cpu"])
+        rate = plugin["rate"].over(anonymous["rate"])
+        for name, series in (("plugin", plugin), ("no plugin, anonymous", anonymous)):
+            rows.append(
+                [
+                    f"{name}, QoS {qos}",
+                    f"{series['cpu'].median:.2f} ({series['cpu'].spread})",
+                    f"{series['rate'].median:,.0f} ({series['rate'].spread})",
+                ]
+            )
+        rows.append(
+            [
+                f"plugin / none, QoS {qos}",
+                f"{cpu.median:.3f} ({cpu.spread})",
+                f"{rate.median:.3f} ({rate.spread})",
+            ]
+        )
+    print_table(
+        "Messages through Mosquitto, 2 filters a client: median (quartiles) of interleaved rounds",
+        ["variant", "broker CPU us/message", "messages/s"],
+        rows,
+    )
+
+
+@contextlib.contextmanager
+def brokers(folder: Path) -> Iterator[tuple[Load, Load]]:
+    """Start an installation, and a Mosquitto with the same configuration but no plugin."""
+    with installation(folder / "data", plain=True) as running:
+        tokens = [device_tokens(running, number) for number in range(PAIRS)]
+        original = (running.settings.mosquitto.directory / "mosquitto.conf").read_text()
+        plain_port = running.settings.mosquitto.plain_port
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        lines = [
+            f"listener {port} 127.0.0.1",
+            "allow_anonymous true",
+            *(
+                line
+                for line in original.splitlines()
+                if line.split(" ")[0] in ("max_queued_messages", "max_inflight_messages", "user")
+            ),
+        ]
+        configuration = folder / "anonymous.conf"
+        configuration.write_text("\n".join(lines) + "\n")
+        program = (Path("/proc") / str(running.pid("mosquitto")) / "exe").resolve()
+        process = subprocess.Popen(
+            [str(program), "-c", str(configuration)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until("the second broker", lambda: reachable(port))
+            yield (
+                Load(running.pid("mosquitto"), plain_port, tokens),
+                Load(process.pid, port, [(("", ""), ("", ""))] * PAIRS),
+            )
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+Credentials = tuple[str, str]
+
+
+def device_tokens(running: Installation, number: int) -> tuple[Credentials, Credentials]:
+    """Two devices of a pair: (username, token) of the publisher and of the subscriber."""
+    made = []
+    for role in ("pub", "sub"):
+        device = f"{role}{number}"
+        filters = ["--publish", f"bench/{number}/#", "--subscribe", f"bench/{number}/#"]
+        made.append((device, running.device_token(device, *filters)))
+    return made[0], made[1]
+
+
+def reachable(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@dataclass
+class Load:
+    """Eight connected pairs on one broker."""
+
+    pid: int
+    port: int
+    credentials: list[tuple[Credentials, Credentials]]
+
+    def __post_init__(self) -> None:
+        """Connect everybody and subscribe."""
+        self.pairs: list[tuple[socket.socket, socket.socket]] = []
+        for number, (publisher, subscriber) in enumerate(self.credentials):
+            sender = connect(self.port, f"pub{number}", *publisher)
+            receiver = connect(self.port, f"sub{number}", *subscriber)
+            topic = self.topic(number)
+            packet = b"\x00\x01" + struct.pack("!H", len(topic)) + topic + b"\x00"
+            receiver.sendall(b"\x82" + bytes([len(packet)]) + packet)
+            assert exactly(receiver, 5)[4] == 0, "the subscription was refused"
+            self.pairs.append((sender, receiver))
+
+    @staticmethod
+    def topic(number: int) -> bytes:
+        """The pair's own topic."""
+        return b"bench/%d/temperature" % number
+
+    def round(self, qos: int) -> Mapping[str, float]:
+        """Send for a while; broker CPU in microseconds per message, and messages a second."""
+        batches = [self.batch(number, qos) for number in range(PAIRS)]
+        window = WINDOW[qos]
+        delivered = [
+            window * (2 + 2 + len(self.topic(number)) + len(PAYLOAD)) for number in range(PAIRS)
+        ]
+        count = 0
+        began, cpu = time.perf_counter(), cpu_seconds(self.pid)
+        while time.perf_counter() - began < SECONDS:
+            for (sender, _), batch in zip(self.pairs, batches, strict=True):
+                sender.sendall(batch)
+            for (sender, receiver), length in zip(self.pairs, delivered, strict=True):
+                exactly(receiver, length)
+                if qos:
+                    exactly(sender, 4 * window)
+            count += window * PAIRS
+        elapsed, used = time.perf_counter() - began, cpu_seconds(self.pid) - cpu
+        return {"cpu": used / count * 1e6, "rate": count / elapsed}
+
+    def batch(self, number: int, qos: int) -> bytes:
+        """A window of PUBLISH packets."""
+        topic = self.topic(number)
+        packets = []
+        for identifier in range(1, WINDOW[qos] + 1):
+            body = struct.pack("!H", len(topic)) + topic
+            body += struct.pack("!H", identifier) if qos else b""
+            body += PAYLOAD
+            packets.append(bytes([0x30 | qos << 1, len(body)]) + body)
+        return b"".join(packets)
+
+
+def connect(port: int, client_id: str, username: str, password: str) -> socket.socket:
+    """Connect with MQTT 3.1.1; without credentials where the username is empty."""
+    body = b"\x00\x04MQTT\x04" + (b"\xc2" if username else b"\x02") + b"\x00\x00"
+    for text in (client_id, username, password) if username else (client_id,):
+        body += struct.pack("!H", len(text)) + text.encode()
+    length, remaining = len(body), bytearray()
+    while True:
+        length, digit = divmod(length, 128)
+        remaining.append(digit | (0x80 if length else 0))
+        if not length:
+            break
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(b"\x10" + bytes(remaining) + body)
+    assert exactly(connection, 4)[3] == 0, f"{client_id} was refused"
+    return connection
+
+
+def exactly(connection: socket.socket, length: int) -> bytes:
+    """Read that many bytes."""
+    parts = []
+    while length:
+        part = connection.recv(min(length, 1 << 20))
+        if not part:
+            raise ConnectionError("the broker closed the connection")
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Time that a process's only thread spent on a processor."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to running parts: issuers, key sources, policies, the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keyfob.authorization.policy import Policy, PolicyRule
+from keyfob.config import IssuerSection, SecretReference, Settings
+from keyfob.errors import ConfigError
+from keyfob.guard.database import Database
+from keyfob.guard.guard import Guard, IssuerBinding
+from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource
+from keyfob.guard.revocation_feed import RevocationFeed
+from keyfob.guard.revocations import RevocationStore
+from keyfob.guard.sessions import SessionStore
+from keyfob.tokens.verify import TrustedIssuer
+
+__all__ = ["bindings", "onlooker", "trusted_issuer"]
+
+
+def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
+    """Make the rules by which an issuer's tokens are verified.
+
+    Raises:
+        ConfigError: A rule would trust nobody, everybody, or a shared secret.
+    """
+    return TrustedIssuer(
+        name=issuer.name,
+        issuer=issuer.issuer,
+        audiences=frozenset(issuer.audience),
+        algorithms=frozenset(issuer.algorithms),
+        required_scopes=frozenset(issuer.required_scopes),
+        device_claim=issuer.device_claim,
+        types=frozenset(issuer.types),
+        leeway=issuer.leeway,
+        expiry_leeway=issuer.expiry_leeway,
+        max_lifetime=issuer.max_lifetime or None,
+        client_id_template=issuer.client_id_template,
+    )
+
+
+def bindings(settings: Settings, *, follow: bool = True) -> dict[str, IssuerBinding]:
+    """Make every issuer of the configuration, by its ``iss``.
+
+    Args:
+        settings: The configuration.
+        follow: Whether to read the issuers' revocations from them.
+
+    Raises:
+        ConfigError: There is none, or one is wrong.
+    """
+    if not settings.issuers:
+        raise ConfigError(f"{settings.path}: no [[issuer]] is trusted; write at least one")
+    return {
+        issuer.issuer: IssuerBinding(
+            trusted=trusted_issuer(issuer),
+            keys=_keys(issuer),
+            policy=_policy(issuer),
+            revocations=_feed(issuer, settings.directory) if follow else None,
+        )
+        for issuer in settings.issuers
+    }
+
+
+@contextmanager
+def onlooker(settings: Settings) -> Iterator[Guard]:
+    """Make a guard that answers what the running one would, and changes nothing.
+
+    It reads the running guard's sessions and revocations from their file, where there is one.
+    """
+    database = settings.guard.database
+    if not database.exists():
+        yield _guard(settings, SessionStore(), RevocationStore())
+        return
+    with Database.read(database) as opened:
+        yield _guard(settings, SessionStore(opened), RevocationStore(opened))
+
+
+def _guard(settings: Settings, sessions: SessionStore, revocations: RevocationStore) -> Guard:
+    return Guard(
+        bindings(settings, follow=False),
+        sessions=sessions,
+        revocations=revocations,
+        empty_client_id=settings.guard.empty_client_id,
+        token_fields=settings.guard.token_fields,
+    )
+
+
+def _keys(issuer: IssuerSection) -> KeySource:
+    if issuer.jwks_file is not None:
+        return FileKeySource(issuer.jwks_file)
+    return HttpKeySource(issuer.issuer, jwks_uri=issuer.jwks_uri, ca=issuer.ca)
+
+
+def _policy(issuer: IssuerSection) -> Policy:
+    rules = tuple(
+        PolicyRule(
+            kind="scope" if row.scope else "claim",
+            claim=row.claim,
+            value=row.scope or row.value,
+            publish=row.publish,
+            subscribe=row.subscribe,
+        )
+        for row in issuer.policy
+    )
+    return Policy(native_scopes=issuer.native_scopes, rules=rules)
+
+
+def _feed(issuer: IssuerSection, directory: Path) -> RevocationFeed | None:
+    if not issuer.revocation_client:
+        return None
+    return RevocationFeed(
+        issuer.issuer,
+        client_id=issuer.revocation_client,
+        client_secret=SecretReference.parse(issuer.revocation_secret, directory).read(),
+        ca=issuer.ca,
+    )
