@@ -233,6 +233,7 @@ class Client:
 
     def try_connect(self, username: str | None, password: str | None = None) -> int | None:
         """Connect; the CONNACK's code (3.1.1 codes as paho translates them), None without one."""
+        self._stop_loop()
         self.paho.username_pw_set(username, password)
         port = self.running.port if self.tls else self.running.settings.mosquitto.plain_port
         options: dict[str, Any] = {}
@@ -277,7 +278,12 @@ class Client:
 
     def close(self) -> None:
         self.paho.disconnect()
+        self._stop_loop()
+
+    def _stop_loop(self) -> None:
         self.paho.loop_stop()
+        # paho leaves its wake-up sockets to the garbage collector.
+        self.paho._reset_sockets(sockpair_only=True)
 
     def drop(self) -> None:
         """Lose the connection without DISCONNECT, as a cable that is pulled."""

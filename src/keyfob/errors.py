@@ -69,6 +69,7 @@ ERROR_CODES: Final = TOKEN_CODES | frozenset(
         "topic_invalid",
         "placeholder_refused",
         "too_many_rules",
+        "permissions_invalid",
         "config_invalid",
         "upstream_unavailable",
         "upstream_invalid",

@@ -61,6 +61,7 @@ async def session(running: Installation, tokens: dict[str, str]) -> None:
     for client in clients[-20:]:  # offline sessions: their devices' names hold "keep"
         client.writer.transport.abort()
     online = clients[:-20]
+    await asyncio.sleep(0.3)  # the audit is written in batches
     decisions = running.settings.guard.audit.read_text(encoding="utf-8").count("\n")
     for _ in range(3):
         reloads = running.log().count("Reloading config")

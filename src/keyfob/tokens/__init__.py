@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a token is: strict parsing, keys, signatures and claims; no I/O, time is an argument.
+
+A token walks through these modules in this order::
+
+    jws            the compact form and its header     RFC 7515
+    keys           the issuer's key, one algorithm     RFC 7517, 7638
+    signatures     the check itself                    RFC 7518, 8037
+    claims         typed claims                        RFC 7519
+    verify         who is trusted, for what            RFC 8725, 9068
+    confirmation   whose hands it must be in           RFC 7800, 8705
+"""

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cnf: a token that is bound to a key is no bearer token (RFC 7800, RFC 8705).
+
+A token with ``cnf`` is accepted only with the proof that it asks for. The proof that exists here
+is the client's TLS certificate. Whatever else ``cnf`` holds (``jkt``, ``jwk``, ``kid``, or several
+at once) cannot be proven, and treating it as absent would be the downgrade of RFC 9449
+section 7.2: refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from keyfob.errors import ClaimError
+from keyfob.tokens import base64url
+from keyfob.tokens.claims import Claims
+
+__all__ = ["check"]
+
+
+def check(claims: Claims, certificate_thumbprint: bytes | None) -> None:
+    """Check that a token is presented by whom it was issued to (RFC 8705 section 3).
+
+    Args:
+        claims: The verified claims.
+        certificate_thumbprint: The SHA-256 of the DER certificate of the client's TLS
+            connection, if the broker asked for one.
+
+    Raises:
+        ClaimError: ``confirmation_unproven``.
+    """
+    confirmation = claims.confirmation
+    if confirmation is None:
+        return
+    expected = confirmation.get("x5t#S256")
+    if set(confirmation) != {"x5t#S256"} or not isinstance(expected, str):
+        raise _unproven("the token is bound to a key in a way that cannot be proven here")
+    if certificate_thumbprint is None:
+        raise _unproven("the token is bound to a certificate, and the client showed none")
+    try:
+        wanted = base64url.decode(expected.encode("ascii"))
+    except ValueError:
+        raise _unproven("the token is bound to a certificate by no valid thumbprint") from None
+    if len(wanted) != 32 or not hmac.compare_digest(wanted, certificate_thumbprint):
+        raise _unproven("the token is bound to another certificate than the client's")
+
+
+def _unproven(message: str) -> ClaimError:
+    return ClaimError(message, code="confirmation_unproven", claim="cnf")
