@@ -77,7 +77,10 @@ class Installation:
 
     def register(self) -> Register:
         """Open the authorization server's register; the caller closes it."""
-        return Register.open(self.settings.server.database)
+        server = self.settings.server
+        own = [one for one in self.settings.issuers if one.issuer == server.issuer]
+        template = own[0].client_id_template if own else "{device}"
+        return Register.open(server.database, client_id_template=template)
 
 
 def settings_of(directory: Path) -> Installation:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator is told about each request for a token: never a secret, never a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["AuditSink", "TokenEvent", "ignore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEvent:
+    """A token was issued, or a request for one refused.
+
+    Args:
+        at: When, in Unix seconds.
+        outcome: Which of the two.
+        peer: The address that the request came from.
+        grant_type: What was asked for; empty where it is no grant of this server.
+        client_id: Who claimed to ask; empty where unknown, ``?`` where it is not a name (people
+            paste secrets into the wrong field).
+        subject: The device, in the same form.
+        error: The OAuth error that the client was told; empty when issued.
+        reason: Why it was refused, in one word; empty when issued.
+        token_id: The token's ``jti``; empty when refused.
+        expires_at: The token's ``exp``; 0 when refused.
+    """
+
+    at: float
+    outcome: Literal["issued", "refused"]
+    peer: str
+    grant_type: str = ""
+    client_id: str = ""
+    subject: str = ""
+    error: str = ""
+    reason: str = ""
+    token_id: str = ""
+    expires_at: int = 0
+
+
+AuditSink = Callable[[TokenEvent], None]
+"""Takes each event, in the event loop: it must neither block nor raise."""
+
+
+def ignore(event: TokenEvent) -> None:
+    """Be the sink of somebody who wants no audit."""

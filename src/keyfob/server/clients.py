@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may ask the server for something: OAuth clients (RFC 6749 section 2), of three kinds.
+
+Devices, applications and services share one namespace, so a ``client_id`` or ``sub`` in a token
+never means two parties (RFC 9068 section 5).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = [
+    "GUARD_SCOPE",
+    "GUARD_SCOPES",
+    "KIND_GRANTS",
+    "Application",
+    "Client",
+    "ClientKind",
+    "GuardClient",
+    "IssuedApplication",
+]
+
+
+class ClientKind(enum.StrEnum):
+    """What a client is."""
+
+    DEVICE = "device"
+    """Carries MQTT; gets tokens for itself, or through an application."""
+    APPLICATION = "application"
+    """A program through which devices get tokens with their own id and secret."""
+    SERVICE = "service"
+    """A guard; reads revocations and gets no token."""
+
+
+KIND_GRANTS: Final = {
+    ClientKind.DEVICE: ("client_credentials",),
+    ClientKind.APPLICATION: ("password",),
+    ClientKind.SERVICE: (),
+}
+"""The grants that a newly registered client of each kind may use."""
+
+GUARD_SCOPE: Final = "keyfob.revocations"
+GUARD_SCOPES: Final = (GUARD_SCOPE,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One row of the register, as every flow reads it.
+
+    Args:
+        client_id: Its name; for a device also ``sub`` and the MQTT client identifier.
+        kind: What it is.
+        secret_hash: From ``credentials.hash_secret``; None for a public client (RFC 6749
+            section 2.1).
+        grants: The grant types it is registered for.
+        scopes: The scopes it is registered for.
+        lifetime: Seconds its tokens live; None follows the server's default.
+        enabled: Whether it may have anything now.
+        created_at: When it was registered, in Unix seconds.
+        last_token_at: When it last got a token, as far as written down; None for never.
+        revoked_through: Its tokens with an ``iat`` up to here are revoked; 0 for none.
+    """
+
+    client_id: str
+    kind: ClientKind
+    secret_hash: str | None = field(repr=False)
+    grants: tuple[str, ...]
+    scopes: tuple[str, ...]
+    lifetime: int | None = None
+    enabled: bool = True
+    created_at: float
+    last_token_at: float | None = None
+    revoked_through: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An application that may use the password grant, as the operator sees it."""
+
+    id: str
+    public: bool
+    created_at: float
+
+    @classmethod
+    def of(cls, client: Client) -> Application:
+        """Return the operator's view of a row."""
+        return cls(
+            id=client.client_id,
+            public=client.secret_hash is None,
+            created_at=client.created_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedApplication:
+    """A newly registered application with its secret, which is shown this once (None: public)."""
+
+    application: Application
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardClient:
+    """A guard that may read the revocations, as the operator sees it."""
+
+    id: str
+    created_at: float
+
+    @classmethod
+    def of(cls, client: Client) -> GuardClient:
+        """Return the operator's view of a row."""
+        return cls(id=client.client_id, created_at=client.created_at)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authorization server's metadata (RFC 8414), by which clients find everything else."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keyfob.authorization.syntaxes.scopes import CONNECT
+from keyfob.server.client_authentication import METHODS
+from keyfob.server.clients import ClientKind
+from keyfob.server.json_response import json_response
+from keyfob.server.settings import ServerSettings
+
+__all__ = ["JWKS_PATH", "REVOCATIONS_PATH", "TOKEN_PATH", "MetadataEndpoint", "metadata_paths"]
+
+TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path
+JWKS_PATH: Final = "/oauth2/jwks"
+REVOCATIONS_PATH: Final = "/oauth2/revocations"
+_OAUTH: Final = "/.well-known/oauth-authorization-server"
+_OPENID: Final = "/.well-known/openid-configuration"
+_CACHE: Final = {"Cache-Control": "public, max-age=300"}
+
+
+class ApplicationStore(Protocol):
+    """What the metadata needs of the register."""
+
+    async def has_clients(self, kind: ClientKind) -> bool:
+        """Say whether there is a client of a kind."""
+
+
+def metadata_paths(settings: ServerSettings) -> tuple[str, ...]:
+    """Return the paths of the metadata document, for an issuer with or without a path.
+
+    RFC 8414 section 3.1 inserts the well-known part before the issuer's path; OpenID Connect
+    Discovery 1.0 section 4 appends it, and section 5 of the RFC tells of clients that do so.
+    """
+    at = settings.path
+    return tuple(dict.fromkeys((_OAUTH + at, _OPENID + at, at + _OPENID)))
+
+
+class MetadataEndpoint:
+    """Describes the server.
+
+    Args:
+        settings: The issuer.
+        clients: The register: the password grant is named once an application may use it.
+    """
+
+    def __init__(self, settings: ServerSettings, clients: ApplicationStore) -> None:
+        self._settings = settings
+        self._clients = clients
+
+    async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everybody
+        """Answer with the metadata (RFC 8414 section 2)."""
+        applications = await self._clients.has_clients(ClientKind.APPLICATION)
+        base = self._settings.base
+        document = {
+            "issuer": self._settings.issuer,
+            "token_endpoint": base + TOKEN_PATH,
+            "jwks_uri": base + JWKS_PATH,
+            "scopes_supported": [CONNECT],
+            "response_types_supported": [],  # required, and empty: there is no such endpoint
+            "grant_types_supported": ["client_credentials", *["password"] * applications],
+            "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+        }
+        return json_response(document, headers=_CACHE)

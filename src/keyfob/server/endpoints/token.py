@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``POST /oauth2/token``: the token endpoint (RFC 6749 section 3.2).
+
+The steps, in this order, each with the error it may end in:
+
+    1 the form                  invalid_request
+    2 the grant is known        unsupported_grant_type
+    3 who asks                  invalid_client
+    4 registered for the grant  unauthorized_client
+    5 the grant itself          invalid_grant
+    6 the scope                 invalid_scope
+    7 the second                temporarily_unavailable
+    8 the token
+
+Why step 7. A revocation concerns every token of a device whose ``iat``, a whole second, is not
+later than its own. A device that is enabled again within that second would get a token that is
+revoked from its birth; it waits for the next second instead, and steps 3 to 6 are done anew,
+because the register may have changed meanwhile. ``iat`` is taken before step 3: ``devices`` says
+what depends on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keyfob.server.audit import AuditSink, TokenEvent
+from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
+from keyfob.server.forms import read_form
+from keyfob.server.grants import Grant
+from keyfob.server.issue import Access, IssuedToken, TokenIssuer
+from keyfob.server.json_response import NO_STORE, json_response
+from keyfob.server.names import shown_name
+from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.scopes import narrowed
+
+__all__ = ["TokenEndpoint"]
+
+# One wait brings the next second; where it does not, the clock was set back.
+_ATTEMPTS: Final = 3
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request on its way through the steps, for the audit."""
+
+    peer: str
+    grant_type: str = ""
+    client_id: str = ""
+    subject: str = ""
+
+
+class TokenEndpoint:
+    """Issues tokens.
+
+    Args:
+        authenticator: Checks who asks.
+        grants: The grants on offer, by grant type.
+        issuer: Mints the tokens.
+        issued: Is told of each device that got a token, and when.
+        audit: Is told of every outcome.
+        clock: Unix seconds.
+        sleep: Waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: ClientAuthenticator,
+        grants: Mapping[str, Grant],
+        issuer: TokenIssuer,
+        issued: Callable[[str, float], None],
+        audit: AuditSink,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._authenticator = authenticator
+        self._grants = grants
+        self._issuer = issuer
+        self._issued = issued
+        self._audit = audit
+        self._clock = clock
+        self._sleep = sleep
+
+    async def post(self, request: Request) -> Response:
+        """Answer one request (RFC 6749 sections 5.1 and 5.2)."""
+        asked = _Request(peer=request.client.host if request.client else "")
+        try:
+            token = await self._token(request, asked)
+        except OAuthError as error:
+            self._audit(self._refused(asked, error))
+            return error_response(error)
+        self._audit(self._event_of(asked, token))
+        return json_response(
+            {
+                "access_token": token.access_token,
+                "token_type": "Bearer",
+                "expires_in": token.expires_in,
+                "scope": token.scope,
+            },
+            headers=NO_STORE,
+        )
+
+    async def _token(self, request: Request, asked: _Request) -> IssuedToken:
+        parameters = await read_form(request)
+        grant = self._grant(parameters, asked)
+        asked.client_id = parameters.get("client_id", "")
+        credentials = presented(request.headers.getlist("authorization"), parameters)
+        asked.client_id = credentials.client_id
+        asked.subject = parameters.get("username", "")
+        for _ in range(_ATTEMPTS):
+            now = self._clock()
+            access = await self._access(grant, credentials, parameters)
+            asked.subject = access.subject
+            scopes = narrowed(access.scopes, parameters.get("scope"))
+            if int(now) > access.revoked_through:
+                self._issued(access.subject, now)
+                return self._issuer.issue(access, scopes, now=int(now))
+            await self._sleep(min(1.0, access.revoked_through + 1 - now))
+        raise OAuthError(
+            "temporarily_unavailable", "try again later", reason="clock_before_revocation"
+        )
+
+    def _grant(self, parameters: Mapping[str, str], asked: _Request) -> Grant:
+        grant_type = parameters.get("grant_type")
+        if grant_type is None:
+            raise invalid_request("grant_type is required", reason="parameter_missing")
+        grant = self._grants.get(grant_type)
+        if grant is None:
+            raise OAuthError("unsupported_grant_type", "no such grant here", reason="grant_unknown")
+        asked.grant_type = grant.grant_type
+        return grant
+
+    async def _access(
+        self, grant: Grant, credentials: Presented, parameters: Mapping[str, str]
+    ) -> Access:
+        client = await self._authenticator.authenticate(credentials)
+        if grant.grant_type not in client.grants:
+            raise OAuthError(
+                "unauthorized_client",
+                "the client is not registered for this grant",
+                reason="grant_not_registered",
+            )
+        return await grant.authorize(client, parameters)
+
+    def _event_of(self, asked: _Request, token: IssuedToken) -> TokenEvent:
+        return TokenEvent(
+            at=self._clock(),
+            outcome="issued",
+            peer=asked.peer,
+            grant_type=asked.grant_type,
+            client_id=asked.client_id,
+            subject=asked.subject,
+            token_id=token.token_id,
+            expires_at=token.expires_at,
+        )
+
+    def _refused(self, asked: _Request, error: OAuthError) -> TokenEvent:
+        return TokenEvent(
+            at=self._clock(),
+            outcome="refused",
+            peer=asked.peer,
+            grant_type=asked.grant_type,
+            client_id=shown_name(asked.client_id),
+            subject=shown_name(asked.subject),
+            error=error.error,
+            reason=error.reason,
+        )

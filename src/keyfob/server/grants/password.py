@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The password grant, for devices behind an application (RFC 6749 section 4.3).
+
+``username`` and ``password`` are a device's own name and secret; the client is the application.
+RFC 9700 section 2.4 rules this grant out because it teaches people to type their passwords into
+programs. Here nobody types: both are a machine's. It exists for gateways and firmware that can do
+nothing else, and for no client that was not registered for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from keyfob.server.clients import Client, ClientKind
+from keyfob.server.credentials import SecretVerifier
+from keyfob.server.issue import Access
+from keyfob.server.oauth_errors import OAuthError, invalid_request
+
+__all__ = ["DeviceStore", "Password"]
+
+
+class DeviceStore(Protocol):
+    """What the password grant needs of the register."""
+
+    async def find_client(self, client_id: str) -> Client | None:
+        """Return a client by name."""
+
+
+class Password:
+    """The token is the device's (``sub``), got through the application (``client_id``).
+
+    Args:
+        devices: The register.
+        verify: Compares a secret with a stored hash.
+    """
+
+    grant_type: Final = "password"
+
+    def __init__(self, devices: DeviceStore, verify: SecretVerifier) -> None:
+        self._devices = devices
+        self._verify = verify
+
+    async def authorize(self, client: Client, parameters: Mapping[str, str]) -> Access:
+        """Allow what the device is registered for, if its name and secret are right.
+
+        Unknown, disabled and wrong get one answer for the same work.
+
+        Raises:
+            OAuthError: ``invalid_request`` without the two parameters, else ``invalid_grant``.
+        """
+        username, password = parameters.get("username"), parameters.get("password")
+        if username is None or password is None:
+            raise invalid_request("username and password are required", reason="parameter_missing")
+        device = await self._devices.find_client(username)
+        if device is not None and device.kind is not ClientKind.DEVICE:
+            device = None
+        proven = self._verify(password, None if device is None else device.secret_hash)
+        if device is None:
+            raise _invalid_grant("device_unknown")
+        if not proven:
+            raise _invalid_grant("device_secret_wrong")
+        if not device.enabled:
+            raise _invalid_grant("device_disabled")
+        return Access(
+            subject=device.client_id,
+            client_id=client.client_id,
+            scopes=device.scopes,
+            lifetime=device.lifetime,
+            revoked_through=device.revoked_through,
+        )
+
+
+def _invalid_grant(reason: str) -> OAuthError:
+    return OAuthError("invalid_grant", "username or password is not valid", reason=reason)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Access tokens are made here: signed JWTs as RFC 9068 says."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.sqlite import SqliteStore, StoredKey
+from keyfob.tokens.sign import SigningKey
+
+__all__ = ["Access", "IssuedToken", "TokenIssuer", "signing_keys"]
+
+_ALGORITHM: Final = "ES256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a grant allows a token to say.
+
+    Args:
+        subject: The device.
+        client_id: The OAuth client that asked: the device itself, or an application.
+        scopes: What the device is registered for.
+        lifetime: The device's own token lifetime; None follows the server's default.
+        revoked_through: A token with an ``iat`` up to here would be revoked from its birth.
+    """
+
+    subject: str
+    client_id: str
+    scopes: tuple[str, ...]
+    lifetime: int | None
+    revoked_through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A token and what is told about it."""
+
+    access_token: str = field(repr=False)
+    token_id: str
+    expires_in: int
+    expires_at: int
+    scope: str
+
+
+class TokenIssuer:
+    """Mints the tokens of one issuer.
+
+    Args:
+        settings: The issuer, the audience and the default lifetime.
+        key: What the tokens are signed with.
+    """
+
+    def __init__(self, settings: ServerSettings, key: SigningKey) -> None:
+        self._settings = settings
+        self._key = key
+
+    def issue(self, access: Access, scopes: tuple[str, ...], *, now: int) -> IssuedToken:
+        """Mint a token.
+
+        Args:
+            access: What a grant allowed.
+            scopes: What the token says, already narrowed.
+            now: ``iat``: the whole second before anything was read for this token.
+        """
+        lifetime = access.lifetime or self._settings.default_lifetime
+        scope = " ".join(scopes)
+        token_id = secrets.token_urlsafe(16)
+        claims: dict[str, object] = {
+            "iss": self._settings.issuer,
+            "sub": access.subject,
+            "client_id": access.client_id,
+            "aud": self._settings.audience,
+            "iat": now,
+            "exp": now + lifetime,
+            "jti": token_id,
+            "scope": scope,
+        }
+        return IssuedToken(
+            access_token=self._key.sign(claims, typ="at+jwt"),
+            token_id=token_id,
+            expires_in=lifetime,
+            expires_at=now + lifetime,
+            scope=scope,
+        )
+
+
+def signing_keys(
+    store: SqliteStore, *, clock: Callable[[], float] = time.time
+) -> tuple[SigningKey, ...]:
+    """Return the server's signing keys, newest first; the first one is made where there is none."""
+    with store.transaction():
+        if not store.signing_keys():
+            key = SigningKey.generate(_ALGORITHM)
+            store.insert_signing_key(
+                StoredKey(
+                    kid=key.kid,
+                    algorithm=_ALGORITHM,
+                    private_pem=key.to_pem(),
+                    created_at=clock(),
+                )
+            )
+        stored = store.signing_keys()
+    return tuple(SigningKey.from_pem(key.private_pem, alg=key.algorithm) for key in stored)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a token may live, and how long its revocation has to be remembered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keyfob.errors import ConfigError
+
+__all__ = ["DEFAULT_LIFETIME", "MAX_LIFETIME", "MIN_LIFETIME", "check_lifetime", "revocation_until"]
+
+DEFAULT_LIFETIME: Final = 3600
+MIN_LIFETIME: Final = 1
+# A day: a device that is offline longer asks anew anyway, and a revocation is kept this long.
+MAX_LIFETIME: Final = 86_400
+# Resource servers may allow ``exp`` some leeway, and clocks differ: a revocation that were
+# forgotten exactly at the token's end would let it live again for that long.
+_SLACK: Final = 600
+
+
+def check_lifetime(seconds: int) -> None:
+    """Refuse a token lifetime outside the bounds.
+
+    Raises:
+        ConfigError: It is shorter than a second or longer than ``MAX_LIFETIME``.
+    """
+    if not MIN_LIFETIME <= seconds <= MAX_LIFETIME:
+        raise ConfigError(
+            f"a token lives between {MIN_LIFETIME} and {MAX_LIFETIME} seconds, not {seconds}"
+        )
+
+
+def revocation_until(issued_before: int, lifetime: int | None) -> int:
+    """Return when the last token that a revocation concerns has certainly ended.
+
+    Args:
+        issued_before: The newest ``iat`` that the revocation concerns.
+        lifetime: The device's own lifetime. None follows the server's default, which may have
+            been longer when the token was issued: the ceiling counts.
+    """
+    return issued_before + (lifetime or MAX_LIFETIME) + _SLACK

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors that the endpoints answer with (RFC 6749 section 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from starlette.responses import Response
+
+from keyfob.server.json_response import NO_STORE, json_response
+
+__all__ = ["STATUS", "OAuthError", "error_response", "invalid_client", "invalid_request"]
+
+STATUS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "invalid_request": 400,
+        "invalid_client": 401,
+        "invalid_grant": 400,
+        "unauthorized_client": 400,
+        "unsupported_grant_type": 400,
+        "invalid_scope": 400,
+        "insufficient_scope": 403,  # RFC 6750 section 3.1
+        "server_error": 500,  # RFC 6749 section 4.1.2.1 names these two, for redirects
+        "temporarily_unavailable": 503,
+    }
+)
+# RFC 9110 section 15.5.2 wants a challenge in every 401, RFC 6749 section 5.2 at least in those
+# that answer an Authorization header. The charset is what RFC 7617 section 2.1 offers.
+_CHALLENGE: Final = MappingProxyType({"WWW-Authenticate": 'Basic realm="keyfob", charset="UTF-8"'})
+_RETRY: Final = MappingProxyType({"Retry-After": "1"})
+_HEADERS: Final = MappingProxyType({401: _CHALLENGE, 503: _RETRY})
+
+
+class OAuthError(Exception):
+    """A request that is refused.
+
+    Args:
+        error: The code for the client, one of ``STATUS``.
+        description: A constant sentence for the client's developer. It never repeats input and
+            never says which part of a credential was wrong.
+        reason: What really happened, for the operator's audit only.
+        status: Another HTTP status than the code's usual one.
+    """
+
+    def __init__(self, error: str, description: str, *, reason: str, status: int = 0) -> None:
+        super().__init__(f"{error}: {reason}")
+        self.error = error
+        self.description = description
+        self.reason = reason
+        self.status = status or STATUS[error]
+
+
+def invalid_request(description: str, *, reason: str, status: int = 0) -> OAuthError:
+    """Return the error for a request that is not well formed."""
+    return OAuthError("invalid_request", description, reason=reason, status=status)
+
+
+def invalid_client(reason: str) -> OAuthError:
+    """Return the one answer for every way in which client authentication fails."""
+    return OAuthError("invalid_client", "client authentication failed", reason=reason)
+
+
+def error_response(error: OAuthError) -> Response:
+    """Tell the client, as RFC 6749 section 5.2 says."""
+    return json_response(
+        {"error": error.error, "error_description": error.description},
+        status=error.status,
+        headers={**NO_STORE, **_HEADERS.get(error.status, {})},
+    )

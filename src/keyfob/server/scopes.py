@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a device's tokens may say: fixed at registration, narrowed by a request.
+
+A scope that names topics (``mqtt.publish:a/#``) may be narrowed to one that it covers
+(``mqtt.publish:a/b``); every other scope is compared as text (RFC 6749 sections 3.3 and 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from keyfob.authorization.permissions import Operation
+from keyfob.authorization.syntaxes.scopes import (
+    CONNECT,
+    encode_scope,
+    is_scope_token,
+    parse_scope,
+    scope_covers,
+)
+from keyfob.errors import ConfigError
+from keyfob.mqtt.topics import expand
+from keyfob.server.oauth_errors import OAuthError
+
+__all__ = ["MAX_SCOPES", "MAX_SCOPE_LENGTH", "device_scopes", "narrowed"]
+
+# A token travels in one MQTT field of 65,535 bytes: base64 makes four characters of three, and
+# the other claims and the signature need a part of the room.
+MAX_SCOPE_LENGTH: Final = 16_384
+# Narrowing compares each requested scope with each registered one, in the event loop.
+MAX_SCOPES: Final = 128
+_NATIVE: Final = ("mqtt.publish:", "mqtt.subscribe:")
+_OURS: Final = "keyfob."
+
+
+def device_scopes(
+    device_id: str,
+    *,
+    publish: Iterable[str] = (),
+    subscribe: Iterable[str] = (),
+    extra: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Return the scopes that a device is registered for, ``mqtt.connect`` first.
+
+    Args:
+        device_id: Its name, for ``{device}`` in the filters.
+        publish: Topic filters it may publish to.
+        subscribe: Topic filters it may subscribe to.
+        extra: Scopes as they are, each one or several separated by spaces.
+
+    Raises:
+        TopicError: A filter is not one, or has an unknown placeholder.
+        ConfigError: A scope is not one, is reserved, or they are too many for a token.
+    """
+    filters = [(Operation.PUBLISH, text) for text in publish]
+    filters += [(Operation.SUBSCRIBE, text) for text in subscribe]
+    found = [CONNECT, *(_native_scope(device_id, *each) for each in filters)]
+    for text in extra:
+        found += map(_checked, text.split())
+    scopes = tuple(dict.fromkeys(found))
+    if len(scopes) > MAX_SCOPES or len(" ".join(scopes)) > MAX_SCOPE_LENGTH:
+        raise ConfigError(
+            f"a token holds {MAX_SCOPES} scopes of together {MAX_SCOPE_LENGTH} characters at most; "
+            "give the device one scope of your own and let a policy table say what it allows"
+        )
+    return scopes
+
+
+def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, ...]:
+    """Return the scopes of a token: those requested, or all that are registered.
+
+    Args:
+        registered: The scopes of the device.
+        requested: The ``scope`` parameter; None where it was left out.
+
+    Raises:
+        OAuthError: ``invalid_scope``: malformed, or more than what is registered.
+    """
+    if requested is None:
+        return registered
+    scopes = tuple(dict.fromkeys(requested.split(" ")))
+    if len(scopes) > MAX_SCOPES or not all(map(is_scope_token, scopes)):
+        raise OAuthError("invalid_scope", "the scope is malformed", reason="scope_malformed")
+    known = frozenset(registered)
+    for scope in scopes:
+        if scope not in known and not any(scope_covers(each, scope) for each in registered):
+            raise OAuthError(
+                "invalid_scope", "the scope exceeds what is registered", reason="scope_exceeded"
+            )
+    return scopes
+
+
+def _native_scope(device_id: str, operation: Operation, template: str) -> str:
+    return encode_scope(operation, expand(template, {"device": device_id, "sub": device_id}))
+
+
+def _checked(scope: str) -> str:
+    if not is_scope_token(scope):
+        raise ConfigError(f'{scope!r} is not a scope: printable ASCII without space, " and \\')
+    if scope.startswith(_OURS):
+        raise ConfigError(f"{scope!r}: scopes that begin with {_OURS} are not for devices")
+    if scope.startswith(_NATIVE):
+        parse_scope(scope)
+    return scope

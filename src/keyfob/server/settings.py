@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the authorization server is told once, at its start."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from keyfob.errors import ConfigError
+from keyfob.server.lifetimes import DEFAULT_LIFETIME, check_lifetime
+
+__all__ = ["ServerSettings"]
+
+# Segments of unreserved characters (RFC 3986 section 2.3): nothing to decode, so the issuer that a
+# client compares and the path that a request shows are the same text.
+_PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The settings of one authorization server.
+
+    Args:
+        issuer: The issuer identifier: an https URL without query or fragment (RFC 8414
+            section 2); http is for the loopback address only.
+        audience: What tokens carry as ``aud`` (RFC 9068 section 2.2).
+        database: The SQLite file; made with mode 0600 when missing.
+        default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
+
+    Raises:
+        ConfigError: A value is not what it has to be.
+    """
+
+    issuer: str
+    audience: str
+    database: Path
+    default_lifetime: int = DEFAULT_LIFETIME
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.issuer)
+        if not url.hostname or url.scheme not in ("https", "http"):
+            raise ConfigError(f"the issuer {self.issuer!r} is not a URL such as https://host:8443")
+        if url.scheme == "http" and not _is_loopback(url.hostname):
+            raise ConfigError(f"the issuer {self.issuer!r} has to begin with https://")
+        if _has_extras(url) or any(mark in self.issuer for mark in "?#\\ "):
+            raise ConfigError(f"the issuer {self.issuer!r} is scheme, host, port and path only")
+        if not self.audience:
+            raise ConfigError("the audience of the tokens is empty")
+        check_lifetime(self.default_lifetime)
+
+    @property
+    def path(self) -> str:
+        """The issuer's path without a closing slash; empty for most issuers."""
+        return urlsplit(self.issuer).path.rstrip("/")
+
+    @property
+    def base(self) -> str:
+        """The URL that the endpoints' paths are appended to."""
+        return self.issuer.rstrip("/")
+
+
+def _has_extras(url: SplitResult) -> bool:
+    return "@" in url.netloc or not _PATH.fullmatch(url.path)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

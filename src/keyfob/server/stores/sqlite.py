@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register in one SQLite file, which the server and the command line share.
+
+WAL, so that a reader never waits for a writer; ``synchronous=FULL``, so that what was committed
+outlives a power cut (a revocation that an operator was told of must). Writers exclude each other
+by ``BEGIN IMMEDIATE`` and wait for their turn. The file holds the private signing keys and is
+readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from keyfob.errors import ConfigError, ConflictError, UpstreamError
+from keyfob.server.clients import Client, ClientKind
+from keyfob.server.stores.schema import migrate
+
+__all__ = ["SqliteStore", "StoredKey", "StoredRevocation", "open_store"]
+
+_BUSY_MS: Final = 5_000
+_CLIENT: Final = """
+SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
+       last_token_at, (SELECT max(issued_before) FROM revocation WHERE subject = client_id)
+FROM client
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRevocation:
+    """Tokens of ``subject`` with ``iat <= issued_before`` are revoked; it matters until then."""
+
+    cursor: int
+    subject: str
+    issued_before: int
+    until: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A signing key as it is kept."""
+
+    kid: str
+    algorithm: str
+    private_pem: bytes = field(repr=False)
+    created_at: float
+
+
+def open_store(path: Path) -> SqliteStore:
+    """Open a register, made with mode 0600 when missing, and bring it to the current schema.
+
+    Raises:
+        ConfigError: It cannot be opened, is readable by others, is no database, or was made by a
+            newer Keyfob.
+    """
+    _ensure_private_file(path)
+    try:
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000
+        )
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "trusted_schema = OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        migrate(connection)
+    except (sqlite3.Error, ConfigError) as error:
+        connection.close()
+        raise ConfigError(f"{path}: {error}") from error
+    return SqliteStore(path, connection)
+
+
+def _ensure_private_file(path: Path) -> None:
+    try:
+        # Only a file that is new is opened here. Closing any descriptor of a file drops all POSIX
+        # locks that this process has on it (fcntl(2)): another process that closes its connection
+        # would then take itself for the last one and remove the write-ahead log under us.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise ConfigError(f"{path}: others may open it, and it holds private keys: chmod 600 it")
+
+
+class SqliteStore:
+    """One connection to the register; for one thread at a time.
+
+    Args:
+        path: The file, for messages and for opening it again.
+        connection: In autocommit mode, with the current schema.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the connection; closing it twice is allowed."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what happens inside as one, or nothing of it.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise UpstreamError(f"{self.path}: {error}") from error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def change_counter(self) -> int:
+        """Return a number that changes whenever another connection commits."""
+        return int(self._value("PRAGMA data_version"))
+
+    # Clients
+
+    def client(self, client_id: str) -> Client | None:
+        """Return a client by name."""
+        row = self._connection.execute(_CLIENT + "WHERE client_id = ?", (client_id,)).fetchone()
+        return None if row is None else _client(row)
+
+    def clients(self, kind: ClientKind) -> tuple[Client, ...]:
+        """Return every client of a kind, by name."""
+        rows = self._connection.execute(_CLIENT + "WHERE kind = ? ORDER BY client_id", (kind,))
+        return tuple(map(_client, rows))
+
+    def has_clients(self, kind: ClientKind) -> bool:
+        """Say whether there is a client of a kind."""
+        return bool(self._value("SELECT EXISTS (SELECT 1 FROM client WHERE kind = ?)", kind))
+
+    def insert_client(self, client: Client) -> None:
+        """Add an enabled client.
+
+        Raises:
+            ConflictError: There is a client of this name, of whatever kind.
+        """
+        known = self.client(client.client_id)
+        if known is not None:
+            raise ConflictError(f"there is a {known.kind} {client.client_id!r} already")
+        self._connection.execute(
+            "INSERT INTO client"
+            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                client.client_id,
+                client.kind,
+                client.secret_hash,
+                " ".join(client.grants),
+                " ".join(client.scopes),
+                client.lifetime,
+                client.created_at,
+            ),
+        )
+
+    def delete_client(self, client_id: str) -> None:
+        """Forget a client."""
+        self._connection.execute("DELETE FROM client WHERE client_id = ?", (client_id,))
+
+    def set_disabled(self, client_id: str, at: float | None) -> None:
+        """Disable a client (an earlier time stays), or enable it with None."""
+        self._connection.execute(
+            "UPDATE client SET disabled_at = iif(?1 IS NULL, NULL, coalesce(disabled_at, ?1))"
+            " WHERE client_id = ?2",
+            (at, client_id),
+        )
+
+    def set_secret(self, client_id: str, secret_hash: str) -> None:
+        """Replace the hash that a client's secret is compared with."""
+        self._connection.execute(
+            "UPDATE client SET secret_hash = ? WHERE client_id = ?", (secret_hash, client_id)
+        )
+
+    def note_tokens(self, moments: Mapping[str, float]) -> None:
+        """Write down when clients last got a token; those that are gone are passed over."""
+        self._connection.executemany(
+            "UPDATE client SET last_token_at = ? WHERE client_id = ?",
+            [(at, client_id) for client_id, at in moments.items()],
+        )
+
+    # Revocations
+
+    def revoke(
+        self, subject: str, *, issued_before: int, until: int, reason: str, now: float
+    ) -> None:
+        """Add a revocation, and forget those that have stopped to matter."""
+        self._connection.execute("DELETE FROM revocation WHERE until <= ?", (now,))
+        self._connection.execute(
+            "INSERT INTO revocation (subject, issued_before, until, reason) VALUES (?, ?, ?, ?)",
+            (subject, issued_before, until, reason),
+        )
+
+    def revocations_after(
+        self, cursor: int, *, now: float, limit: int
+    ) -> tuple[StoredRevocation, ...]:
+        """Return the revocations after a cursor that still matter, oldest first."""
+        rows = self._connection.execute(
+            "SELECT cursor, subject, issued_before, until, reason FROM revocation"
+            " WHERE cursor > ? AND until > ? ORDER BY cursor LIMIT ?",
+            (cursor, now, limit),
+        )
+        return tuple(map(_revocation, rows))
+
+    def last_cursor(self) -> int:
+        """Return the newest cursor ever given out; 0 for none."""
+        return int(
+            self._value("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='revocation'")
+        )
+
+    # Signing keys
+
+    def signing_keys(self) -> tuple[StoredKey, ...]:
+        """Return the signing keys, newest first."""
+        rows = self._connection.execute(
+            "SELECT kid, algorithm, private_pem, created_at FROM signing_key"
+            " ORDER BY created_at DESC, kid"
+        )
+        return tuple(
+            StoredKey(kid=row[0], algorithm=row[1], private_pem=row[2], created_at=row[3])
+            for row in rows
+        )
+
+    def insert_signing_key(self, key: StoredKey) -> None:
+        """Add a signing key."""
+        self._connection.execute(
+            "INSERT INTO signing_key (kid, algorithm, private_pem, created_at) VALUES (?, ?, ?, ?)",
+            (key.kid, key.algorithm, key.private_pem, key.created_at),
+        )
+
+    def _value(self, statement: str, *parameters: object) -> Any:  # noqa: ANN401 - one SQL value
+        return self._connection.execute(statement, parameters).fetchone()[0]
+
+
+def _client(row: tuple[Any, ...]) -> Client:
+    return Client(
+        client_id=row[0],
+        kind=ClientKind(row[1]),
+        secret_hash=row[2],
+        grants=tuple(row[3].split()),
+        scopes=tuple(row[4].split()),
+        lifetime=row[5],
+        enabled=row[6] is None,
+        created_at=row[7],
+        last_token_at=row[8],
+        revoked_through=row[9] or 0,
+    )
+
+
+def _revocation(row: tuple[Any, ...]) -> StoredRevocation:
+    return StoredRevocation(
+        cursor=row[0], subject=row[1], issued_before=row[2], until=row[3], reason=row[4]
+    )

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client can find out about the server (RFC 8414), its keys and its health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.requests import Request
+
+from keyfob.errors import ConfigError
+from keyfob.server.app import create_app
+from keyfob.server.endpoints.health import HealthEndpoint
+from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.serving import ServingStore
+from keyfob.server.stores.sqlite import open_store
+from tests.server.world import ISSUER, World
+
+pytestmark = pytest.mark.anyio
+
+OAUTH = "/.well-known/oauth-authorization-server"
+OPENID = "/.well-known/openid-configuration"
+
+
+@pytest.mark.parametrize("path", [OAUTH, OPENID])
+async def test_the_metadata_names_what_there_is(world: World, path: str) -> None:
+    answer = await world.http.get(path)
+    assert answer.headers["content-type"] == "application/json"
+    assert "max-age" in answer.headers["cache-control"]
+    assert answer.json() == {
+        "issuer": ISSUER,
+        "token_endpoint": ISSUER + "/oauth2/token",
+        "jwks_uri": ISSUER + "/oauth2/jwks",
+        "scopes_supported": ["mqtt.connect"],
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+    }
+
+
+async def test_the_password_grant_is_named_once_somebody_may_use_it(world: World) -> None:
+    world.register.add_application("gateway", public=True)
+    document = (await world.http.get(OAUTH)).json()
+    assert document["grant_types_supported"] == ["client_credentials", "password"]
+    assert document["token_endpoint_auth_methods_supported"][-1] == "none"
+    world.register.remove_application("gateway")
+    document = (await world.http.get(OAUTH)).json()
+    assert document["grant_types_supported"] == ["client_credentials"]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "paths"),
+    [
+        (
+            "https://as.example/tenant/one",
+            [OAUTH + "/tenant/one", OPENID + "/tenant/one", "/tenant/one" + OPENID],
+        ),
+        ("https://as.example/tenant/", [OAUTH + "/tenant", OPENID + "/tenant", "/tenant" + OPENID]),
+        ("https://as.example/", [OAUTH, OPENID]),
+    ],
+)
+async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(
+    database: Path, issuer: str, paths: list[str]
+) -> None:
+    """The well-known part goes between host and path, and a closing slash is left out there."""
+    app = create_app(ServerSettings(issuer=issuer, audience="mqtt", database=database))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="https://as.example") as http,
+    ):
+        for path in paths:
+            document = (await http.get(path)).json()
+            assert document["issuer"] == issuer
+            assert document["token_endpoint"] == issuer.rstrip("/") + "/oauth2/token"
+            assert (await http.get(document["jwks_uri"])).status_code == 200
+            assert (await http.get(document["token_endpoint"])).status_code == 405
+        revocations = issuer.rstrip("/") + "/oauth2/revocations"
+        assert (await http.get(revocations)).status_code == 401
+        if len(paths) == 3:
+            assert (await http.get(OAUTH)).status_code == 404
+
+
+async def test_the_key_set_shows_public_halves_only_and_may_be_cached(world: World) -> None:
+    answer = await world.http.get("/oauth2/jwks")
+    assert "max-age" in answer.headers["cache-control"]
+    (key,) = answer.json()["keys"]
+    assert set(key) == {"kty", "crv", "x", "y", "use", "alg", "kid"}
+    assert (key["kty"], key["crv"], key["use"], key["alg"]) == ("EC", "P-256", "sig", "ES256")
+
+
+async def test_health_says_ok_and_nothing_else(world: World) -> None:
+    answer = await world.http.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_health_is_503_where_the_register_cannot_be_read(database: Path) -> None:
+    store = open_store(database)
+    store.close()
+    request = Request({"type": "http"})
+    answer = await HealthEndpoint(ServingStore(store)).get(request)
+    assert answer.status_code == 503
+
+
+async def test_there_is_nothing_else(world: World) -> None:
+    for path in ("/", "/oauth2", "/oauth2/token/x", "/docs", "/metrics"):
+        assert (await world.http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "",
+        "as.example",
+        "ftp://as.example",
+        "http://as.example",
+        "https://",
+        "https://as.example?x=1",
+        "https://as.example?",
+        "https://as.example#x",
+        "https://user:password@as.example",
+        "https://as.example/a//b",
+        "https://as.example/a%2fb",
+        "https://as.example/{x}",
+        "https://as.example/../a",
+        "https://as.example/a b",
+    ],
+)
+async def test_an_issuer_that_is_no_issuer_is_refused(database: Path, issuer: str) -> None:
+    with pytest.raises(ConfigError, match="issuer"):
+        ServerSettings(issuer=issuer, audience="mqtt", database=database)
+
+
+@pytest.mark.parametrize("issuer", ["http://127.0.0.1:1", "http://localhost", "http://[::1]:1"])
+async def test_http_is_for_the_loopback_address(database: Path, issuer: str) -> None:
+    assert ServerSettings(issuer=issuer, audience="mqtt", database=database).base == issuer
+
+
+@pytest.mark.parametrize("lifetime", [0, -1, 86_401])
+async def test_a_default_lifetime_outside_the_bounds_is_refused(
+    database: Path, lifetime: int
+) -> None:
+    with pytest.raises(ConfigError, match="lives between"):
+        ServerSettings(issuer=ISSUER, audience="mqtt", database=database, default_lifetime=lifetime)
+
+
+async def test_an_empty_audience_is_refused(database: Path) -> None:
+    with pytest.raises(ConfigError, match="audience"):
+        ServerSettings(issuer=ISSUER, audience="", database=database)
