@@ -77,14 +77,18 @@ def brokers(folder: Path) -> Iterator[tuple[Load, Load]]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
+        # Everything alike up to the listeners, but for the plugin and who may come in.
         lines = [
-            f"listener {port} 127.0.0.1",
+            line
+            for line in original.partition("\nlistener ")[0].splitlines()
+            if not line.startswith(("plugin", "allow_anonymous", "persistence_location"))
+        ]
+        stored = folder / "stored"
+        stored.mkdir()
+        lines += [
+            f"persistence_location {stored}/",
             "allow_anonymous true",
-            *(
-                line
-                for line in original.splitlines()
-                if line.split(" ")[0] in ("max_queued_messages", "max_inflight_messages", "user")
-            ),
+            f"listener {port} 127.0.0.1",
         ]
         configuration = folder / "anonymous.conf"
         configuration.write_text("\n".join(lines) + "\n")

@@ -29,6 +29,7 @@ texts = st.text(st.sampled_from("abp-:*s"), max_size=5)
         ("gw-{device}", "dev1", "gw-dev1", True),
         ("gw-{device}", "dev1", "dev1", False),
         ("{device}.mqtt", "dev1", "dev1.mqtt", True),
+        ("{device}-s", "a-b", "a-b-s", True),
         ("{device}-*", "dev1", "dev1-app", True),
         ("{device}-*", "dev1", "dev1-a-b", True),
         ("{device}-*", "dev1", "dev1", False),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keyfob.authorization.permissions import (
     ANY_QOS,
+    ANY_RETAIN,
     MAX_FILTER_BYTES,
     MAX_RULES,
     Effect,
@@ -218,6 +219,15 @@ def test_a_verdict_cannot_be_taken_for_a_boolean() -> None:
         bool(Verdict(allowed=False))
 
 
+def test_a_refused_delivery_names_the_first_denial() -> None:
+    denials = [
+        Rule(effect=Effect.DENY, operations=BOTH, filter=TopicFilter(text), source=text)
+        for text in ("b", "a/#", "#")
+    ]
+    verdict = Permissions.first_match([*denials, allow("a")]).receive(TopicName("a"))
+    assert verdict.rule is denials[1]
+
+
 def test_the_source_explains_and_is_never_compared() -> None:
     with_source, without = allow("a", source="scope x"), allow("a")
     assert with_source == without
@@ -280,4 +290,5 @@ def test_permissions_are_equal_by_form_and_rules_whether_used_or_not() -> None:
 def test_the_numbers_are_those_of_the_guard_link() -> None:
     assert (Effect.DENY, Effect.ALLOW) == (0, 1)
     assert (Form.ALLOW_ONLY, Form.FIRST_MATCH) == (0, 1)
-    assert (Operation.PUBLISH.value, Operation.SUBSCRIBE.value, ANY_QOS) == (1, 2, 0b111)
+    assert (Operation.PUBLISH.value, Operation.SUBSCRIBE.value) == (1, 2)
+    assert (ANY_QOS, ANY_RETAIN, MAX_RULES) == (0b111, 0b11, 4096)

@@ -73,14 +73,17 @@ class PolicyRule:
         if self.kind == "scope":
             return self.value in claims.scope
         found = claims.get(self.claim)
-        if isinstance(found, list | tuple):
-            return any(isinstance(entry, str) and entry == self.value for entry in found)
-        return isinstance(found, str) and found == self.value
+        return self.value in found if isinstance(found, list) else found == self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """What a token allows, with what it takes to explain it."""
+    """What a token allows, with what it takes to explain it.
+
+    Args:
+        permissions: What it allows.
+        ignored: What gave no permission and why, as it came: ``steps`` escapes it.
+    """
 
     permissions: Permissions
     ignored: tuple[tuple[str, str], ...] = ()

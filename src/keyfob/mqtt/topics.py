@@ -110,7 +110,7 @@ class TopicFilter:
         _check_text(self.value if self.share_group is None else str(self), "topic filter")
         levels = tuple(self.value.split("/"))
         if levels == ("",):
-            raise TopicError("topic filter after $share/<group>/ is empty")
+            raise TopicError(f"topic filter {_shown(str(self))} is not $share/<group>/<filter>")
         if levels[0] == _SHARE:
             raise TopicError(f"topic filter {_shown(self.value)} is not $share/<group>/<filter>")
         if _WILDCARD.search(self.value):
@@ -272,10 +272,7 @@ def _other_than(level: tuple[str, ...]) -> str:
 def _cut_share(text: str) -> tuple[str | None, str]:
     if not text.startswith(_SHARE + "/"):
         return None, text
-    _, _, rest = text.partition("/")
-    group, slash, inner = rest.partition("/")
-    if not slash:
-        raise TopicError(f"topic filter {_shown(text)} is not $share/<group>/<filter>")
+    group, _, inner = text[len(_SHARE) + 1 :].partition("/")
     return group, inner
 
 

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench`: every measurement, or the ones that are named on the command line."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+from bench import decisions, messages, native_permission_check
+
+PARTS = {
+    "messages": messages.run,
+    "native": native_permission_check.run,
+    "decisions": decisions.run,
+}
+
+
+def main() -> None:
+    """Run the measurements."""
+    wanted = sys.argv[1:] or list(PARTS)
+    model = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    print(f"{len(model)} x {model[0] if model else 'unknown'}, Python {platform.python_version()}")
+    for name in wanted:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()

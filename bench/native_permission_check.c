@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How long the plugin needs for one message: find the record, look at the clocks, evaluate.
+ *
+ * CLIENTS clients, each with its own filters, of which the last one matches. Every client is asked
+ * about once per round, in an order that no prefetcher foresees, after the caches were filled with
+ * something else: the record comes from memory, as it does in a broker that serves many clients. The
+ * client identifier and the topic are warm: the broker has just read them.
+ *
+ * Prints one line per round and number of filters: filters, nanoseconds per check with the clocks,
+ * without them, bytes per record.
+ */
+#include "deadline.h"
+#include "records.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    CLIENTS = 10000,
+    BATCH = 50, /* checks between two looks at the stopwatch */
+    TEXT = 128,
+    CACHE = 64 << 20, /* more than the caches hold */
+    MOST_FILTERS = 4096,
+};
+
+static const size_t FILTERS[] = {2, 8, 64};
+enum { KINDS = sizeof FILTERS / sizeof FILTERS[0] };
+
+static struct records tables[KINDS];
+static size_t weights[KINDS];
+static size_t order[CLIENTS];
+static volatile size_t allowed;
+
+static void fail(const char *why)
+{
+    fprintf(stderr, "%s\n", why);
+    exit(1);
+}
+
+static void on_evicted(void *context, const struct record *record)
+{
+    (void)context;
+    (void)record;
+}
+
+static struct text client_id(size_t client, char into[TEXT])
+{
+    int length = snprintf(into, TEXT, "device-%06zu", client);
+    return (struct text){into, (size_t)length};
+}
+
+static struct text topic(size_t client, size_t filter, const char *last, char into[TEXT])
+{
+    int length = snprintf(into, TEXT, "plant/device-%06zu/sensor-%zu/%s", client, filter, last);
+    return (struct text){into, (size_t)length};
+}
+
+/* The rules as they travel: docs/wire-protocol.md. */
+static struct wire_permissions rules_of(size_t client, size_t filters)
+{
+    static char bytes[MOST_FILTERS * TEXT];
+    char text[TEXT], *at = bytes;
+    for (size_t i = 0; i < filters; i++) {
+        struct text filter = topic(client, i, "+", text);
+        const char head[] = {1, WIRE_PUBLISH, 0, 7, 3, 0, (char)filter.length};
+        memcpy(at, head, sizeof head);
+        memcpy(at + sizeof head, filter.at, filter.length);
+        at += sizeof head + filter.length;
+    }
+    return (struct wire_permissions){
+        .count = (uint16_t)filters, .rules = {bytes, (size_t)(at - bytes)}};
+}
+
+static void fill(size_t kind)
+{
+    const struct hash_key key = {{1, 2}};
+    if (!records_init(&tables[kind], 0, key, on_evicted, NULL)) {
+        fail("out of memory");
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        char name[TEXT];
+        struct text id = client_id(i, name);
+        struct wire_grant grant = {.expires_at = INT64_MAX,
+                                   .principal = id,
+                                   .issuer = text_of("production"),
+                                   .subject = id,
+                                   .token_id = text_of("0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"),
+                                   .permissions = rules_of(i, FILTERS[kind])};
+        struct record *record = record_make(&(struct record_source){
+            .client_id = id, .grant = &grant, .client = &tables, .deadline = INT64_MAX});
+        if (record == NULL || !records_put(&tables[kind], record)) {
+            fail("out of memory");
+        }
+        weights[kind] = malloc_usable_size(record);
+    }
+}
+
+static uint64_t next_random(void)
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static void shuffle(void)
+{
+    for (size_t i = CLIENTS - 1; i > 0; i--) {
+        size_t other = next_random() % (i + 1), kept = order[i];
+        order[i] = order[other];
+        order[other] = kept;
+    }
+}
+
+static void cool_down(void)
+{
+    static char cache[CACHE];
+    for (size_t i = 0; i < CACHE; i += 64) {
+        cache[i]++;
+    }
+}
+
+static int64_t stopwatch(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* What enforcement.c does for a message of a client that is online. */
+static bool check(const struct records *records, struct text id, struct text name, bool clocks)
+{
+    const struct record *record = records_find(records, id);
+    if (record == NULL) {
+        fail("a record is missing");
+    }
+    if (clocks && (boottime_ms() >= record->deadline || wall_ms() >= record->expires_at)) {
+        return false;
+    }
+    return permissions_publish(record_permissions(record), name, 1, false);
+}
+
+/* The plugin gets terminated texts, so their lengths are counted within the check. */
+static double round_of(size_t kind, bool clocks)
+{
+    static char ids[BATCH][TEXT], names[BATCH][TEXT];
+    int64_t spent = 0;
+    size_t yes = 0;
+    shuffle();
+    cool_down();
+    for (size_t start = 0; start < CLIENTS; start += BATCH) {
+        for (size_t i = 0; i < BATCH; i++) {
+            client_id(order[start + i], ids[i]);
+            topic(order[start + i], FILTERS[kind] - 1, "temperature", names[i]);
+        }
+        int64_t before = stopwatch();
+        for (size_t i = 0; i < BATCH; i++) {
+            yes += check(&tables[kind], text_of(ids[i]), text_of(names[i]), clocks);
+        }
+        spent += stopwatch() - before;
+    }
+    if (yes != CLIENTS) {
+        fail("a check was answered wrongly");
+    }
+    allowed += yes;
+    return (double)spent / CLIENTS;
+}
+
+int main(int count, char **arguments)
+{
+    int rounds = count > 1 ? atoi(arguments[1]) : 15;
+    for (size_t i = 0; i < CLIENTS; i++) {
+        order[i] = i;
+    }
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        fill(kind);
+        round_of(kind, true); /* not counted */
+    }
+    for (int i = 0; i < rounds; i++) {
+        for (size_t kind = 0; kind < KINDS; kind++) {
+            double with = round_of(kind, true), without = round_of(kind, false);
+            printf("%zu %.1f %.1f %zu\n", FILTERS[kind], with, without, weights[kind]);
+        }
+    }
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        records_free(&tables[kind]);
+    }
+    return 0;
+}

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Mosquitto plugin and the guard say to each other, as values.
+
+docs/wire-protocol.md tells what each frame means and when it is sent; ``wire`` turns it into bytes.
+States and causes are the guard's own: their numbers are those of the link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyfob.authorization.permissions import Permissions
+from keyfob.guard.session import EndCause, SessionState
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Admitted",
+    "Connect",
+    "Decision",
+    "End",
+    "Frame",
+    "Grant",
+    "Hello",
+    "Offline",
+    "Record",
+    "RecordsEnd",
+    "Welcome",
+]
+
+PROTOCOL_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What an accepted token is worth: who it is, until when, and what it allows.
+
+    ``expires_at`` is in Unix milliseconds.
+    """
+
+    expires_at: int
+    principal: str
+    issuer: str
+    subject: str
+    token_id: str
+    permissions: Permissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The plugin names itself and the versions that it speaks."""
+
+    lowest: int
+    highest: int
+    broker_instance: bytes
+    broker_version: int
+    broker_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The guard names itself and the version that it chose."""
+
+    version: int
+    guard_instance: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One client that the sender knows."""
+
+    epoch: int
+    state: SessionState
+    clean: bool
+    client_id: str
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsEnd:
+    """The sender has said all that it knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect:
+    """A client asks to come in (MQTT 5.0 section 3.1).
+
+    ``username`` and ``password`` are the device's bytes as they came, None where it sent none.
+    """
+
+    epoch: int
+    clean: bool
+    assigned: bool
+    protocol_level: int
+    client_id: str
+    username: bytes | None = field(repr=False)
+    password: bytes | None = field(repr=False)
+    peer: str
+    certificate_thumbprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer to a CONNECT: reason 0 with a grant, or a reason code of MQTT 5.0 without one."""
+
+    epoch: int
+    reason: int
+    grant: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The broker let the client in: from now on there is a session."""
+
+    epoch: int
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offline:
+    """The connection is gone; ``kept`` where the broker may store the session."""
+
+    epoch: int
+    client_id: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The guard ends a session; epoch 0 means whichever there is."""
+
+    epoch: int
+    cause: EndCause
+    client_id: str
+
+
+Frame = Hello | Welcome | Record | RecordsEnd | Connect | Decision | Admitted | Offline | End

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One link to one plugin: it opens, both sides agree who is there, then CONNECTs are decided.
+
+Theory of operation: a link goes through three phases, and each is a method that takes the next
+frame: ``_greet`` wants HELLO, ``_list`` the plugin's records, ``_serve`` is the rest of its life.
+A frame that the phase does not allow ends the link; the plugin opens a new one, and resynchronising
+makes good whatever was lost.
+
+A CONNECT is decided at once, from what is in memory: the plugin blocks its broker while it waits,
+so nothing here ever waits for the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol, cast
+
+from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason
+from keyfob.brokers.mosquitto import frames, wire
+from keyfob.brokers.mosquitto.outbox import Outbox
+from keyfob.brokers.mosquitto.unix_socket import peer_user
+from keyfob.errors import ProtocolError
+from keyfob.guard.guard import Guard
+from keyfob.guard.resync import Resync, ResyncAnswer
+from keyfob.guard.session import End, EndCause, PluginRecord, Session
+
+__all__ = ["LinkOwner", "PluginLink"]
+
+_log = logging.getLogger(__name__)
+
+OPENING_TIMEOUT: Final = 30.0
+"""Seconds until a plugin has listed its clients; 100,000 of them take about five."""
+
+MAX_PENDING: Final = 4096
+"""Decisions that wait for ADMITTED. A plugin that blocks has one; the rest were given up on."""
+
+
+class LinkOwner(Protocol):
+    """What a link needs to know of the server that it belongs to."""
+
+    guard: Guard
+    guard_instance: bytes
+    users: frozenset[int]
+
+    def opened(self, link: PluginLink, hello: frames.Hello) -> None:
+        """The plugin has said which broker it is of."""
+
+    def closed(self, link: PluginLink) -> None:
+        """The link is gone."""
+
+
+class PluginLink(asyncio.Protocol):
+    """The guard's end of a link."""
+
+    def __init__(self, owner: LinkOwner) -> None:
+        self._owner = owner
+        self._guard = owner.guard
+        self._reader = wire.FrameReader()
+        self._take: Callable[[frames.Frame, int], None] = self._greet
+        self._pending: dict[int, tuple[str, Decision]] = {}
+        self._ended = False
+        self._transport: asyncio.Transport
+        self._outbox: Outbox
+        self._deadline: asyncio.TimerHandle | None = None
+        self._resync: Resync
+        self.hello: frames.Hello | None = None
+        self.synchronised = False
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the right users in, and nobody else."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._outbox = Outbox(self._transport)
+        user = peer_user(transport.get_extra_info("socket"))
+        if user not in self._owner.users:
+            self.end(
+                f"a process of user {user} may not open a link; guard.socket_users lists who may"
+            )
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(OPENING_TIMEOUT, self.end, "the plugin did not say hello")
+
+    def data_received(self, data: bytes) -> None:
+        """Take in whatever came."""
+        try:
+            for frame, request in self._reader.feed(data):
+                if self._ended:
+                    return
+                self._take(frame, request)
+        except ProtocolError as error:
+            self.end(error.message)
+
+    def pause_writing(self) -> None:
+        """The plugin reads more slowly than we write."""
+        self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The plugin has caught up."""
+        self._outbox.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        """The link is gone; sessions stay as they are until the broker says otherwise."""
+        if not self._ended:
+            _log.info("the plugin of broker %r closed its link", self._broker)
+        self._ended = True
+        self._opened_in_time()
+        self._owner.closed(self)
+        self.gone.set_result(None)
+
+    # For the owner
+
+    def push(self, end: End) -> None:
+        """Tell the plugin to end a session."""
+        if not self.synchronised or self._ended:
+            return  # resynchronising tells it
+        try:
+            self._outbox.send(_end_frame(end.client_id, end.epoch, end.cause))
+        except ProtocolError as error:
+            self.end(error.message)
+
+    def end(self, why: str) -> None:
+        """Close the link at once."""
+        if not self._ended:
+            self._ended = True
+            _log.warning("link of broker %r ended: %s", self._broker, why)
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close the link once everything is written."""
+        self._ended = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close the link whatever is not written yet."""
+        self._ended = True
+        self._transport.abort()
+
+    @property
+    def _broker(self) -> str:
+        return self.hello.broker_name if self.hello else ""
+
+    def _opened_in_time(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # The phases
+
+    def _greet(self, frame: frames.Frame, _request: int) -> None:
+        if not isinstance(frame, frames.Hello):
+            raise ProtocolError("the first frame is not HELLO")
+        if not frame.lowest <= frames.PROTOCOL_VERSION <= frame.highest:
+            raise ProtocolError(
+                f"the plugin speaks versions {frame.lowest} to {frame.highest} of the guard link, "
+                f"this guard {frames.PROTOCOL_VERSION}: build the plugin again"
+            )
+        self.hello = frame
+        self._owner.opened(self, frame)
+        self._resync = self._guard.begin_link(frame.broker_name, frame.broker_instance)
+        welcome = frames.Welcome(
+            version=frames.PROTOCOL_VERSION, guard_instance=self._owner.guard_instance
+        )
+        self._outbox.send(wire.encode(welcome))
+        self._take = self._list
+
+    def _list(self, frame: frames.Frame, _request: int) -> None:
+        if isinstance(frame, frames.Record):
+            self._resync.record(_plugin_record(frame))
+        elif isinstance(frame, frames.RecordsEnd):
+            self._opened_in_time()
+            answer = self._resync.finish()
+            del self._resync
+            self._outbox.send_long(_answer_frames(answer))
+            self._take = self._serve
+            self.synchronised = True
+            _log.info(
+                "link of broker %r is open: %d sessions sent, %d ended",
+                self._broker,
+                len(answer.records),
+                len(answer.ends),
+            )
+        else:
+            raise ProtocolError(f"{type(frame).__name__} before the end of the records")
+
+    def _serve(self, frame: frames.Frame, request: int) -> None:
+        if isinstance(frame, frames.Connect):
+            self._outbox.send(self._answer(frame, request))
+        elif isinstance(frame, frames.Admitted):
+            self._admitted(frame)
+        elif isinstance(frame, frames.Offline):
+            self._pending.pop(frame.epoch, None)
+            self._guard.offline(self._broker, frame.client_id, frame.epoch, frame.kept)
+        else:
+            raise ProtocolError(f"{type(frame).__name__} from a plugin whose link is open")
+
+    # One CONNECT
+
+    def _answer(self, frame: frames.Connect, request: int) -> bytes:
+        decision = self._decide(frame)
+        if decision.allowed:
+            try:
+                data = wire.encode(_allowed(frame.epoch, decision), request)
+            except ProtocolError as error:
+                _log.warning("cannot tell %r what it may do: %s", frame.client_id, error.message)
+                decision = Decision.refuse(DenyReason.PERMISSIONS_INVALID)
+            else:
+                self._expect(frame, decision)
+                return data
+        refused = frames.Decision(epoch=frame.epoch, reason=decision.reason_code)
+        return wire.encode(refused, request)
+
+    def _decide(self, frame: frames.Connect) -> Decision:
+        request = ConnectRequest(
+            client_id=frame.client_id,
+            username=frame.username,
+            password=frame.password,
+            peer=frame.peer,
+            certificate_thumbprint=frame.certificate_thumbprint or None,
+            protocol_version=frame.protocol_level,
+            clean=frame.clean,
+            assigned=frame.assigned,
+        )
+        try:
+            return self._guard.decide(request, broker=self._broker)
+        except Exception as error:  # noqa: BLE001 - one CONNECT must not end the link of all
+            # Neither its message nor its context: either may hold what the client sent.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error(
+                "a CONNECT could not be decided: %s at %s:%s",
+                type(error).__name__,
+                place.name,
+                place.lineno,
+            )
+            return Decision.refuse(DenyReason.GUARD_UNAVAILABLE)
+
+    def _expect(self, frame: frames.Connect, decision: Decision) -> None:
+        if len(self._pending) >= MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
+        self._pending[frame.epoch] = (frame.client_id, decision)
+
+    def _admitted(self, frame: frames.Admitted) -> None:
+        client_id, decision = self._pending.pop(frame.epoch, ("", None))
+        if decision is None or client_id != frame.client_id:
+            # Decided too long ago to be remembered: the guard would not know whom it has there.
+            self._outbox.send(_end_frame(frame.client_id, frame.epoch, EndCause.FORGOTTEN))
+            return
+        end = self._guard.admitted(self._broker, client_id, frame.epoch, decision)
+        if end is not None:
+            self._outbox.send(_end_frame(end.client_id, end.epoch, end.cause))
+
+
+# Between the guard's values and the link's
+
+
+def _allowed(epoch: int, decision: Decision) -> frames.Decision:
+    grant = frames.Grant(
+        expires_at=_milliseconds(decision.expires_at),
+        principal=decision.principal,
+        issuer=decision.issuer,
+        subject=decision.subject,
+        token_id=decision.token_id,
+        permissions=decision.permissions,
+    )
+    return frames.Decision(epoch=epoch, reason=0, grant=grant)
+
+
+def _plugin_record(frame: frames.Record) -> PluginRecord:
+    grant = frame.grant
+    return PluginRecord(
+        client_id=frame.client_id,
+        epoch=frame.epoch,
+        state=frame.state,
+        clean=frame.clean,
+        principal=grant.principal,
+        issuer=grant.issuer,
+        subject=grant.subject,
+        token_id=grant.token_id,
+        expires_at=grant.expires_at / 1000,
+        permissions=grant.permissions,
+    )
+
+
+def _record_frame(session: Session) -> bytes:
+    grant = frames.Grant(
+        expires_at=_milliseconds(session.expires_at),
+        principal=session.principal,
+        issuer=session.issuer,
+        subject=session.subject,
+        token_id=session.token_id,
+        permissions=session.permissions,
+    )
+    record = frames.Record(
+        epoch=session.epoch,
+        state=session.state,
+        clean=session.clean,
+        client_id=session.client_id,
+        grant=grant,
+    )
+    return wire.encode(record)
+
+
+def _end_frame(client_id: str, epoch: int, cause: EndCause) -> bytes:
+    return wire.encode(frames.End(epoch=epoch, cause=cause, client_id=client_id))
+
+
+def _answer_frames(answer: ResyncAnswer) -> Iterator[bytes]:
+    for session in answer.records:
+        try:
+            yield _record_frame(session)
+        except ProtocolError as error:
+            # Unknown to the plugin it has no permissions: that is the safe side.
+            _log.warning("cannot tell of %r: %s", session.client_id, error.message)
+    for end in answer.ends:
+        yield _end_frame(end.client_id, end.epoch, end.cause)
+    yield wire.encode(frames.RecordsEnd())
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.floor(seconds * 1000)
