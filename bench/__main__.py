@@ -7,12 +7,13 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import decisions, messages, native_permission_check
+from bench import decisions, endings, messages, native_permission_check
 
 PARTS = {
     "messages": messages.run,
     "native": native_permission_check.run,
     "decisions": decisions.run,
+    "endings": endings.run,
 }
 
 

@@ -15,7 +15,7 @@ import socket
 import struct
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -115,7 +115,7 @@ async def _in_process(folder: Path) -> None:
     )
 
 
-def _bare_verify(key: SigningKey, tokens: Sequence[bytes]):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _bare_verify(key: SigningKey, tokens: Sequence[bytes]) -> Callable[[], Mapping[str, float]]:
     jwk = key.public_jwk()
     x, y = (int.from_bytes(decode(jwk[name].encode()), "big") for name in ("x", "y"))
     public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()

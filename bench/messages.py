@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as folder, brokers(Path(folder)) as (with_plugin, without):
         results = interleave(
             {
-                f"{name} QoS {qos}": lambda load=load, qos=qos: load.round(qos)
+                f"{name} QoS {qos}": partial(load.round, qos)
                 for name, load in (("plugin", with_plugin), ("anonymous", without))
                 for qos in (0, 1)
             }

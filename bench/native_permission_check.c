@@ -3,8 +3,8 @@
  *
  * CLIENTS clients, each with its own filters, of which the last one matches. Every client is asked
  * about once per round, in an order that no prefetcher foresees, after the caches were filled with
- * something else: the record comes from memory, as it does in a broker that serves many clients. The
- * client identifier and the topic are warm: the broker has just read them.
+ * something else: the record comes from memory, as it does in a broker that serves many clients.
+ * The client identifier and the topic are warm: the broker has just read them.
  *
  * Prints one line per round and number of filters: filters, nanoseconds per check with the clocks,
  * without them, bytes per record.
@@ -68,8 +68,8 @@ static struct wire_permissions rules_of(size_t client, size_t filters)
         memcpy(at + sizeof head, filter.at, filter.length);
         at += sizeof head + filter.length;
     }
-    return (struct wire_permissions){
-        .count = (uint16_t)filters, .rules = {bytes, (size_t)(at - bytes)}};
+    return (struct wire_permissions){.count = (uint16_t)filters,
+                                     .rules = {bytes, (size_t)(at - bytes)}};
 }
 
 static void fill(size_t kind)

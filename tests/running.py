@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -209,7 +210,7 @@ class Client:
         self.subscribed: dict[int, list[int]] = {}
         extra: dict[str, Any] = {} if v5 else {"clean_session": clean}
         self.paho = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=mqtt.MQTTv5 if v5 else mqtt.MQTTv311,
             reconnect_on_failure=False,
@@ -238,7 +239,7 @@ class Client:
         port = self.running.port if self.tls else self.running.settings.mosquitto.plain_port
         options: dict[str, Any] = {}
         if self.v5:
-            properties = Properties(PacketTypes.CONNECT)
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = 0 if self.clean else self.session_expiry
             options = {"clean_start": self.clean, "properties": properties}
         before, ended = len(self.connects), len(self.disconnects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 import paho.mqtt.client as mqtt
 
@@ -28,10 +29,10 @@ def test_curl_gets_a_token_with_the_fields_own_command(running: Installation) ->
     assert answer["scope"].split() == ["mqtt.connect", "mqtt.publish:devices/curl1/#"]
 
 
-def tutorial(running: Installation, access_token: str, **client_id: str) -> list[int]:
+def tutorial(running: Installation, access_token: str, **client_id: Any) -> list[int]:
     """The tutorial, unchanged but for host, port, CA and paho 2's callback version."""
     codes: list[int] = []
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **client_id)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **client_id)  # type: ignore[attr-defined]
     client.on_connect = lambda _c, _u, _f, reason, _p: codes.append(reason.value)
     client.username_pw_set(username=access_token, password="")
     client.tls_set(running.ca)
