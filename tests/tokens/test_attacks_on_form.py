@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from keyfob.tokens import base64url
+from keyfob.tokens.sign import SigningKey
 from keyfob.tokens.verify import VerifiedToken
 
 Forge = Callable[..., str]
@@ -113,6 +114,7 @@ def test_json_serialisations(claims: Claims, forge: Forge, refused: Refused) -> 
         lambda token: token + ".",
         lambda token: token + ".e30",
         lambda token: "." + token,
+        lambda token: "." + token.split(".")[1] + ".",
         lambda token: "Bearer " + token,
         lambda token: token.rpartition(".")[0],
         lambda token: token.replace(".", "..", 1),
@@ -135,3 +137,79 @@ def test_a_second_spelling_of_the_same_signature(
     last = base64url.ALPHABET.index(token[-1:].encode())
     for bits in range(1, 16):
         assert refused(token[:-1] + chr(base64url.ALPHABET[last + bits])) == "token_malformed"
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [(0, "token_malformed"), (1, "token_malformed"), (2, "signature_invalid")],
+    ids=["header", "payload", "signature"],
+)
+def test_a_part_left_out(
+    part: int, code: str, claims: Claims, forge: Forge, refused: Refused
+) -> None:
+    parts = forge(claims).split(".")
+    assert refused(".".join([*parts[:part], "", *parts[part + 1 :]])) == code
+    assert refused(".".join([*parts[:part], *parts[part + 1 :]])) == "token_malformed"
+
+
+def _signed_as_written(header: str, payload: str, key: SigningKey) -> str:
+    text = f"{header}.{payload}"
+    return f"{text}.{base64url.encode(key.signature(text.encode())).decode()}"
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["header", "payload"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text + "=",
+        lambda text: text + "    ",
+        lambda text: "    " + text,
+        lambda text: text + "####",
+        lambda text: "?" + text,
+        lambda text: text[:5] + "?" + text[5:],
+        lambda text: text[:5] + "\n" + text[5:],
+        lambda text: text[:4] + "+/" + text[4:],
+        lambda text: text + "A" * (1 + -len(text) % 4),
+    ],
+    ids=["=", "spaces", "spaces before", "#", "? before", "?", "newline", "+/", "length"],
+)
+def test_bad_base64_although_the_issuer_signed_it_as_written(
+    *,
+    part: int,
+    spoil: Callable[[str], str],
+    claims: Claims,
+    forge: Forge,
+    refused: Refused,
+    signing_key: SigningKey,
+) -> None:
+    parts = forge(claims).split(".")[:2]
+    parts[part] = spoil(parts[part])
+    assert refused(_signed_as_written(parts[0], parts[1], signing_key)) == "token_malformed"
+
+
+def test_set_unused_bits_although_the_issuer_signed_them_as_written(
+    *,
+    claims: Claims,
+    forge: Forge,
+    accepted: Accepted,
+    refused: Refused,
+    signing_key: SigningKey,
+) -> None:
+    """A lenient decoder reads the same claims; with three lengths, two have unused bits."""
+    tails = set()
+    for filler in ("", "x", "xx"):
+        header, payload, _ = forge({**claims, "x": filler}).split(".")
+        accepted(_signed_as_written(header, payload, signing_key))
+        tails.add(len(payload) % 4)
+        if len(payload) % 4:
+            last = base64url.ALPHABET.index(payload[-1:].encode())
+            spelt = payload[:-1] + chr(base64url.ALPHABET[last + 1])
+            assert refused(_signed_as_written(header, spelt, signing_key)) == "token_malformed"
+    assert tails == {0, 2, 3}
+
+
+def test_white_space_within_the_json_is_no_attack(
+    claims: Claims, forge: Forge, accepted: Accepted, signing_key: SigningKey
+) -> None:
+    header = f' {{ "typ" : "at+jwt",\r\n\t"kid":"{signing_key.kid}" , "alg":"ES256" }}\n'
+    accepted(forge(json.dumps(claims, indent=2).encode(), header.encode()))

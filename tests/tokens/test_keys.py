@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -169,6 +171,9 @@ def test_an_okp_key_of_another_curve_or_length_is_rejected(
         ({"n": _uint(2**2046 + 1)}, "bits"),
         ({"n": _uint(2**8192 + 1)}, "bits"),
         ({"n": _uint(2**2047)}, "numbers"),
+        ({"n": None}, "n is missing"),
+        ({"e": None}, "e is missing"),
+        ({"e": 65537}, "e is missing"),
         ({"p": "AA"}, "private"),
         ({"alg": "ES256"}, "algorithm"),
         ({"alg": "RSA-OAEP"}, "algorithm"),
@@ -184,6 +189,31 @@ def test_a_real_rsa_key_of_1024_bits_is_rejected(rsa_jwk: dict[str, str]) -> Non
     small = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     bad = {"kty": "RSA", "n": _uint(small.public_key().public_numbers().n), "e": "AQAB"}
     assert "bits" in _reason(bad, rsa_jwk)
+
+
+def test_a_modulus_of_the_flawed_generator_is_rejected_and_its_neighbour_is_not(
+    rsa_jwk: dict[str, str],
+) -> None:
+    """ROCA, CVE-2017-15361: a power of 65537 modulo every small prime, not only modulo most."""
+    primes = [n for n in range(3, 168, 2) if all(n % low for low in range(3, n, 2))]
+    product = math.prod(primes)
+    modulus = (2**2047 // product + 2) * product + pow(65537, 123_456_789, product)
+    modulus += product * (1 - modulus % 2)
+    assert "ROCA" in _reason({**rsa_jwk, "n": _uint(modulus)}, rsa_jwk)
+    # Modulo 11 the powers are 1 and 10; the step changes no other remainder, nor the parity.
+    step = 2 * product // 11
+    neighbour = next(n for n in itertools.count(modulus, step) if n % 11 not in {0, 1, 10})
+    assert KeySet.from_jwks({"keys": [{**rsa_jwk, "n": _uint(neighbour)}]}).keys
+
+
+def test_a_key_of_another_type_than_its_members_is_rejected(
+    signing_keys: Mapping[str, SigningKey], jwk: dict[str, str]
+) -> None:
+    point, okp = jwk, signing_keys["EdDSA"].public_jwk()
+    assert "n is missing" in _reason({**point, "kty": "RSA"}, jwk)
+    assert "curve" in _reason({**point, "kty": "OKP"}, jwk)
+    assert "curve" in _reason({**okp, "kty": "EC"}, jwk)
+    assert "y is missing" in _reason({**okp, "kty": "EC", "crv": "P-256"}, jwk)
 
 
 def test_a_modulus_with_a_leading_zero_octet_is_read(rsa_jwk: dict[str, str]) -> None:
@@ -244,6 +274,25 @@ def test_keys_that_share_a_kid_and_an_algorithm_are_all_rejected(jwk: dict[str, 
     refusal = keys.refusal(jwk["kid"])
     assert refusal is not None
     assert refusal.code == "key_refused"
+
+
+@pytest.mark.parametrize("alg", ["RS256", "EdDSA"])
+def test_keys_of_other_types_that_share_a_kid_are_all_rejected_too(
+    alg: str, signing_keys: Mapping[str, SigningKey]
+) -> None:
+    twins = [signing_keys[alg].public_jwk(), SigningKey.generate(alg).public_jwk()]
+    keys = KeySet.from_jwks({"keys": [{**twin, "kid": "same"} for twin in twins]})
+    assert keys.find("same", alg) == ()
+    assert len(keys.rejected) == 1
+
+
+def test_keys_of_different_algorithms_may_share_a_kid(
+    jwk: dict[str, str], rsa_jwk: dict[str, str]
+) -> None:
+    """Which of them a token means, its algorithm tells (RFC 7517 section 4.5)."""
+    keys = KeySet.from_jwks({"keys": [{**jwk, "kid": "same"}, {**rsa_jwk, "kid": "same"}]})
+    for alg in ("ES256", "RS256"):
+        assert [key.algorithm for key in keys.find("same", alg)] == [alg]
 
 
 def test_the_same_key_listed_twice_is_one_key(jwk: dict[str, str]) -> None:

@@ -31,6 +31,12 @@ _ROCA_PRIMES: Final = tuple(
     number for number in range(3, 168, 2) if all(number % low for low in range(3, number, 2))
 )
 
+# RFC 8032 section 5.1: the field. The y-coordinates of the eight points whose order divides 8
+# (section 5.1.7's cofactor): with such a key, anybody signs anything.
+_FIELD_25519: Final = 2**255 - 19
+_ORDER_8_Y: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_Y: Final = frozenset({0, 1, _FIELD_25519 - 1, _ORDER_8_Y, _FIELD_25519 - _ORDER_8_Y})
+
 
 class RefusedKeyError(Exception):
     """A JWK that is not used; the message says why."""
@@ -75,7 +81,14 @@ def _ec(jwk: Mapping[str, Any]) -> PublicKey:
 def _okp(jwk: Mapping[str, Any]) -> PublicKey:
     if jwk.get("crv") != "Ed25519":
         raise RefusedKeyError("a curve that is not supported")
-    return ed25519.Ed25519PublicKey.from_public_bytes(_octets(jwk, "x"))
+    octets = _octets(jwk, "x")
+    key = ed25519.Ed25519PublicKey.from_public_bytes(octets)
+    y = int.from_bytes(octets, "little") & (2**255 - 1)
+    if y >= _FIELD_25519:  # RFC 8032 section 5.1.3, step 1; OpenSSL reduces it
+        raise RefusedKeyError("its numbers make no such key")
+    if y in _SMALL_ORDER_Y:
+        raise RefusedKeyError("a point of small order, with which anybody can sign")
+    return key
 
 
 def _rsa(jwk: Mapping[str, Any]) -> PublicKey:
