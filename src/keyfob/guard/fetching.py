@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One bounded HTTP GET: how the guard reads what an issuer publishes.
+
+Nothing that an issuer answers may stall or fill the guard: the whole exchange has a deadline, the
+body a limit, redirects are not followed, and compressed bodies are not accepted (a small one can
+unfold into a huge one). Only https is spoken, and plain http to this machine alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from keyfob.errors import ConfigError, UpstreamError
+
+__all__ = ["DEADLINE", "MAX_BODY", "Answer", "Fetcher", "is_loopback", "require_safe"]
+
+MAX_BODY: Final = 1024 * 1024
+"""The largest body read: a key set of 100 RSA keys has about 50 kB, a page of 1,000 revocations
+about 200 kB."""
+
+DEADLINE: Final = 5.0
+"""Seconds for a whole exchange, however slowly the body drips."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a successful fetch brought: the body, and for how many seconds it may be kept."""
+
+    body: bytes
+    max_age: float | None
+
+
+class Fetcher:
+    """Fetches documents of one upstream.
+
+    Args:
+        ca: A file of CA certificates that alone are trusted; None: the system's.
+        auth: Credentials for HTTP Basic (RFC 7617), if the upstream asks for them.
+        transport: What carries the requests instead of the network (httpx).
+    """
+
+    def __init__(
+        self,
+        *,
+        ca: Path | None = None,
+        auth: httpx.BasicAuth | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._ca = ca
+        self._auth = auth
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections; a later fetch opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def get(
+        self,
+        url: str,
+        *,
+        params: dict[str, str] | None = None,
+        deadline: float = DEADLINE,
+        limit: int = MAX_BODY,
+    ) -> Answer:
+        """Fetch one document.
+
+        Args:
+            url: Where it is.
+            params: The query, if any.
+            deadline: Seconds for the whole exchange.
+            limit: The most bytes of body.
+
+        Raises:
+            UpstreamError: No answer, not a 200, or a body that is too long or compressed.
+            ConfigError: The URL is neither https nor this machine, or the CA file is unusable.
+        """
+        require_safe(url)
+        client = self._connected(url)
+        try:
+            async with (
+                asyncio.timeout(deadline),
+                client.stream("GET", url, params=params) as response,
+            ):
+                return await _read(response, url, limit)
+        except TimeoutError:
+            raise UpstreamError(f"{url}: no complete answer in {deadline:g} s") from None
+        except httpx.InvalidURL:
+            raise UpstreamError(f"{url}: not a usable address", code="upstream_invalid") from None
+        except httpx.HTTPError as error:
+            raise UpstreamError(f"{url}: {_why(error)}") from error
+
+    def _connected(self, url: str) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                verify=_tls_context(self._ca),
+                auth=self._auth,
+                transport=self._transport,
+                follow_redirects=False,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                timeout=None,  # noqa: S113 - `get` bounds the whole exchange, not each read  # nosec
+                # A proxy from the environment serves the world, not this machine's own ports.
+                trust_env=not is_loopback(urlsplit(url)),
+            )
+        return self._client
+
+
+def require_safe(url: str) -> SplitResult:
+    """Check that a URL may be fetched: https, or http on the loopback address (RFC 8414 section 2).
+
+    Raises:
+        ConfigError: Another scheme, credentials in the URL, a fragment, or no host.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError("not a URL; write https://HOST[:PORT]/PATH") from None
+    if not host or "@" in parts.netloc or parts.fragment:
+        raise ConfigError("a URL here has a host, no credentials and no fragment")
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts)):
+        return parts
+    raise ConfigError(f"{url}: must be https (plain http only to this machine)")
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Tell whether a URL's host is this machine."""
+    host = parts.hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _read(response: httpx.Response, url: str, limit: int) -> Answer:
+    if response.status_code != 200:
+        away = " (redirects are not followed)" if response.is_redirect else ""
+        later = response.status_code >= 500 or response.status_code == 429
+        code = "upstream_unavailable" if later else "upstream_invalid"
+        raise UpstreamError(f"{url}: answered {response.status_code}{away}", code=code)
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise UpstreamError(f"{url}: a compressed body unasked", code="upstream_invalid")
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > limit:
+            raise UpstreamError(f"{url}: more than {limit} bytes", code="upstream_invalid")
+    return Answer(body=bytes(body), max_age=_max_age(response.headers.get("cache-control", "")))
+
+
+def _max_age(cache_control: str) -> float | None:
+    """Read how long a response stays fresh (RFC 9111 section 5.2.2); None: it does not say."""
+    directives = [part.strip().lower() for part in cache_control.split(",")]
+    if "no-store" in directives or "no-cache" in directives:
+        return 0.0
+    for directive in directives:
+        name, _, value = directive.partition("=")
+        value = value.strip('"')
+        if name == "max-age" and value.isascii() and value.isdigit():
+            return float(value[:12])
+    return None
+
+
+def _tls_context(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"cannot use the CA file {ca}: {error}") from error
+
+
+def _why(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__

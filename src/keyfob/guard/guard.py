@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard: decides CONNECTs, remembers who was let in, and ends what is revoked.
+
+Theory of operation. Everything happens in one event loop, and a decision never waits: what it
+needs (keys, revocations, sessions) is in memory, kept fresh by background tasks. A broker's
+adapter goes through three verbs for each client: ``decide`` (or ``connect``, which waits a moment
+for keys), then ``admitted`` when the broker let the client in, then ``offline``. Only what was
+admitted is a session. Revocations arrive whenever they like: ``revoke`` marks the sessions that
+they concern, tells the listeners, and returns when they are on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Self
+
+from keyfob.authorization.decision import ConnectRequest, Decision
+from keyfob.errors import ConfigError, ProtocolError
+from keyfob.guard.admission import Admission
+from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.credentials import TokenField
+from keyfob.guard.endings import Endings, Listener
+from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
+from keyfob.guard.key_sources import KeyHealth
+from keyfob.guard.reservations import Reservations
+from keyfob.guard.resync import Resync
+from keyfob.guard.revocation_feed import FeedHealth
+from keyfob.guard.revocations import FeedPosition, Revocation, RevocationStore
+from keyfob.guard.session import End, Session, SessionState
+from keyfob.guard.sessions import SessionStore
+from keyfob.tokens.verify import NeedKeys
+
+__all__ = ["Guard", "GuardHealth", "IssuerBinding", "Listener"]
+
+KEYS_DEADLINE: Final = 0.15
+"""Seconds that ``connect`` waits for keys: a little less than a plugin waits for its decision."""
+
+MAINTENANCE_INTERVAL: Final = 60.0
+"""Seconds between two looks for what is over: revocations, stored sessions."""
+
+CLOCK_SKEW: Final = 300.0
+"""Seconds by which an issuer's clock may be ahead or behind when it says until when a revocation
+matters."""
+
+_log = logging.getLogger("keyfob.guard")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardHealth:
+    """The state of the guard and of what it depends on, by issuer identifier."""
+
+    keys: Mapping[str, KeyHealth]
+    feeds: Mapping[str, FeedHealth]
+    sessions: int
+    revocations: int
+    audit_dropped: int
+
+
+class Guard:
+    """The resource server (RFC 6749 section 1.1) for brokers.
+
+    Args:
+        issuers: The trusted issuers by their ``iss``.
+        sessions: Who is connected or stored; None: kept in memory only.
+        revocations: What was revoked; None: kept in memory only.
+        audit: Where decisions are told; None: they are counted only.
+        clock: Unix seconds.
+        empty_client_id: What to do with clients that leave their identifier to the broker.
+        token_fields: The CONNECT fields that may carry a token.
+
+    Raises:
+        ConfigError: The issuers do not fit together.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, IssuerBinding],
+        *,
+        sessions: SessionStore | None = None,
+        revocations: RevocationStore | None = None,
+        audit: AuditLog | None = None,
+        clock: Callable[[], float] = time.time,
+        empty_client_id: EmptyClientId = "accept",
+        token_fields: Sequence[TokenField] = ("password", "username"),
+    ) -> None:
+        _check(issuers)
+        self._issuers = dict(issuers)
+        self._sessions = SessionStore() if sessions is None else sessions
+        self._revocations = RevocationStore() if revocations is None else revocations
+        self._audit = AuditLog() if audit is None else audit
+        self._clock = clock
+        self._reservations = Reservations()
+        self._endings = Endings(self._sessions, self._revocations, self._audit, clock)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._judge = Judge(
+            self._issuers,
+            sessions=self._sessions,
+            revocations=self._revocations,
+            reservations=self._reservations,
+            token_fields=token_fields,
+            empty_client_id=empty_client_id,
+        )
+        expiry_leeway = max((b.trusted.expiry_leeway for b in issuers.values()), default=0)
+        self._purge_margin = expiry_leeway + CLOCK_SKEW
+
+    # Running
+
+    async def __aenter__(self) -> Self:
+        for iss, binding in self._issuers.items():
+            changed = partial(self._upstream_changed, iss)
+            self._start(binding.keys.run(changed), f"keys of {iss}")
+            if binding.revocations is not None:
+                run = binding.revocations.run(self._learn, changed=changed)
+                self._start(run, f"revocations of {iss}")
+        self._start(self._maintain(), "guard maintenance")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for binding in self._issuers.values():
+            await binding.keys.aclose()
+            if binding.revocations is not None:
+                await binding.revocations.aclose()
+
+    async def ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it is an answer
+        """Wait until every issuer's keys and present revocations have been read.
+
+        Args:
+            timeout: Seconds to wait at most; None: for as long as it takes.
+
+        Returns:
+            Whether they have.
+        """
+        waits: list[Coroutine[Any, Any, object]] = []
+        for binding in self._issuers.values():
+            waits.append(binding.keys.first_keys())
+            if binding.revocations is not None:
+                waits.append(binding.revocations.ready.wait())
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*waits)
+        except TimeoutError:
+            return False
+        return True
+
+    def health(self) -> GuardHealth:
+        """Tell the state."""
+        bindings = self._issuers.items()
+        return GuardHealth(
+            keys={iss: binding.keys.health() for iss, binding in bindings},
+            feeds={
+                iss: binding.revocations.health()
+                for iss, binding in bindings
+                if binding.revocations is not None
+            },
+            sessions=len(self._sessions),
+            revocations=len(self._revocations),
+            audit_dropped=self._audit.dropped,
+        )
+
+    # Deciding
+
+    def decide(
+        self, request: ConnectRequest, *, broker: str = "", explain: bool = False
+    ) -> Decision:
+        """Decide a CONNECT now, with the keys at hand; called in the event loop.
+
+        Args:
+            request: The CONNECT.
+            broker: The broker's name.
+            explain: The question is hypothetical: nothing is counted, held or told.
+        """
+        now = self._clock()
+        answer = self._judge.judge(request, broker, now)
+        if isinstance(answer, NeedKeys):
+            self._issuers[answer.issuer.issuer].keys.ask_again()
+            answer = self._judge.without_keys(answer)
+        return answer if explain else self._decided(answer, request, broker, now)
+
+    async def connect(
+        self,
+        request: ConnectRequest,
+        *,
+        broker: str = "",
+        deadline: float = KEYS_DEADLINE,
+        explain: bool = False,
+    ) -> Decision:
+        """Decide a CONNECT, and wait for keys if it takes some that are not at hand.
+
+        Args:
+            request: The CONNECT.
+            broker: The broker's name.
+            deadline: Seconds to wait for keys at most.
+            explain: The question is hypothetical: nothing is counted, held or told.
+        """
+        now = self._clock()
+        answer = self._judge.judge(request, broker, now)
+        if isinstance(answer, NeedKeys):
+            flight = self._issuers[answer.issuer.issuer].keys.ask_again()
+            if flight is not None:
+                await asyncio.wait({flight}, timeout=deadline)
+                now = self._clock()
+                answer = self._judge.judge(request, broker, now)
+        if isinstance(answer, NeedKeys):
+            answer = self._judge.without_keys(answer)
+        return answer if explain else self._decided(answer, request, broker, now)
+
+    def _decided(
+        self, decision: Decision, request: ConnectRequest, broker: str, now: float
+    ) -> Decision:
+        if decision.allowed and request.client_id:
+            owner = (decision.issuer, decision.subject)
+            self._reservations.hold(broker, request.client_id, owner, now)
+        self._audit.record(
+            AuditEvent(
+                time=now,
+                outcome=Outcome.ALLOWED if decision.allowed else Outcome.REFUSED,
+                broker=broker,
+                client_id=request.client_id,
+                reason=decision.reason or "",
+                explanation=decision.detail,
+                principal=decision.principal,
+                issuer=decision.issuer,
+                token_id=decision.token_id,
+                peer=request.peer,
+                expires_at=decision.expires_at,
+            )
+        )
+        return decision
+
+    # Sessions
+
+    def begin_link(self, broker: str, instance: bytes) -> Resync:
+        """Begin to agree with a broker's plugin who is there (docs/wire-protocol.md).
+
+        Give the plugin's records to the result's ``record``, then send what its ``finish`` says.
+
+        Args:
+            broker: The broker's name.
+            instance: Which run of it.
+        """
+        return Resync(
+            self._sessions,
+            broker,
+            instance,
+            endings=self._endings,
+            trusted=self._issuers.__contains__,
+            clock=self._clock,
+        )
+
+    def admitted(self, broker: str, client_id: str, epoch: int, decision: Decision) -> End | None:
+        """Take note that the broker let a client in: from now on there is a session.
+
+        Args:
+            broker: The broker's name.
+            client_id: The client.
+            epoch: Which of its connections.
+            decision: What ``decide`` or ``connect`` answered for it.
+
+        Returns:
+            What to tell the broker if the client must go again: it was revoked meanwhile, or the
+            identifier became somebody else's.
+
+        Raises:
+            ProtocolError: The decision was not to let this client in.
+        """
+        if not isinstance(decision, Admission) or decision.client_id not in ("", client_id):
+            raise ProtocolError("a client was admitted that was not let in")
+        before = self._sessions.get(broker, client_id)
+        session = _session(broker, client_id, epoch, decision)
+        self._reservations.release(broker, client_id)
+        if before is not None and before.owner != session.owner:
+            return self._endings.tell_owned(session)
+        revocation = self._endings.revocation_of(session)
+        if revocation is not None:
+            self._sessions.revoke(session, now=self._clock())
+            return self._endings.tell_revoked(session, revocation)
+        self._sessions.put(session)
+        return None
+
+    def offline(self, broker: str, client_id: str, epoch: int, kept: bool) -> None:
+        """Take note that a connection is gone.
+
+        Args:
+            broker: The broker's name.
+            client_id: The client.
+            epoch: Which of its connections.
+            kept: The broker may have stored the session.
+        """
+        self._sessions.offline(broker, client_id, epoch, kept=kept, now=self._clock())
+
+    # Revoking
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have somebody told which sessions a broker has to end.
+
+        Returns:
+            What ends that.
+        """
+        return self._endings.subscribe(listener)
+
+    async def revoke(
+        self, *revocations: Revocation, position: FeedPosition | None = None
+    ) -> tuple[Session, ...]:
+        """Revoke tokens and end the sessions that live on them.
+
+        It takes effect before the first suspension; the return is the promise that it lasts.
+
+        Args:
+            revocations: What to revoke.
+            position: How far a feed was read to know it, kept in the same transaction.
+
+        Returns:
+            The sessions that were ended, live and stored.
+
+        Raises:
+            sqlite3.Error: The disk refuses it. It holds until the guard ends.
+            UpstreamError: They are too many.
+        """
+        ended: list[Session] = []
+        for revocation in self._revocations.learn(revocations):
+            ended.extend(self._endings.revoke(revocation))
+        await self._revocations.save(position)
+        return tuple(ended)
+
+    async def _learn(self, revocations: Sequence[Revocation], position: FeedPosition) -> None:
+        await self.revoke(*revocations, position=position)
+
+    # In the background
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report_failure)
+        self._tasks.append(task)
+
+    async def _maintain(self) -> None:
+        while True:
+            self._revocations.purge(self._clock() - self._purge_margin)
+            self._endings.evict()
+            await asyncio.sleep(MAINTENANCE_INTERVAL)
+
+    def _upstream_changed(self, issuer: str, failure: str) -> None:
+        if failure:
+            _log.warning("%s: %s", issuer, failure)
+        self._audit.record(
+            AuditEvent(
+                time=self._clock(),
+                outcome=Outcome.UPSTREAM_FAILED if failure else Outcome.UPSTREAM_RECOVERED,
+                issuer=issuer,
+                explanation=failure,
+            )
+        )
+
+
+def _session(broker: str, client_id: str, epoch: int, admission: Admission) -> Session:
+    return Session(
+        broker=broker,
+        client_id=client_id,
+        epoch=epoch,
+        state=SessionState.ONLINE,
+        clean=admission.clean,
+        principal=admission.principal,
+        issuer=admission.issuer,
+        subject=admission.subject,
+        client=admission.client,
+        token_id=admission.token_id,
+        issued_at=admission.issued_at,
+        expires_at=admission.expires_at,
+        permissions=admission.permissions,
+    )
+
+
+def _check(issuers: Mapping[str, IssuerBinding]) -> None:
+    names = [binding.trusted.name for binding in issuers.values()]
+    if len(set(names)) != len(names):
+        raise ConfigError("two issuers have the same name")
+    for iss, binding in issuers.items():
+        if binding.trusted.issuer != iss:
+            raise ConfigError(f"{binding.trusted.name}: bound under another iss than its own")
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("%s ended", task.get_name(), exc_info=error)

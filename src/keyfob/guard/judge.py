@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One CONNECT, judged: the checks in their order, without waiting and without leaving a trace.
+
+The order is that of what a check costs and of what its refusal gives away:
+
+1. ``credentials``   which field carries the token
+2. ``token``         signature, issuer, audience, times, required scopes: ``tokens.verify``
+3. ``confirmation``  a bound token comes with its proof (RFC 8705)
+4. ``revocation``    neither it nor its device was revoked
+5. ``device``        the client identifier is this device's
+6. ``session``       nobody else has a live or stored session under that identifier
+7. ``permissions``   what it may do
+
+Every refusal has its ``DenyReason``; the checks before it are told when somebody asks for steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from keyfob.authorization.binding import ClientIdTemplate
+from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason, Step
+from keyfob.authorization.policy import Granted, Policy
+from keyfob.errors import KeyfobError, TokenError
+from keyfob.guard.admission import Admission
+from keyfob.guard.credentials import TokenField, choose_token
+from keyfob.guard.grants import Grants
+from keyfob.guard.key_sources import KeySource
+from keyfob.guard.reservations import Reservations
+from keyfob.guard.revocation_feed import RevocationFeed
+from keyfob.guard.revocations import RevocationStore
+from keyfob.guard.sessions import SessionStore
+from keyfob.guard.steps import steps
+from keyfob.guard.verified_tokens import CachedToken, VerifiedTokens
+from keyfob.tokens import confirmation
+from keyfob.tokens.keys import KeySet
+from keyfob.tokens.verify import NeedIntrospection, NeedKeys, TrustedIssuer, VerifiedToken, verify
+
+__all__ = ["EmptyClientId", "IssuerBinding", "Judge"]
+
+EmptyClientId = Literal["accept", "refuse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerBinding:
+    """A trusted issuer and what the guard needs of it.
+
+    Attributes:
+        trusted: By what rules its tokens are verified.
+        keys: Where its keys come from.
+        policy: What its tokens allow.
+        revocations: Where its revocations come from, if it publishes them.
+    """
+
+    trusted: TrustedIssuer
+    keys: KeySource
+    policy: Policy
+    revocations: RevocationFeed | None = None
+
+
+class Judge:
+    """Judges CONNECTs; reads what the guard knows and changes nothing of it.
+
+    Args:
+        issuers: The trusted issuers by their ``iss``.
+        sessions: Who is connected or stored.
+        revocations: What was revoked.
+        reservations: Who was just let in.
+        token_fields: The fields that may carry a token.
+        empty_client_id: What to do with clients that leave their identifier to the broker.
+
+    Raises:
+        ConfigError: A client identifier template is none.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, IssuerBinding],
+        *,
+        sessions: SessionStore,
+        revocations: RevocationStore,
+        reservations: Reservations,
+        token_fields: Sequence[TokenField],
+        empty_client_id: EmptyClientId,
+    ) -> None:
+        self._issuers = issuers
+        self._trusted = {iss: binding.trusted for iss, binding in issuers.items()}
+        self._templates = {
+            iss: ClientIdTemplate.parse(trusted.client_id_template)
+            for iss, trusted in self._trusted.items()
+        }
+        self._keys = _CurrentKeys(issuers)
+        self._grants = Grants({iss: binding.policy for iss, binding in issuers.items()})
+        self._sessions = sessions
+        self._revocations = revocations
+        self._reservations = reservations
+        self._token_fields = tuple(token_fields)
+        self._empty_client_id = empty_client_id
+        self._verified = VerifiedTokens(self._keys.now)
+
+    def judge(self, request: ConnectRequest, broker: str, now: float) -> Decision | NeedKeys:
+        """Judge a CONNECT.
+
+        Args:
+            request: The CONNECT.
+            broker: The broker's name.
+            now: Unix seconds.
+
+        Returns:
+            The decision, an ``Admission`` where the client may come in; NeedKeys where it takes
+            keys that are not at hand.
+        """
+        if request.authentication_method is not None:
+            return _refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
+        presented = choose_token(request, self._token_fields)
+        if isinstance(presented, DenyReason):
+            return _refuse(presented, "credentials")
+        try:
+            entry = self._verify(presented, now)
+        except TokenError as error:
+            return _refuse(DenyReason(error.code), "token", error.message)
+        if isinstance(entry, NeedKeys):
+            return entry
+        if isinstance(entry, NeedIntrospection):
+            return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
+        return self._judge_verified(request, broker, entry, now)
+
+    def without_keys(self, need: NeedKeys) -> Decision:
+        """Refuse a token for which there is no key, and no more time to wait for one."""
+        source = self._issuers[need.issuer.issuer].keys
+        if need.loaded and source.conclusive:
+            return _refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
+        return _refuse(
+            DenyReason.KEYS_UNAVAILABLE, "token", f"no keys of {need.issuer.name} at hand"
+        )
+
+    def _verify(self, token: bytes, now: float) -> CachedToken | NeedKeys | NeedIntrospection:
+        digest = VerifiedTokens.digest(token)
+        entry = self._verified.find(digest, now)
+        if entry is not None:
+            return entry
+        verified = verify(token, self._trusted, self._keys, now)
+        if not isinstance(verified, VerifiedToken):
+            return verified
+        entry = CachedToken(
+            token=verified,
+            keys=self._keys[verified.issuer.issuer],
+            verified_at=now,
+            principal=self._principal(verified),
+        )
+        self._verified.add(digest, entry)
+        return entry
+
+    def _principal(self, token: VerifiedToken) -> str:
+        if len(self._issuers) == 1:
+            return token.device
+        return f"{token.issuer.name}:{token.claims.subject}"
+
+    def _judge_verified(
+        self, request: ConnectRequest, broker: str, entry: CachedToken, now: float
+    ) -> Decision:
+        token, claims = entry.token, entry.token.claims
+        refuse = partial(_refuse, entry=entry, client_id=request.client_id)
+        try:
+            confirmation.check(claims, request.certificate_thumbprint)
+        except TokenError as error:
+            return refuse(DenyReason(error.code), "confirmation", error.message)
+        revoked = self._revocations.find(
+            issuer=claims.issuer,
+            subject=claims.subject,
+            client=claims.client_id,
+            token_id=claims.token_id,
+            issued_at=claims.issued_at,
+        )
+        if revoked is not None:
+            return refuse(DenyReason.TOKEN_REVOKED, "revocation", _because(revoked.reason))
+        if reason := self._device_fault(request, token):
+            return refuse(reason, "device", _binding_detail(reason, token, request))
+        owner = (claims.issuer, claims.subject)
+        if self._owner(broker, request.client_id, now) not in (None, owner):
+            return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
+        try:
+            if entry.granted is None:
+                entry.granted = self._grants.of(token)
+        except KeyfobError as error:
+            return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+        return _admit(request, entry, entry.granted)
+
+    def _device_fault(self, request: ConnectRequest, token: VerifiedToken) -> DenyReason | None:
+        """Check that the client identifier is the device's, or rightly left to the broker."""
+        if request.assigned or not request.client_id:
+            # MQTT 5.0 section 3.1.3.1. A stored session under a name nobody chose has no owner.
+            fine = self._empty_client_id == "accept" and request.clean
+            return None if fine else DenyReason.CLIENT_ID_REFUSED
+        template = self._templates[token.issuer.issuer]
+        if template.matches(token.device, request.client_id):
+            return None
+        return DenyReason.CLIENT_ID_MISMATCH
+
+    def _owner(self, broker: str, client_id: str, now: float) -> tuple[str, str] | None:
+        session = self._sessions.get(broker, client_id)
+        if session is not None:
+            return session.owner
+        return self._reservations.holder(broker, client_id, now)
+
+
+class _CurrentKeys(Mapping[str, KeySet]):
+    """The issuers' key sets as they are now."""
+
+    def __init__(self, issuers: Mapping[str, IssuerBinding]) -> None:
+        self._sources = {iss: binding.keys for iss, binding in issuers.items()}
+
+    def now(self, issuer: str) -> KeySet | None:
+        """Return the keys of a trusted issuer, if there are any."""
+        return self._sources[issuer].keys
+
+    def __getitem__(self, issuer: str) -> KeySet:
+        keys = self._sources[issuer].keys
+        if keys is None:
+            raise KeyError(issuer)
+        return keys
+
+    def __iter__(self) -> Iterator[str]:
+        return (iss for iss, source in self._sources.items() if source.keys is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _admit(request: ConnectRequest, entry: CachedToken, granted: Granted) -> Admission:
+    token, claims = entry.token, entry.token.claims
+    return Admission(
+        allowed=True,
+        principal=entry.principal,
+        issuer=claims.issuer,
+        subject=claims.subject,
+        token_id=claims.token_id,
+        permissions=granted.permissions,
+        expires_at=token.expires_at,
+        explain=partial(steps, entry=entry, client_id=request.client_id),
+        client_id=request.client_id,
+        client=claims.client_id,
+        issued_at=claims.issued_at,
+        # MQTT 5's Clean Start says nothing of the end: a Session Expiry Interval may follow.
+        clean=request.clean and (request.protocol_version < 5 or request.assigned),
+    )
+
+
+def _refuse(
+    reason: DenyReason,
+    check: str,
+    detail: str = "",
+    *,
+    entry: CachedToken | None = None,
+    client_id: str = "",
+) -> Decision:
+    detail = detail or reason.explanation
+    explain: Callable[[], tuple[Step, ...]] = partial(
+        steps, failed=check, detail=detail, entry=entry, client_id=client_id
+    )
+    if entry is None:
+        return Decision.refuse(reason, detail=detail, explain=explain)
+    claims = entry.token.claims
+    return Decision.refuse(
+        reason,
+        detail=detail,
+        principal=entry.principal,
+        issuer=claims.issuer,
+        subject=claims.subject,
+        token_id=claims.token_id,
+        explain=explain,
+    )
+
+
+def _binding_detail(reason: DenyReason, token: VerifiedToken, request: ConnectRequest) -> str:
+    if reason is DenyReason.CLIENT_ID_MISMATCH:
+        return f"The token is for device {token.device!a}."
+    if not request.clean:
+        return "A client without an identifier of its own must ask for a clean session."
+    return "Clients without an identifier of their own are refused here."
+
+
+def _because(reason: str) -> str:
+    return f"The token was revoked: {reason!a}." if reason else ""

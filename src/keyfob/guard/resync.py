@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plugin and guard agree who is there, whichever of them is new (docs/wire-protocol.md).
+
+Theory of operation. Each run of a broker has an instance number. A link begins with the plugin's
+list of the clients that it knows; nothing changes here before the list is complete.
+
+- The instance is the one that the sessions here are of: the guard was away, or the link was. The
+  broker went on without it, so the plugin's list is the truth: what it does not name is gone.
+- The instance is new: the broker restarted, its connections are gone, what it stored is there.
+  The sessions here are the truth, all offline, and the plugin is given them. What its list names
+  nevertheless (this guard is newer than that broker) is adopted.
+
+Either way, what was revoked meanwhile, or is of an issuer that is not trusted any more, is ended.
+
+An adopted client's token is not known here, so neither are its client and time of issue: every
+revocation of its subject concerns it. That ends a session too many rather than one too few; its
+device connects again and is known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keyfob.errors import ProtocolError
+from keyfob.guard.endings import Endings
+from keyfob.guard.session import End, EndCause, PluginRecord, Session, SessionState
+from keyfob.guard.sessions import SessionStore
+
+__all__ = ["Resync", "ResyncAnswer"]
+
+MAX_RECORDS: Final = 1_000_000
+"""Records of one link: ten times what a plugin stores, and more than a broker of one thread
+serves; a plugin that sends more is broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResyncAnswer:
+    """What the plugin is told at the end of its list.
+
+    Attributes:
+        records: Sessions that it needs and did not have.
+        ends: Sessions that it must end, after those records.
+    """
+
+    records: tuple[Session, ...]
+    ends: tuple[End, ...]
+
+
+class Resync:
+    """One plugin's list, taken record by record.
+
+    Args:
+        store: The sessions; changed by ``finish`` alone.
+        broker: The broker's name.
+        instance: Which run of it.
+        endings: Tells whether a revocation concerns a session, and the audit what ends here.
+        trusted: Tells whether an issuer is trusted.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        broker: str,
+        instance: bytes,
+        *,
+        endings: Endings,
+        trusted: Callable[[str], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._instance = instance
+        self._endings = endings
+        self._trusted = trusted
+        self._clock = clock
+        self._listed: dict[str, PluginRecord] = {}
+
+    def record(self, record: PluginRecord) -> None:
+        """Take one record of the plugin's list.
+
+        Raises:
+            ProtocolError: The list names a client twice, or more clients than any broker has.
+        """
+        if record.client_id in self._listed:
+            raise ProtocolError("the plugin's list names a client twice")
+        if len(self._listed) >= MAX_RECORDS:
+            raise ProtocolError(f"the plugin's list has more than {MAX_RECORDS} records")
+        self._listed[record.client_id] = record
+
+    def finish(self) -> ResyncAnswer:
+        """Bring the sessions here in line with the list, and say what the plugin lacks."""
+        now = self._clock()
+        restarted = self._store.instance(self._broker) != self._instance
+        records: list[Session] = []
+        ends: list[End] = []
+        for session in self._store.of_broker(self._broker):
+            if session.client_id in self._listed:
+                continue
+            # A new broker stores no clean session, and the old one's list leaves out what is gone.
+            if not restarted or session.clean or not self._trusted(session.issuer):
+                self._store.remove(self._broker, session.client_id)
+                continue
+            stored = self._marked_if_revoked(_stored(session, now), now)
+            records.append(stored)
+            ends.extend(_ends(stored))
+        for record in self._listed.values():
+            ends.extend(self._adopt(record, restarted=restarted, now=now))
+        self._store.set_instance(self._broker, self._instance)
+        return ResyncAnswer(records=tuple(records), ends=tuple(ends))
+
+    def _adopt(self, record: PluginRecord, *, restarted: bool, now: float) -> tuple[End, ...]:
+        known = self._store.get(self._broker, record.client_id)
+        session = _merged(self._broker, record, known, restarted=restarted, now=now)
+        if not self._trusted(session.issuer):
+            self._store.remove(self._broker, record.client_id)
+            return (self._endings.tell_forgotten(session, "Its issuer is not trusted any more."),)
+        session = self._marked_if_revoked(session, now)
+        return () if record.state is SessionState.REVOKED else _ends(session)
+
+    def _marked_if_revoked(self, session: Session, now: float) -> Session:
+        if session.state is not SessionState.REVOKED:
+            revocation = self._endings.revocation_of(session)
+            if revocation is not None:
+                self._endings.tell_revoked(session, revocation)
+                return self._store.revoke(session, now=now)
+        self._store.put(session)
+        return session
+
+
+def _stored(session: Session, now: float) -> Session:
+    """Return a session of a run that is gone: of no connection, and offline if not marked."""
+    marked = session.state is SessionState.REVOKED
+    return replace(
+        session,
+        epoch=0,
+        state=SessionState.REVOKED if marked else SessionState.OFFLINE,
+        offline_since=now if session.offline_since is None else session.offline_since,
+    )
+
+
+def _merged(
+    broker: str, record: PluginRecord, known: Session | None, *, restarted: bool, now: float
+) -> Session:
+    """Take the plugin's word for where a client stands, and what else the guard knows itself."""
+    owner = (record.issuer, record.subject)
+    if known is not None and known.owner != owner:
+        known = None
+    if known is not None and known.epoch == record.epoch and not restarted:
+        return _moved(known, record.state, now)
+    same_token = known is not None and known.token_id == record.token_id != ""
+    adopted = Session(
+        broker=broker,
+        client_id=record.client_id,
+        epoch=record.epoch,
+        state=SessionState.ONLINE,
+        clean=record.clean,
+        principal=record.principal,
+        issuer=record.issuer,
+        subject=record.subject,
+        client=known.client if known is not None and same_token else None,
+        token_id=record.token_id,
+        issued_at=known.issued_at if known is not None and same_token else None,
+        expires_at=record.expires_at,
+        permissions=record.permissions,
+    )
+    return _moved(adopted, record.state, now)
+
+
+def _moved(session: Session, state: SessionState, now: float) -> Session:
+    """Return a session in the state that the plugin names; a mark of the guard's stays."""
+    if session.state is SessionState.REVOKED:
+        return session
+    if state is SessionState.ONLINE:
+        return replace(session, state=state, offline_since=None)
+    since = now if session.offline_since is None else session.offline_since
+    return replace(session, state=state, offline_since=since)
+
+
+def _ends(session: Session) -> tuple[End, ...]:
+    """Say what a plugin is told of a session beyond its record: that it is revoked, or nothing."""
+    if session.state is not SessionState.REVOKED:
+        return ()
+    return (
+        End(
+            broker=session.broker,
+            client_id=session.client_id,
+            epoch=session.epoch,
+            cause=EndCause.REVOKED,
+        ),
+    )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guard remembers of one client at one broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from keyfob.authorization.permissions import Permissions
+
+__all__ = ["End", "EndCause", "PluginRecord", "Session", "SessionState"]
+
+
+class SessionState(IntEnum):
+    """Where a session stands; the numbers are those of the guard link."""
+
+    ONLINE = 0
+    OFFLINE = 1
+    REVOKED = 2
+
+
+class EndCause(IntEnum):
+    """Why the guard ends a session; the numbers are those of the guard link."""
+
+    REVOKED = 1
+    EXPIRED = 2
+    FORGOTTEN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Tells a broker to end a session.
+
+    Attributes:
+        broker: Which broker.
+        client_id: Which client.
+        epoch: Which of its connections; 0: whatever it is.
+        cause: Why.
+    """
+
+    broker: str
+    client_id: str
+    epoch: int
+    cause: EndCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginRecord:
+    """What a broker's plugin remembers of one client: the RECORD of the guard link.
+
+    Attributes are those of ``Session``; ``clean`` is what the CONNECT said.
+    """
+
+    client_id: str
+    epoch: int
+    state: SessionState
+    clean: bool
+    principal: str
+    issuer: str
+    subject: str
+    token_id: str
+    expires_at: float
+    permissions: Permissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A client that a broker let in, live or stored; never its token.
+
+    Attributes:
+        broker: The broker's name.
+        client_id: The MQTT client identifier: with ``broker``, the key.
+        epoch: The connection that was admitted last; 0: one of a broker instance that is gone.
+        state: Where it stands.
+        clean: The broker stores nothing of it past its connection, as far as CONNECT tells.
+        principal: Who it is to the broker.
+        issuer: The issuer identifier; with ``subject``, the owner of the session.
+        subject: The token's ``sub``.
+        client: The token's ``client_id`` (RFC 9068), empty where it had none; None: not known, so
+            a revocation of any client concerns it.
+        token_id: The token's ``jti``; empty: it had none.
+        issued_at: The token's ``iat``; None: not known, so a revocation of any time concerns it.
+        expires_at: When the permission ends, in Unix seconds.
+        permissions: What it may do.
+        offline_since: When it was last seen to go, in Unix seconds; None while it is online.
+    """
+
+    broker: str
+    client_id: str
+    epoch: int
+    state: SessionState
+    clean: bool
+    principal: str
+    issuer: str
+    subject: str
+    client: str | None
+    token_id: str
+    issued_at: float | None
+    expires_at: float
+    permissions: Permissions
+    offline_since: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The broker's name and the client identifier."""
+        return self.broker, self.client_id
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Whose session it is: issuer and subject."""
+        return self.issuer, self.subject

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is connected or stored at which broker: in memory, followed by the guard's file.
+
+Sessions that are not live are kept up to a number and an age. What is evicted is denied: the
+broker is told to forget it, so that nothing is delivered to it until it connects again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from keyfob.guard import session_rows
+from keyfob.guard.database import Database
+from keyfob.guard.session import Session, SessionState
+
+__all__ = ["MAX_OFFLINE", "MAX_OFFLINE_AGE", "SessionStore"]
+
+MAX_OFFLINE: Final = 100_000
+"""As many stored sessions as the plugin keeps records of; about 100 MB with eight filters each."""
+
+MAX_OFFLINE_AGE: Final = 30 * 24 * 3600.0
+"""A device that was away for a month has missed more than a queue holds; it starts anew."""
+
+_Key = tuple[str, str]
+
+
+class SessionStore:
+    """The sessions of all brokers of one guard; used in one event loop.
+
+    Args:
+        database: The file that follows; None: nothing is kept past the process.
+        max_offline: How many sessions that are not live are kept.
+        max_offline_age: For how many seconds one is kept.
+
+    Raises:
+        ConfigError: The file holds damaged sessions.
+    """
+
+    def __init__(
+        self,
+        database: Database | None = None,
+        *,
+        max_offline: int = MAX_OFFLINE,
+        max_offline_age: float = MAX_OFFLINE_AGE,
+    ) -> None:
+        self._database = database
+        self._max_offline = max_offline
+        self._max_offline_age = max_offline_age
+        self._sessions: dict[_Key, Session] = {}
+        self._by_owner: dict[tuple[str, str], dict[_Key, None]] = {}
+        # Both in the order in which sessions went: a dict remembers it.
+        self._offline: dict[_Key, None] = {}
+        self._revoked: dict[_Key, None] = {}
+        self._instances: dict[str, bytes] = {}
+        if database is not None:
+            self._instances.update(session_rows.load_instances(database))
+            for session in session_rows.load_sessions(database):
+                self._remember(session)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._sessions.values()))
+
+    def get(self, broker: str, client_id: str) -> Session | None:
+        """Return the live or stored session of a client identifier, if there is one."""
+        return self._sessions.get((broker, client_id))
+
+    def of_owner(self, issuer: str, subject: str) -> tuple[Session, ...]:
+        """Return the sessions of one subject, at every broker."""
+        return tuple(self._sessions[key] for key in self._by_owner.get((issuer, subject), ()))
+
+    def of_broker(self, broker: str) -> tuple[Session, ...]:
+        """Return the sessions at one broker."""
+        return tuple(session for key, session in self._sessions.items() if key[0] == broker)
+
+    def instance(self, broker: str) -> bytes | None:
+        """Return which run of a broker the sessions are of."""
+        return self._instances.get(broker)
+
+    def set_instance(self, broker: str, instance: bytes) -> None:
+        """Remember which run of a broker the sessions are of from now on."""
+        self._instances[broker] = instance
+        if self._database is not None:
+            key = ("broker", broker)
+            self._database.put(key, session_rows.store_instance(broker, instance))
+
+    def put(self, session: Session) -> None:
+        """Add or replace a session."""
+        if self._sessions.get(session.key) == session:
+            return
+        self._remember(session)
+        if self._database is not None:
+            self._database.put(("session", session.key), session_rows.store(session))
+
+    def remove(self, broker: str, client_id: str) -> Session | None:
+        """Forget a session; return it if there was one."""
+        session = self._forget((broker, client_id))
+        if session is not None and self._database is not None:
+            key = ("session", session.key)
+            self._database.put(key, session_rows.delete(broker, client_id))
+        return session
+
+    def offline(
+        self, broker: str, client_id: str, epoch: int, *, kept: bool, now: float
+    ) -> Session | None:
+        """Take note that a connection is gone.
+
+        Args:
+            broker: Where.
+            client_id: Whose.
+            epoch: Which of its connections; of any other than the last admitted it is no news.
+            kept: The broker may have stored the session.
+            now: Unix seconds.
+
+        Returns:
+            The session as it stands now; None if nothing is left of it.
+        """
+        session = self.get(broker, client_id)
+        if session is None or session.epoch != epoch:
+            return session
+        if not kept:
+            self.remove(broker, client_id)
+            return None
+        if session.state is SessionState.ONLINE:
+            session = replace(session, state=SessionState.OFFLINE, offline_since=now)
+            self.put(session)
+        return session
+
+    def revoke(self, session: Session, *, now: float) -> Session:
+        """Mark a session: it stays marked, however long, until its client is admitted again."""
+        since = now if session.offline_since is None else session.offline_since
+        revoked = replace(session, state=SessionState.REVOKED, offline_since=since)
+        self.put(revoked)
+        return revoked
+
+    def evict(self, now: float) -> tuple[Session, ...]:
+        """Forget stored sessions that are too old or too many, and return them.
+
+        Marks of revoked sessions go last: forgetting one forgets that its queue is refused.
+        """
+        oldest = now - self._max_offline_age
+        surplus = len(self._offline) + len(self._revoked) - self._max_offline
+        evicted: list[Session] = []
+        for keys in (self._offline, self._revoked):
+            for key in tuple(keys):
+                since = self._sessions[key].offline_since or 0.0
+                if surplus <= 0 and since > oldest:
+                    break
+                session = self.remove(*key)
+                if session is not None:
+                    evicted.append(session)
+                    surplus -= 1
+        return tuple(evicted)
+
+    def flush(self) -> None:
+        """Wait until the file holds everything.
+
+        Raises:
+            sqlite3.Error: The disk refuses it.
+        """
+        if self._database is not None:
+            self._database.flush()
+
+    def _remember(self, session: Session) -> None:
+        before = self._sessions.get(session.key)
+        if before and before.owner == session.owner and before.state is session.state:
+            self._sessions[session.key] = session  # in its place among those that went
+            return
+        self._forget(session.key)
+        self._sessions[session.key] = session
+        self._by_owner.setdefault(session.owner, {})[session.key] = None
+        if session.state is SessionState.OFFLINE:
+            self._offline[session.key] = None
+        elif session.state is SessionState.REVOKED:
+            self._revoked[session.key] = None
+
+    def _forget(self, key: _Key) -> Session | None:
+        session = self._sessions.pop(key, None)
+        if session is None:
+            return None
+        owned = self._by_owner[session.owner]
+        del owned[key]
+        if not owned:
+            del self._by_owner[session.owner]
+        self._offline.pop(key, None)
+        self._revoked.pop(key, None)
+        return session

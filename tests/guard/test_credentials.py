@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One field carries the token, and it is found without a guess that could be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keyfob.authorization.decision import ConnectRequest, DenyReason
+from keyfob.guard.credentials import choose_token
+from tests.guard.world import mint
+
+TOKEN = mint().encode()
+OTHER = mint("dev2").encode()
+AMBIGUOUS, MISSING = DenyReason.CREDENTIALS_AMBIGUOUS, DenyReason.CREDENTIALS_MISSING
+
+
+def chosen(
+    username: bytes | None, password: bytes | None, fields: Any = ("password", "username")
+) -> bytes | DenyReason:
+    request = ConnectRequest(client_id="dev1", username=username, password=password)
+    return choose_token(request, fields)
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "expected"),
+    [
+        (TOKEN, b"", TOKEN),
+        (TOKEN, None, TOKEN),
+        (b"dev1", TOKEN, TOKEN),
+        (None, TOKEN, TOKEN),
+        (TOKEN, b"unused", TOKEN),
+        (b"sensor.plant.eu", TOKEN, TOKEN),
+        (b"edge.plant.eu", TOKEN, TOKEN),
+        (TOKEN, TOKEN, AMBIGUOUS),
+        (TOKEN, OTHER, AMBIGUOUS),
+        (b"eyJhbGciOiJub25lIn0.e30.", TOKEN, AMBIGUOUS),
+        (None, None, MISSING),
+        (b"", b"", MISSING),
+        (b"", None, MISSING),
+        (b"dev1", b"secret", b"secret"),
+        (b"dev1", b"", b"dev1"),
+        (b"dev1", b"x" * 65_535, b"x" * 65_535),
+        (b"dev1", TOKEN + b"\n", TOKEN + b"\n"),
+        (b"dev1", TOKEN + b".a.b", TOKEN + b".a.b"),
+        (b"\xff\x00", None, b"\xff\x00"),
+    ],
+)
+def test_the_field_that_looks_like_a_token_is_it(
+    username: bytes | None, password: bytes | None, expected: bytes | DenyReason
+) -> None:
+    assert chosen(username, password) == expected
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "fields", "expected"),
+    [
+        (TOKEN, b"", ("password",), MISSING),
+        (TOKEN, b"secret", ("password",), b"secret"),
+        (b"dev1", TOKEN, ("username",), b"dev1"),
+        (b"", TOKEN, ("username",), MISSING),
+        (TOKEN, b"", ("username",), TOKEN),
+        (TOKEN, OTHER, ("username",), AMBIGUOUS),
+        (TOKEN, OTHER, ("password",), AMBIGUOUS),
+    ],
+)
+def test_only_configured_fields_count(
+    username: bytes, password: bytes, fields: Any, expected: bytes | DenyReason
+) -> None:
+    assert chosen(username, password, fields) == expected

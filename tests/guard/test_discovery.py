@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metadata is found where RFC 8414 and OpenID Connect put it, and only an issuer's own counts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from keyfob.errors import ConfigError, UpstreamError
+from keyfob.guard.discovery import discover_jwks_uri, metadata_urls
+from keyfob.guard.fetching import Fetcher
+from tests.guard.world import HttpServer
+
+pytestmark = pytest.mark.anyio
+
+OAUTH = "/.well-known/oauth-authorization-server"
+OPENID = "/.well-known/openid-configuration"
+
+
+def metadata(issuer: str, **changes: Any) -> bytes:
+    return json.dumps({"issuer": issuer, "jwks_uri": f"{issuer}/jwks", **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "urls"),
+    [
+        ("https://as.example", (f"https://as.example{OAUTH}", f"https://as.example{OPENID}")),
+        ("https://as.example/", (f"https://as.example{OAUTH}", f"https://as.example{OPENID}")),
+        (
+            "https://as.example:8443/realms/x",
+            (
+                f"https://as.example:8443{OAUTH}/realms/x",
+                f"https://as.example:8443/realms/x{OPENID}",
+            ),
+        ),
+    ],
+)
+def test_rfc_8414_inserts_and_openid_appends(issuer: str, urls: tuple[str, str]) -> None:
+    assert metadata_urls(issuer) == urls
+
+
+@pytest.mark.parametrize("issuer", ["http://as.example", "https://as.example?x=1", "as.example"])
+def test_an_issuer_that_may_not_be_fetched_is_the_operators_to_mend(issuer: str) -> None:
+    with pytest.raises(ConfigError):
+        metadata_urls(issuer)
+
+
+async def test_the_oauth_metadata_names_the_keys(http: HttpServer) -> None:
+    http.answer(OAUTH, metadata(http.url))
+    async with Fetcher() as fetcher:
+        assert await discover_jwks_uri(fetcher, http.url) == f"{http.url}/jwks"
+    assert http.requests == [OAUTH]
+
+
+@pytest.mark.parametrize("first", [None, b"<html>", b"[]"])
+async def test_the_openid_metadata_stands_in(http: HttpServer, first: bytes | None) -> None:
+    if first is not None:
+        http.answer(OAUTH, first)
+    http.answer(OPENID, metadata(http.url))
+    async with Fetcher() as fetcher:
+        assert await discover_jwks_uri(fetcher, http.url) == f"{http.url}/jwks"
+
+
+@pytest.mark.parametrize("difference", ["/", "x", "?"])
+async def test_metadata_of_another_issuer_is_refused_and_nothing_stands_in(
+    http: HttpServer, difference: str
+) -> None:
+    """RFC 8414 section 3.3: the comparison is exact, and a mismatch is no missing document."""
+    http.answer(OAUTH, metadata(http.url + difference))
+    http.answer(OPENID, metadata(http.url))
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError, match="another issuer"):
+            await discover_jwks_uri(fetcher, http.url)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"issuer":"ISSUER"}',
+        b'{"issuer":"ISSUER","jwks_uri":7}',
+        b'{"issuer":"ISSUER","jwks_uri":"http://elsewhere.example/jwks"}',
+        b'{"issuer":"ISSUER","jwks_uri":"file:///etc/passwd"}',
+        b'{"jwks_uri":"https://as.example/jwks"}',
+        b'{"issuer":"ISSUER","issuer":"ISSUER","jwks_uri":"https://as.example/jwks"}',
+    ],
+)
+async def test_unusable_metadata_is_refused(http: HttpServer, body: bytes) -> None:
+    http.answer(OAUTH, body.replace(b"ISSUER", http.url.encode()))
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError):
+            await discover_jwks_uri(fetcher, http.url)
+
+
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1/jwks", "https://localhost/jwks", "https://[::1]/jwks"]
+)
+async def test_an_issuer_elsewhere_cannot_steer_the_guard_to_this_machine(target: str) -> None:
+    issuer = "https://as.example"
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=metadata(issuer, jwks_uri=target))
+
+    async with Fetcher(transport=httpx.MockTransport(answer)) as fetcher:
+        with pytest.raises(UpstreamError, match="on this machine"):
+            await discover_jwks_uri(fetcher, issuer)
+
+
+async def test_an_issuer_may_keep_its_keys_at_another_host() -> None:
+    issuer, target = "https://accounts.example", "https://www.example/certs"
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=metadata(issuer, jwks_uri=target))
+
+    async with Fetcher(transport=httpx.MockTransport(answer)) as fetcher:
+        assert await discover_jwks_uri(fetcher, issuer) == target
+
+
+async def test_no_metadata_at_all_tells_of_the_first_place(http: HttpServer) -> None:
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError, match=f"{OAUTH}: answered 404"):
+            await discover_jwks_uri(fetcher, http.url)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plugin and guard agree who is there, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keyfob.errors import ProtocolError
+from keyfob.guard import resync as module
+from keyfob.guard.audit import AuditLog, Outcome
+from keyfob.guard.guard import Guard
+from keyfob.guard.resync import ResyncAnswer
+from keyfob.guard.revocations import Revocation, RevocationStore
+from keyfob.guard.session import End, EndCause, PluginRecord, Session, SessionState
+from keyfob.guard.sessions import SessionStore
+from tests.guard.world import ISSUER, NOW, EventList, guard, permissions, record, session
+
+OLD, NEW = b"o" * 16, b"n" * 16
+ONLINE, OFFLINE, REVOKED = SessionState.ONLINE, SessionState.OFFLINE, SessionState.REVOKED
+
+
+def remembering(
+    *sessions: Session, revoked: str = "", **arguments: Any
+) -> tuple[Guard, SessionStore]:
+    """A guard that knows run OLD of the broker, these sessions, and the revocation of a subject."""
+    store = SessionStore()
+    store.set_instance("b1", OLD)
+    for each in sessions:
+        store.put(each)
+    revocations = RevocationStore()
+    if revoked:
+        meant = Revocation(issuer=ISSUER, subject=revoked, issued_before=NOW, until=NOW + 9)
+        revocations.learn([meant])
+    return guard(sessions=store, revocations=revocations, **arguments), store
+
+
+def linked(keeper: Guard, instance: bytes, *records: PluginRecord) -> ResyncAnswer:
+    resync = keeper.begin_link("b1", instance)
+    for each in records:
+        resync.record(each)
+    return resync.finish()
+
+
+def end(client_id: str = "dev1", epoch: int = 1, cause: EndCause = EndCause.REVOKED) -> End:
+    return End(broker="b1", client_id=client_id, epoch=epoch, cause=cause)
+
+
+def only(store: SessionStore) -> Session:
+    (found,) = store
+    return found
+
+
+NOTHING = ResyncAnswer(records=(), ends=())
+
+
+# The same run of the broker
+
+
+def test_what_the_plugin_does_not_name_is_gone() -> None:
+    keeper, store = remembering(session("dev1"), session("dev2", state=OFFLINE))
+    assert linked(keeper, OLD) == NOTHING
+    assert len(store) == 0
+
+
+def test_other_brokers_sessions_are_nobodys_business_here() -> None:
+    keeper, store = remembering(session("dev1", broker="b2"))
+    linked(keeper, OLD)
+    linked(keeper, NEW)
+    assert only(store) == session("dev1", broker="b2")
+
+
+def test_what_both_know_alike_stays_as_the_guard_knows_it() -> None:
+    keeper, store = remembering(session("dev1"))
+    from_the_wire = record("dev1", expires_at=NOW + 3599.999, permissions=permissions("x"))
+    assert linked(keeper, OLD, from_the_wire) == NOTHING
+    assert only(store) == session("dev1")
+
+
+def test_who_went_while_the_guard_was_away_is_offline_from_now_on() -> None:
+    keeper, store = remembering(session("dev1"))
+    assert linked(keeper, OLD, record("dev1", state=OFFLINE)) == NOTHING
+    assert only(store) == session("dev1", state=OFFLINE, offline_since=NOW)
+
+
+def test_who_was_offline_all_the_while_keeps_its_age() -> None:
+    away = session("dev1", state=OFFLINE, offline_since=NOW - 500)
+    keeper, store = remembering(away)
+    linked(keeper, OLD, record("dev1", state=OFFLINE))
+    assert only(store) == away
+
+
+def test_whose_admission_was_lost_is_adopted_without_what_only_its_token_said() -> None:
+    keeper, store = remembering(session("dev1", epoch=1))
+    assert linked(keeper, OLD, record("dev1", epoch=2, token_id="jti2")) == NOTHING
+    expected = session("dev1", epoch=2, token_id="jti2", issued_at=None, client=None)
+    assert only(store) == expected
+
+
+def test_whose_admission_was_lost_is_known_by_its_token() -> None:
+    keeper, store = remembering(session("dev1", epoch=1))
+    linked(keeper, OLD, record("dev1", epoch=2))
+    assert only(store) == session("dev1", epoch=2)
+
+
+def test_the_plugins_word_holds_for_the_owner() -> None:
+    keeper, store = remembering(session("dev1", subject="one"))
+    linked(keeper, OLD, record("dev1", subject="two"))
+    assert only(store).owner == (ISSUER, "two")
+    assert only(store).issued_at is None
+
+
+def test_who_was_revoked_while_the_link_was_down_is_ended() -> None:
+    for state in (ONLINE, OFFLINE):
+        keeper, store = remembering(session("dev1"), revoked="dev1")
+        answer = linked(keeper, OLD, record("dev1", state=state))
+        assert answer == ResyncAnswer(records=(), ends=(end(),))
+        assert only(store).state is REVOKED
+
+
+def test_a_marked_session_is_ended_though_its_revocation_is_over() -> None:
+    keeper, store = remembering(session("dev1", state=REVOKED, offline_since=NOW))
+    assert linked(keeper, OLD, record("dev1")).ends == (end(),)
+    assert only(store).state is REVOKED
+
+
+def test_what_the_plugin_has_ended_already_is_not_ended_again() -> None:
+    keeper, store = remembering(session("dev1"), revoked="dev1")
+    assert linked(keeper, OLD, record("dev1", state=REVOKED)) == NOTHING
+    assert only(store).state is REVOKED
+
+
+def test_who_was_let_in_again_with_a_newer_token_is_not_ended() -> None:
+    newer = session("dev1", issued_at=NOW + 1)
+    keeper, store = remembering(newer, revoked="dev1")
+    assert linked(keeper, OLD, record("dev1")) == NOTHING
+    assert only(store) == newer
+
+
+def test_an_unknown_time_of_issue_counts_as_before_the_revocation() -> None:
+    keeper, _ = remembering(revoked="dev1")
+    assert linked(keeper, OLD, record("dev1"), record("dev2")).ends == (end("dev1"),)
+
+
+def test_a_session_of_an_issuer_that_is_trusted_no_more_is_forgotten() -> None:
+    sink = EventList()
+    with AuditLog([sink]) as audit:
+        keeper, store = remembering(session("dev1", issuer="https://gone.example"), audit=audit)
+        answer = linked(keeper, OLD, record("dev1", issuer="https://gone.example"))
+    assert answer.ends == (end(cause=EndCause.FORGOTTEN),)
+    assert len(store) == 0
+    assert [event.outcome for event in sink.events] == [Outcome.FORGOTTEN]
+
+
+# A new run of the broker
+
+
+def test_stored_sessions_are_given_to_a_new_run_all_offline() -> None:
+    keeper, store = remembering(
+        session("dev1"), session("dev2", state=OFFLINE, offline_since=NOW - 5)
+    )
+    answer = linked(keeper, NEW)
+    first = session("dev1", epoch=0, state=OFFLINE, offline_since=NOW)
+    second = session("dev2", epoch=0, state=OFFLINE, offline_since=NOW - 5)
+    assert answer == ResyncAnswer(records=(first, second), ends=())
+    assert set(store) == {first, second}
+    assert store.instance("b1") == NEW
+
+
+def test_clean_sessions_ended_with_their_broker() -> None:
+    keeper, store = remembering(session("dev1", clean=True))
+    assert linked(keeper, NEW) == NOTHING
+    assert len(store) == 0
+
+
+def test_revoked_ones_are_given_as_such_and_ended() -> None:
+    keeper, store = remembering(
+        session("dev1"), session("dev2", state=REVOKED, offline_since=NOW), revoked="dev1"
+    )
+    answer = linked(keeper, NEW)
+    assert [(each.client_id, each.state) for each in answer.records] == [
+        ("dev1", REVOKED),
+        ("dev2", REVOKED),
+    ]
+    assert answer.ends == (end("dev1", epoch=0), end("dev2", epoch=0))
+    assert {each.state for each in store} == {REVOKED}
+
+
+def test_a_guard_that_is_newer_than_the_broker_adopts_whom_it_serves() -> None:
+    keeper, store = remembering()
+    assert linked(keeper, NEW, record("dev1"), record("dev2", state=OFFLINE)) == NOTHING
+    adopted = {each.client_id: each for each in store}
+    unknown = {"issued_at": None, "client": None}
+    assert adopted == {
+        "dev1": session("dev1", **unknown),
+        "dev2": session("dev2", state=OFFLINE, offline_since=NOW, **unknown),
+    }
+
+
+def test_a_sessions_epoch_of_an_old_run_is_no_proof_that_it_is_the_same() -> None:
+    keeper, store = remembering(session("dev1", epoch=7, token_id="old"))
+    linked(keeper, NEW, record("dev1", epoch=7, token_id="new"))
+    assert (only(store).token_id, only(store).issued_at) == ("new", None)
+
+
+def test_stored_sessions_of_an_issuer_that_is_trusted_no_more_are_not_given() -> None:
+    keeper, store = remembering(session("dev1", issuer="https://gone.example"))
+    assert linked(keeper, NEW) == NOTHING
+    assert len(store) == 0
+
+
+def test_the_run_given_to_is_known_the_next_time() -> None:
+    keeper, store = remembering(session("dev1"))
+    linked(keeper, NEW)
+    assert linked(keeper, NEW, record("dev1", epoch=0, state=OFFLINE)) == NOTHING
+    assert only(store).epoch == 0
+
+
+# The list itself
+
+
+def test_nothing_changes_before_the_list_is_complete() -> None:
+    keeper, store = remembering(session("dev1"))
+    resync = keeper.begin_link("b1", NEW)
+    resync.record(record("dev2"))
+    assert only(store) == session("dev1")
+    assert store.instance("b1") == OLD
+
+
+def test_a_list_that_names_a_client_twice_is_a_protocol_error() -> None:
+    keeper, _ = remembering()
+    resync = keeper.begin_link("b1", OLD)
+    resync.record(record("dev1"))
+    with pytest.raises(ProtocolError):
+        resync.record(replace(record("dev1"), epoch=2))
+
+
+def test_a_list_without_end_is_a_protocol_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RECORDS", 2)
+    keeper, _ = remembering()
+    resync = keeper.begin_link("b1", OLD)
+    resync.record(record("dev1"))
+    resync.record(record("dev2"))
+    with pytest.raises(ProtocolError):
+        resync.record(record("dev3"))
+
+
+def test_a_revocation_found_while_agreeing_is_told_once() -> None:
+    sink = EventList()
+    with AuditLog([sink]) as audit:
+        keeper, _ = remembering(session("dev1"), revoked="dev1", audit=audit)
+        linked(keeper, OLD, record("dev1"))
+        linked(keeper, OLD, record("dev1"))
+    assert [event.outcome for event in sink.events] == [Outcome.REVOKED]
