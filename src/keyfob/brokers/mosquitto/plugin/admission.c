@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admission.h"
+
+#include "certificate.h"
+#include "deadline.h"
+
+#include <ctype.h>
+
+enum {
+    NOT_A_RECHECK = -1000,
+    RECHECK_MS = 10000,
+    MQTT_5 = 5,
+    UUID_LENGTH = 36,
+};
+
+/* Reason codes (MQTT 5.0 section 3.2.2.2) */
+enum {
+    CLIENT_IDENTIFIER_NOT_VALID = 0x85,
+    NOT_AUTHORIZED = 0x87,
+    SERVER_UNAVAILABLE = 0x88,
+};
+
+/* The re-check after SIGHUP
+ *
+ * On a reload the broker walks all clients, those without a connection too, and calls BASIC_AUTH
+ * again with the username and password that it has stored: the username is the principal by now,
+ * and the token may have run out of use. That is no new CONNECT; it is answered from the record.
+ * What must not happen is that a stranger's CONNECT, with a principal as its username and no token,
+ * is taken for such a re-check:
+ *
+ * - The RELOAD event opens a window, the next TICK closes it. Between them the broker reads no
+ * plain TCP or TLS connection (src/loop.c of 2.0.11, src/signals.c and src/loop.c of 2.1.2), but
+ * builds with libwebsockets serve WebSockets. So a WebSocket client gets an answer from its record
+ * only where its very connection is on record; all others are asked for their token.
+ * - A connection is on record by its address. That is not reused while the record is online: it
+ * goes offline in the DISCONNECT event, before the broker frees the connection. And a connection
+ * that is in cannot send a second CONNECT (MQTT-3.1.0-2). So that one answer needs no window at
+ * all.
+ * - Mosquitto 2.0 with per_listener_settings never calls TICK. There the window closes by time,
+ * CONNECTs fall into it, and only connections on record are answered from it.
+ */
+
+void admission_reloaded(struct keyfob *keyfob, int64_t now)
+{
+    keyfob->recheck_until = now + RECHECK_MS;
+}
+
+static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
+{
+    const struct record *record =
+        records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
+    bool known = record != NULL && record->state != RECORD_REVOKED &&
+                 text_equal(record_principal(record), text_of(mosquitto_client_username(client)));
+    if (known && record->client == client) {
+        return MOSQ_ERR_SUCCESS;
+    }
+    if (!keyfob->ticked || mosquitto_client_protocol(client) == MOSQ_PROTOCOL_WEBSOCKETS) {
+        return NOT_A_RECHECK;
+    }
+    return known && record->state == RECORD_OFFLINE ? MOSQ_ERR_SUCCESS : MOSQ_ERR_AUTH;
+}
+
+/* Refusing */
+
+/* What the event returns for a reason code of MQTT 5.0 (src/handle_connect.c). Mosquitto 2.1 hands
+ * some of them on, but to a client of MQTT 3.1.1 says "not authorized" for all; 2.0 can say nothing
+ * but that. "Unavailable" must not look like it, or devices would throw good tokens away: where it
+ * cannot be said, the connection is closed without a CONNACK. */
+static int refusal(const struct keyfob *keyfob, const struct mosquitto *client, uint8_t reason)
+{
+    bool can_say = keyfob->broker_2_1 && mosquitto_client_protocol_version(client) >= MQTT_5;
+    if (reason == SERVER_UNAVAILABLE) {
+        return can_say ? SERVER_UNAVAILABLE : MOSQ_ERR_UNKNOWN;
+    }
+    switch (can_say ? reason : 0) {
+    case 0x80: /* unspecified error */
+    case 0x83: /* implementation specific error */
+    case CLIENT_IDENTIFIER_NOT_VALID:
+    case 0x86: /* bad user name or password */
+    case 0x89: /* server busy */
+    case 0x8A: /* banned */
+    case 0x8C: /* bad authentication method */
+    case 0x9F: /* connection rate exceeded */ return reason;
+    default: return MOSQ_ERR_AUTH;
+    }
+}
+
+static int refuse(const struct keyfob *keyfob, const struct mosquitto *client, uint8_t reason,
+                  const char *why)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s refused: %s (0x%02X)",
+                         text_for_log(text_of(mosquitto_client_id(client)), shown), why, reason);
+    return refusal(keyfob, client, reason);
+}
+
+/* Asking */
+
+static bool is_uuid(const char *at)
+{
+    for (size_t i = 0; i < UUID_LENGTH; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? at[i] != '-' : !isxdigit((unsigned char)at[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool admission_identifier_assigned(struct text client_id, const char *prefix)
+{
+    /* client_id_gen in src/handle_connect.c, the same in 2.0 and 2.1 */
+    struct text start = text_of(prefix);
+    return client_id.length == start.length + UUID_LENGTH && text_starts(client_id, start) &&
+           is_uuid(client_id.at + start.length);
+}
+
+static struct wire_connect describe(struct keyfob *keyfob,
+                                    const struct mosquitto_evt_basic_auth *event,
+                                    uint8_t thumbprint[WIRE_THUMBPRINT])
+{
+    struct wire_connect connect = {
+        .epoch = ++keyfob->epoch,
+        .protocol_level = (uint8_t)mosquitto_client_protocol_version(event->client),
+        .client_id = text_of(mosquitto_client_id(event->client)),
+        .username = text_of(event->username),
+        .password = text_of(event->password),
+        .peer = text_of(mosquitto_client_address(event->client)),
+        .thumbprint = certificate_thumbprint(event->client, thumbprint),
+    };
+    bool clean = mosquitto_client_clean_session(event->client);
+    bool assigned =
+        clean && admission_identifier_assigned(connect.client_id, keyfob->options.auto_id_prefix);
+    connect.flags = (uint8_t)((clean ? WIRE_CLEAN : 0) | (assigned ? WIRE_ASSIGNED : 0) |
+                              (event->username ? WIRE_HAS_USERNAME : 0) |
+                              (event->password ? WIRE_HAS_PASSWORD : 0));
+    return connect;
+}
+
+/* Accepting */
+
+/* A session belongs to (issuer, subject), for as long as the broker may keep it. The guard refuses
+ * another owner first; this is the second look, at what this broker really holds. */
+static bool belongs_to_another(const struct keyfob *keyfob, const struct wire_connect *connect,
+                               const struct wire_grant *grant)
+{
+    const struct record *record = records_find(&keyfob->records, connect->client_id);
+    if (record == NULL || record_has_owner(record, grant->issuer, grant->subject)) {
+        return false;
+    }
+    if (record->client != NULL) {
+        return true;
+    }
+    /* What a revoked client left behind goes with a clean start. */
+    bool goes = record->state == RECORD_REVOKED && (connect->flags & WIRE_CLEAN);
+    return !goes && !(record->flags & RECORD_UNKEPT);
+}
+
+/* A principal becomes the broker's username, which stands in logs as it is. */
+static bool principal_usable(struct text principal)
+{
+    for (size_t i = 0; i < principal.length; i++) {
+        if ((unsigned char)principal.at[i] < 0x20 || principal.at[i] == 0x7F) {
+            return false;
+        }
+    }
+    return principal.length > 0;
+}
+
+static uint8_t flags_of(const struct wire_connect *connect)
+{
+    uint8_t flags = 0;
+    if (connect->flags & WIRE_CLEAN) {
+        flags |= RECORD_CLEAN;
+        if (connect->protocol_level < MQTT_5) {
+            flags |= RECORD_DROPPED | RECORD_UNKEPT;
+        }
+    }
+    if (connect->flags & WIRE_ASSIGNED) {
+        /* Nobody can come back to it: coming back is no clean start, so the identifier would have
+         * to belong to the token. */
+        flags |= RECORD_UNKEPT;
+    }
+    return flags;
+}
+
+static int accept(struct keyfob *keyfob, struct mosquitto *client,
+                  const struct wire_connect *connect, const struct wire_grant *grant)
+{
+    int64_t now = boottime_ms(), wall = wall_ms();
+    if (grant->expires_at <= wall) {
+        return refuse(keyfob, client, NOT_AUTHORIZED, "its token has run out");
+    }
+    if (belongs_to_another(keyfob, connect, grant)) {
+        return refuse(keyfob, client, NOT_AUTHORIZED, "the session belongs to another");
+    }
+    if (!principal_usable(grant->principal)) {
+        return refuse(keyfob, client, NOT_AUTHORIZED, "its principal cannot be a username");
+    }
+    struct record *record = record_make(&(struct record_source){
+        .client_id = connect->client_id,
+        .grant = grant,
+        .client = client,
+        .epoch = connect->epoch,
+        .deadline = deadline_of(grant->expires_at, now, wall),
+        .state = RECORD_ONLINE,
+        .flags = flags_of(connect),
+    });
+    /* The username first: from then on the token is nowhere to be seen. */
+    if (record == NULL ||
+        mosquitto_set_username(client, record_principal(record).at) != MOSQ_ERR_SUCCESS ||
+        !records_put(&keyfob->records, record)) {
+        record_free(record);
+        return refuse(keyfob, client, SERVER_UNAVAILABLE,
+                      "no memory, or permissions that are no topic filters");
+    }
+    link_admitted(&keyfob->link, connect->epoch, connect->client_id);
+    return MOSQ_ERR_SUCCESS;
+}
+
+int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event)
+{
+    if (keyfob->recheck_until > 0) {
+        int answer =
+            boottime_ms() < keyfob->recheck_until ? recheck(keyfob, event->client) : NOT_A_RECHECK;
+        if (answer != NOT_A_RECHECK) {
+            return answer;
+        }
+    }
+    if (!keyfob->ticked) {
+        records_sweep(&keyfob->records);
+    }
+    uint8_t thumbprint[WIRE_THUMBPRINT];
+    struct wire_connect connect = describe(keyfob, event, thumbprint);
+    if (connect.client_id.length == 0 || !text_is_utf8(connect.client_id)) {
+        return refuse(keyfob, event->client, CLIENT_IDENTIFIER_NOT_VALID,
+                      "its identifier is not valid");
+    }
+    struct wire_decision decision;
+    if (!link_ask(&keyfob->link, &connect, &decision)) {
+        return refuse(keyfob, event->client, SERVER_UNAVAILABLE, "the guard does not answer");
+    }
+    if (decision.reason != 0) {
+        return refuse(keyfob, event->client, decision.reason, "by the guard");
+    }
+    return accept(keyfob, event->client, &connect, &decision.grant);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who comes in: BASIC_AUTH, answered by the guard. */
+#ifndef KEYFOB_ADMISSION_H
+#define KEYFOB_ADMISSION_H
+
+#include "keyfob.h"
+
+/* RELOAD: the broker will ask again about every client that it has. */
+void admission_reloaded(struct keyfob *keyfob, int64_t now);
+
+/* BASIC_AUTH: returns what the event returns to the broker. */
+int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event);
+
+/* Did the broker make up this identifier? */
+bool admission_identifier_assigned(struct text client_id, const char *prefix);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "enforcement.h"
+
+#include "deadline.h"
+
+#include <stdlib.h>
+
+enum {
+    MOST_KICKS = 500,    /* per TICK: each closes a connection, and the broker has others */
+    CLOCK_STEP_MS = 250, /* a wall clock that moves less than this is being slewed */
+};
+
+/* ACL_CHECK
+ *
+ * The record is found by client identifier: the broker also asks for clients without a connection,
+ * and with a made-up struct mosquitto for the sender of a retained message (check_retain_source),
+ * so nothing is kept on that pointer. What it is good for: a connection that is not the record's
+ * own must at least carry its principal as username, which only admission_check hands out.
+ * Otherwise a client that was let in by something else (a certificate with
+ * use_identity_as_username, another plugin) could act on what an absent client of the same
+ * identifier left here.
+ */
+
+static bool is_the_clients(const struct record *record, const struct mosquitto *client)
+{
+    if (record->client == client) {
+        return true;
+    }
+    const char *username = mosquitto_client_username(client);
+    return username != NULL && text_equal(record_principal(record), text_of(username));
+}
+
+static bool may_write(const struct record *record, const struct mosquitto_evt_acl_check *event)
+{
+    return permissions_publish(record_permissions(record), text_of(event->topic), event->qos,
+                               event->retain);
+}
+
+/* Asked again for a subscription that is there (when a client is kicked), the QoS is not known. */
+static bool may_keep(const struct record *record, const struct mosquitto_evt_acl_check *event)
+{
+    for (unsigned qos = 0; qos <= 2; qos++) {
+        if (permissions_subscribe(record_permissions(record), text_of(event->topic), qos)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_read(const struct record *record, const struct mosquitto_evt_acl_check *event)
+{
+    return permissions_receive(record_permissions(record), text_of(event->topic));
+}
+
+static bool allowed_online(const struct record *record, const struct mosquitto_evt_acl_check *event)
+{
+    if (boottime_ms() >= record->deadline || wall_ms() >= record->expires_at) {
+        return false;
+    }
+    switch (event->access) {
+    case MOSQ_ACL_WRITE: return may_write(record, event);
+    case MOSQ_ACL_READ: return may_read(record, event);
+    case MOSQ_ACL_SUBSCRIBE:
+        return permissions_subscribe(record_permissions(record), text_of(event->topic), event->qos);
+    default: return false;
+    }
+}
+
+/* The token ran out and the connection is being closed. Messages may still be queued for the
+ * session; its subscriptions stay where the kick asks for them, but the client gets no new ones. */
+static bool allowed_ended(const struct keyfob *keyfob, const struct record *record,
+                          const struct mosquitto_evt_acl_check *event)
+{
+    switch (event->access) {
+    case MOSQ_ACL_READ: return may_read(record, event);
+    case MOSQ_ACL_SUBSCRIBE: return keyfob->kicking == event->client && may_keep(record, event);
+    default: return false;
+    }
+}
+
+/* Without a connection the broker queues messages for the session and sends the will. */
+static bool allowed_offline(const struct record *record,
+                            const struct mosquitto_evt_acl_check *event)
+{
+    switch (event->access) {
+    case MOSQ_ACL_WRITE: return may_write(record, event);
+    case MOSQ_ACL_READ: return may_read(record, event);
+    case MOSQ_ACL_SUBSCRIBE: return may_keep(record, event);
+    default: return false;
+    }
+}
+
+int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event)
+{
+    if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
+        return MOSQ_ERR_SUCCESS;
+    }
+    const struct record *record =
+        records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
+    if (record == NULL || !is_the_clients(record, event->client)) {
+        return MOSQ_ERR_ACL_DENIED;
+    }
+    bool allowed = false;
+    switch ((enum record_state)record->state) {
+    case RECORD_ONLINE: allowed = allowed_online(record, event); break;
+    case RECORD_ENDED: allowed = allowed_ended(keyfob, record, event); break;
+    case RECORD_OFFLINE: allowed = allowed_offline(record, event); break;
+    case RECORD_REVOKED: break;
+    }
+    return allowed ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+}
+
+/* Connections that end */
+
+void keyfob_went_offline(struct keyfob *keyfob, struct record *record)
+{
+    link_offline(&keyfob->link, record->epoch, record_client_id(record),
+                 !(record->flags & RECORD_UNKEPT));
+    records_disconnect(&keyfob->records, record);
+}
+
+void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over)
+{
+    struct record *record = records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
+    /* After a takeover the old connection ends when the new one is on record; and a CONNECT that
+     * was refused ends like a connection. */
+    if (record == NULL || record->client != client) {
+        return;
+    }
+    if (over) {
+        /* It stays here all the same, for a will that is sent later. */
+        record->flags |= RECORD_CLEAN | RECORD_UNKEPT;
+    }
+    keyfob_went_offline(keyfob, record);
+}
+
+/* Closes a connection. The broker calls back from in here (ACL_CHECK for its subscriptions,
+ * DISCONNECT), after which the record may be another, or gone. */
+static void kick(struct keyfob *keyfob, struct record *record, bool with_will)
+{
+    const void *client = record->client;
+    struct text client_id = record_client_id(record);
+    char *copy = malloc(client_id.length + 1);
+    if (copy == NULL) {
+        return; /* it may do nothing any more, and goes by itself at its next packet's timeout */
+    }
+    memcpy(copy, client_id.at, client_id.length + 1);
+    keyfob->kicking = client;
+    int result = mosquitto_kick_client_by_clientid(copy, with_will);
+    keyfob->kicking = NULL;
+    if (result == MOSQ_ERR_NOT_FOUND) {
+        struct record *still = records_find(&keyfob->records, text_of(copy));
+        if (still != NULL && still->client == client) {
+            keyfob_went_offline(keyfob, still);
+        }
+    }
+    free(copy);
+}
+
+static void log_end(const struct record *record, const char *why)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s: %s",
+                         text_for_log(record_client_id(record), shown), why);
+}
+
+void enforcement_tick(struct keyfob *keyfob, int64_t now)
+{
+    struct record *record;
+    for (int i = 0; i < MOST_KICKS; i++) {
+        if ((record = records_next_kick(&keyfob->records)) != NULL) {
+            kick(keyfob, record, false);
+        } else if ((record = records_due(&keyfob->records, now)) != NULL) {
+            log_end(record, "its token has run out");
+            /* First the state, then the kick: it asks whether the subscriptions may stay. */
+            records_expire(&keyfob->records, record);
+            kick(keyfob, record, true);
+        } else {
+            return;
+        }
+    }
+}
+
+void enforcement_watch_clock(struct keyfob *keyfob)
+{
+    int64_t boottime = boottime_ms(), wall = wall_ms();
+    int64_t offset = wall - boottime;
+    if (offset > keyfob->clock_offset + CLOCK_STEP_MS) {
+        records_reconsider(&keyfob->records, boottime, wall);
+        keyfob->clock_offset = offset;
+    } else if (offset < keyfob->clock_offset) {
+        keyfob->clock_offset = offset; /* stepped back: deadlines stay, the next step counts anew */
+    }
+}
+
+/* What the guard sends */
+
+void enforcement_on_record(struct keyfob *keyfob, const struct wire_record *source)
+{
+    if (records_find(&keyfob->records, source->client_id) != NULL) {
+        return; /* of what the broker has, the broker knows more */
+    }
+    /* Epochs rise within a broker's life; the guard remembers those of the one before. One that
+     * leaves no room above it is no epoch of ours. */
+    if (source->epoch > keyfob->epoch && source->epoch < UINT64_MAX / 2) {
+        keyfob->epoch = source->epoch;
+    }
+    struct record *record = record_make(&(struct record_source){
+        .client_id = source->client_id,
+        .grant = &source->grant,
+        .epoch = source->epoch,
+        .state = source->state == WIRE_REVOKED ? RECORD_REVOKED : RECORD_OFFLINE,
+        .flags = source->clean ? RECORD_CLEAN : 0,
+    });
+    if (record == NULL || !records_put(&keyfob->records, record)) {
+        record_free(record);
+        char shown[TEXT_FOR_LOG_SIZE];
+        mosquitto_log_printf(MOSQ_LOG_WARNING, "Keyfob: client %s: its record cannot be kept",
+                             text_for_log(source->client_id, shown));
+    }
+}
+
+void enforcement_on_end(struct keyfob *keyfob, const struct wire_end *end)
+{
+    struct record *record = records_find(&keyfob->records, end->client_id);
+    if (record == NULL || (end->epoch != 0 && end->epoch != record->epoch)) {
+        return;
+    }
+    switch ((enum wire_cause)end->cause) {
+    case WIRE_CAUSE_EXPIRED: records_hasten(&keyfob->records, record); break;
+    case WIRE_CAUSE_FORGOTTEN:
+        if (record->client == NULL) {
+            records_drop(&keyfob->records, record);
+            break;
+        }
+        /* fall through */
+    case WIRE_CAUSE_REVOKED:
+        log_end(record, "its authorization was revoked");
+        records_revoke(&keyfob->records, record);
+        break;
+    }
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What clients that are in may do, and for how long: ACL_CHECK, expiry, what the guard ends. */
+#ifndef KEYFOB_ENFORCEMENT_H
+#define KEYFOB_ENFORCEMENT_H
+
+#include "keyfob.h"
+
+/* ACL_CHECK: returns what the event returns to the broker, MOSQ_ERR_SUCCESS or _ACL_DENIED. Any
+ * other value would drop the client. */
+int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event);
+
+/* DISCONNECT and CLIENT_OFFLINE; over: the event says that the session ended with the connection.
+ */
+void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over);
+
+/* TICK: closes what has to be closed. */
+void enforcement_tick(struct keyfob *keyfob, int64_t now);
+
+/* Now and then: has the wall clock been stepped forward? */
+void enforcement_watch_clock(struct keyfob *keyfob);
+
+/* What the guard sends. */
+void enforcement_on_record(struct keyfob *keyfob, const struct wire_record *record);
+void enforcement_on_end(struct keyfob *keyfob, const struct wire_end *end);
+
+#endif

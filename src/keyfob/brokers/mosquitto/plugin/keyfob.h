@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the plugin share. */
+#ifndef KEYFOB_H
+#define KEYFOB_H
+
+#include "guard_link.h"
+#include "mosquitto_api.h"
+#include "options.h"
+#include "records.h"
+
+struct keyfob {
+    struct options options;
+    struct records records;
+    struct guard_link link;
+    bool broker_2_1;       /* Mosquitto 2.1 or later */
+    bool ticked;           /* the broker calls TICK; 2.0 with per_listener_settings never does */
+    uint64_t epoch;        /* of the last connection */
+    int64_t recheck_until; /* until then the broker may be asking again about clients it has */
+    int64_t last_poll;
+    int64_t clock_offset; /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
+    const void *kicking;  /* the connection that is being closed for its token's expiry */
+};
+
+/* The connection of this record is gone; the guard is told. The record may be gone too. */
+void keyfob_went_offline(struct keyfob *keyfob, struct record *record);
+
+#endif

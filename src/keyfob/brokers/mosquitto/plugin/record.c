@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "record.h"
+
+#include <stdlib.h>
+
+enum { CLIENT_ID, PRINCIPAL, ISSUER, SUBJECT, TOKEN_ID };
+
+static struct text text_at(const struct record *record, size_t which)
+{
+    const char *at = record->texts;
+    for (size_t i = 0; i < which; i++) {
+        at += record->lengths[i] + 1;
+    }
+    return (struct text){at, record->lengths[which]};
+}
+
+/* Where the permissions begin, given the bytes of all texts and their ends. */
+static size_t permissions_place(size_t texts)
+{
+    return (offsetof(struct record, texts) + texts + 7) / 8 * 8;
+}
+
+static size_t texts_size(const uint16_t lengths[RECORD_TEXTS])
+{
+    size_t size = 0;
+    for (size_t i = 0; i < RECORD_TEXTS; i++) {
+        size += lengths[i] + (size_t)1;
+    }
+    return size;
+}
+
+static struct permissions *permissions_in(struct record *record)
+{
+    return (struct permissions *)((char *)record + permissions_place(texts_size(record->lengths)));
+}
+
+static void copy_texts(struct record *record, const struct text texts[RECORD_TEXTS])
+{
+    char *at = record->texts;
+    for (size_t i = 0; i < RECORD_TEXTS; i++) {
+        if (texts[i].length > 0) {
+            memcpy(at, texts[i].at, texts[i].length);
+        }
+        at[texts[i].length] = '\0';
+        at += texts[i].length + 1;
+    }
+}
+
+struct record *record_make(const struct record_source *source)
+{
+    const struct wire_grant *grant = source->grant;
+    const struct text texts[RECORD_TEXTS] = {source->client_id, grant->principal, grant->issuer,
+                                             grant->subject, grant->token_id};
+    uint16_t lengths[RECORD_TEXTS];
+    for (size_t i = 0; i < RECORD_TEXTS; i++) {
+        if (texts[i].length > UINT16_MAX) {
+            return NULL;
+        }
+        lengths[i] = (uint16_t)texts[i].length;
+    }
+    size_t place = permissions_place(texts_size(lengths));
+    struct record *record = malloc(place + permissions_size(&grant->permissions));
+    if (record == NULL) {
+        return NULL;
+    }
+    *record = (struct record){
+        .client = source->client,
+        .epoch = source->epoch,
+        .expires_at = grant->expires_at,
+        .deadline = source->deadline,
+        .state = (uint8_t)source->state,
+        .flags = source->flags,
+    };
+    memcpy(record->lengths, lengths, sizeof lengths);
+    copy_texts(record, texts);
+    if (!permissions_compile(permissions_in(record), &grant->permissions)) {
+        free(record);
+        return NULL;
+    }
+    return record;
+}
+
+void record_free(struct record *record)
+{
+    free(record);
+}
+
+struct text record_principal(const struct record *record)
+{
+    return text_at(record, PRINCIPAL);
+}
+
+bool record_has_owner(const struct record *record, struct text issuer, struct text subject)
+{
+    return text_equal(text_at(record, ISSUER), issuer) &&
+           text_equal(text_at(record, SUBJECT), subject);
+}
+
+const struct permissions *record_permissions(const struct record *record)
+{
+    return (const struct permissions *)((const char *)record +
+                                        permissions_place(texts_size(record->lengths)));
+}
+
+static uint8_t wire_state_of(const struct record *record)
+{
+    switch ((enum record_state)record->state) {
+    case RECORD_ONLINE:
+    case RECORD_ENDED: return WIRE_ONLINE;
+    case RECORD_REVOKED: return WIRE_REVOKED;
+    default: return WIRE_STORED;
+    }
+}
+
+bool record_write(const struct record *record, struct buffer *out)
+{
+    const struct permissions *permissions = record_permissions(record);
+    struct wire_record frame = {
+        .epoch = record->epoch,
+        .state = wire_state_of(record),
+        .clean = record->flags & RECORD_CLEAN,
+        .client_id = record_client_id(record),
+        .grant =
+            {
+                .expires_at = record->expires_at,
+                .principal = text_at(record, PRINCIPAL),
+                .issuer = text_at(record, ISSUER),
+                .subject = text_at(record, SUBJECT),
+                .token_id = text_at(record, TOKEN_ID),
+                .permissions = permissions_header(permissions),
+            },
+    };
+    return wire_write_record(out, &frame, permissions_rule, permissions);
+}

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Mosquitto with the plugin, and MQTT clients for it: started for a test, stopped with it.
+
+The one that is installed; the environment's MOSQUITTO names another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+import os
+import queue
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.brokers.mosquitto.plugin.fake_guard import PATIENCE, until
+from tests.brokers.mosquitto.plugin.runner import BUILDS, PLUGIN
+
+__all__ = [
+    "ADMINISTRATIVE_ACTION",
+    "DENIED",
+    "NOT_AUTHORIZED",
+    "TAKEN",
+    "Broker",
+    "Device",
+    "Plugin",
+    "build_plugin",
+    "comes_in",
+    "devices",
+    "free_port",
+    "is_2_1",
+    "unavailable",
+]
+
+MOSQUITTO: Final = shutil.which(
+    os.environ.get("MOSQUITTO", "mosquitto"), path=f"{os.environ['PATH']}:/usr/sbin:/sbin"
+)
+NOT_AUTHORIZED: Final = 0x87
+ADMINISTRATIVE_ACTION: Final = 0x98
+TAKEN: Final = (0, 0x10)
+"""Codes of a PUBACK for a message that was taken; 0x10: there are no matching subscribers."""
+DENIED: Final = (NOT_AUTHORIZED, None)
+"""What becomes of a message that is not; None: the connection has ended."""
+
+NEVER: Final = 0xFFFFFFFF  # a session that does not expire (MQTT 5.0 section 3.1.2.11.2)
+
+
+@functools.cache
+def is_2_1() -> bool:
+    """Whether it is Mosquitto 2.1 or later, which can say why it refuses a client."""
+    assert MOSQUITTO is not None, "mosquitto is not installed"
+    said = subprocess.run([MOSQUITTO, "-h"], check=False, capture_output=True, text=True).stdout
+    version = re.search(r"mosquitto version (\d+)\.(\d+)", said)
+    assert version is not None, said
+    return (int(version[1]), int(version[2])) >= (2, 1)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was built, and what its broker needs to load it."""
+
+    library: Path
+    sanitized: bool
+
+    def environment(self, reports: Path) -> dict[str, str]:
+        """Return the broker's environment."""
+        if not self.sanitized:
+            return dict(os.environ)
+        runtime = subprocess.run(
+            [os.environ.get("CC", "cc"), "-print-file-name=libasan.so"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        return {
+            **os.environ,
+            "LD_PRELOAD": runtime,
+            "ASAN_OPTIONS": f"log_path={reports},detect_leaks=1,leak_check_at_exit=1,exitcode=0",
+            "UBSAN_OPTIONS": f"log_path={reports},print_stacktrace=1",
+        }
+
+
+def build_plugin(directory: Path, build: str) -> Plugin:
+    """Compile the plugin; a sanitized one stays loaded, so that a report can name its functions."""
+    library = directory / "keyfob_mosquitto.so"
+    sanitized = build == "sanitized"
+    command = [os.environ.get("CC", "cc"), "-fPIC", "-shared", "-std=c11", "-Wall", "-Wextra"]
+    command += ["-Werror", "-fvisibility=hidden", "-D_GNU_SOURCE", *BUILDS[build]]
+    command += ["-Wl,-z,nodelete"] if sanitized else []
+    command += [str(source) for source in sorted(PLUGIN.glob("*.c"))]
+    subprocess.run([*command, "-o", str(library), "-ldl"], check=True)
+    return Plugin(library, sanitized)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Broker:
+    """A Mosquitto with the plugin."""
+
+    directory: Path
+    plugin: Plugin
+    guard_socket: Path
+    options: dict[str, str] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    per_listener: bool = False
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What the broker has written."""
+        return (self.directory / "broker.log").read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it; wait until it accepts."""
+        assert MOSQUITTO is not None, "mosquitto is not installed"
+        configuration = self.directory / "mosquitto.conf"
+        configuration.write_text(self._configuration())
+        with (self.directory / "broker.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [MOSQUITTO, "-v", "-c", configuration],
+                stdout=log,
+                stderr=log,
+                env=self.plugin.environment(self.directory / "report"),
+            )
+        if wait:
+            until(self._accepts, f"the broker to start:\n{self.log}")
+
+    def stop(self) -> None:
+        """Stop it as an operator does; nothing may be wrong with how it ended."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        process.terminate()
+        try:
+            assert process.wait(PATIENCE) == 0, self.log
+        finally:
+            process.kill()
+            process.wait()
+        reports = self.reports()
+        assert not reports, reports
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def reload(self) -> None:
+        """Have it read its configuration again, and wait until it has."""
+        before = self.log.count("Reloading config")
+        self.signal(signal.SIGHUP)
+        until(lambda: self.log.count("Reloading config") > before, "the broker to reload")
+
+    def reports(self) -> str:
+        """What sanitizers said about the plugin."""
+        texts = (path.read_text() for path in self.directory.glob("report*"))
+        # The broker's own leaks are its own business; every stack of ours names our sources.
+        blocks = (block for text in texts for block in text.split("\n\n"))
+        ours = ("ERROR: AddressSanitizer", "runtime error", str(PLUGIN))
+        return "\n\n".join(block for block in blocks if any(mark in block for mark in ours))
+
+    def _configuration(self) -> str:
+        listener = [f"listener {self.port} 127.0.0.1", "allow_anonymous false"]
+        # A machine that is busy with other things makes no guard look dead.
+        options = {"guard_socket": str(self.guard_socket), "guard_timeout_ms": "5000"}
+        options |= self.options
+        plugin = [f"plugin {self.plugin.library}"]
+        plugin += [f"plugin_opt_{name} {value}" for name, value in options.items()]
+        head = [f"user {getpass.getuser()}", "persistence_location " + f"{self.directory}/"]
+        body = [*listener, *plugin] if self.per_listener else [*plugin, *listener]
+        scope = [f"per_listener_settings {str(self.per_listener).lower()}"]
+        return "\n".join([*scope, *head, *body, *self.lines, ""])
+
+    def _accepts(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+
+class Device:
+    """An MQTT client that notes what happens to it."""
+
+    def __init__(
+        self,
+        port: int,
+        client_id: str,
+        *,
+        version: int = 5,
+        clean: bool = True,
+        token: str | None = "a-token",
+        username: str | None = None,
+        will: str | None = None,
+        tls: dict[str, Any] | None = None,
+        transport: Literal["tcp", "websockets"] = "tcp",
+    ) -> None:
+        self.messages: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self.closed = threading.Event()
+        self.answer: int | None = None  # the reason or return code of CONNACK
+        self.session_present = False
+        self.disconnect_reason: int | None = None
+        self._codes: dict[int, int] = {}
+        self._clean = clean
+        self._port = port
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if version == 5 else clean,
+            protocol=mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311,
+            transport=transport,
+            reconnect_on_failure=False,
+        )
+        self._version = version
+        if token is not None or username is not None:
+            # MQTT 3.1.1 has no password without a username, and paho has none for MQTT 5 either.
+            # Mosquitto takes an empty one for none.
+            self._client.username_pw_set(username or "", token)
+        if will is not None:
+            self._client.will_set(will, b"gone")
+        if tls is not None:
+            self._client.tls_set(**tls)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = lambda _c, _u, m: self.messages.put((m.topic, bytes(m.payload)))
+        self._client.on_publish = lambda _c, _u, mid, code, _p: self._note(mid, code.value)
+        self._client.on_subscribe = lambda _c, _u, mid, codes, _p: self._note(mid, codes[0].value)
+
+    def __enter__(self) -> Self:
+        self.connect()
+        assert self.answer == 0, f"not connected: {self.answer}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def connect(self) -> int | None:
+        """Connect; return the code of CONNACK, or None where the broker just closed."""
+        self.begin()
+        return self.outcome()
+
+    def outcome(self) -> int | None:
+        """Wait for what became of ``begin``."""
+        until(lambda: self.answer is not None or self.closed.is_set(), "CONNACK or the end")
+        return self.answer
+
+    def begin(self) -> None:
+        """Connect without waiting for the broker's answer."""
+        how: dict[str, Any] = {}
+        if self._version == 5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = 0 if self._clean else NEVER
+            how = {"clean_start": self._clean, "properties": properties}
+        self._client.connect("127.0.0.1", self._port, 60, **how)
+        self._client.loop_start()
+
+    def publish(self, topic: str, payload: bytes = b"x", *, retain: bool = False) -> int | None:
+        """Publish at QoS 1; return the reason code of PUBACK, None where the connection ended."""
+        return self._code(self._client.publish(topic, payload, 1, retain).mid)
+
+    def subscribe(self, topic: str, qos: int = 1) -> int | None:
+        """Subscribe; return the code of SUBACK, None where the connection ended."""
+        _, mid = self._client.subscribe(topic, qos)
+        assert mid is not None
+        return self._code(mid)
+
+    def received(self) -> tuple[str, bytes]:
+        """Wait for a message."""
+        return self.messages.get(timeout=PATIENCE)
+
+    def vanish(self) -> None:
+        """Lose the connection without a DISCONNECT."""
+        connection = self._client.socket()
+        assert isinstance(connection, socket.socket)
+        connection.shutdown(socket.SHUT_RDWR)
+        self.wait_closed()
+
+    def wait_closed(self) -> None:
+        """Wait for the end of the connection."""
+        until(self.closed.is_set, "the connection to end")
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _code(self, mid: int) -> int | None:
+        until(lambda: mid in self._codes or self.closed.is_set(), "an acknowledgement")
+        return self._codes.get(mid)
+
+    def _note(self, mid: int, code: int) -> None:
+        self._codes[mid] = code
+
+    def _on_connect(
+        self, _client: Any, _data: Any, flags: Any, code: Any, _properties: Any
+    ) -> None:
+        self.session_present = flags.session_present
+        self.answer = code.value
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _p: Any) -> None:
+        self.disconnect_reason = code.value
+        self.closed.set()
+
+
+@contextlib.contextmanager
+def devices(port: int, names: Iterable[str]) -> Iterator[list[Device]]:
+    """Connect several."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Device(port, name)) for name in names]
+
+
+def unavailable() -> int | None:
+    """What a client of MQTT 5 is told where the broker can say so; None: it just closes."""
+    return 0x88 if is_2_1() else None
+
+
+def comes_in(broker: Broker, client_id: str) -> bool:
+    """Try to connect, and leave again."""
+    device = Device(broker.port, client_id)
+    answer = device.connect()
+    device.stop()
+    return answer == 0

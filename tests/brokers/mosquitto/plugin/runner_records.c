@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of records: put in, changed, taken out, told in words. */
+#include "runner.h"
+
+#include "records.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static struct records records;
+static size_t evictions;
+
+static void on_evicted(void *context, const struct record *record)
+{
+    (void)context;
+    printf("evicted:%s ", record_client_id(record).at);
+    evictions++;
+}
+
+static void start(struct words *words)
+{
+    struct hash_key key = {{number(words, 2), number(words, 3)}};
+    records_free(&records);
+    answer(records_init(&records, (size_t)number(words, 1), key, on_evicted, NULL));
+}
+
+static void put_record(struct words *words)
+{
+    struct wire_frame frame;
+    if (read_frame(words, 1, &frame)) {
+        struct record *record =
+            record_from(&frame.record, number(words, 2), signed_number(words, 3),
+                        (enum record_state)number(words, 4), (uint8_t)number(words, 5));
+        answer(record != NULL && records_put(&records, record));
+    }
+}
+
+static bool print_record(void *context, const struct record *record)
+{
+    *(size_t *)context += 1;
+    printf("%s,%" PRIu64 ",%u,%" PRIuPTR ",%u,%" PRId64 ",%d ", record_client_id(record).at,
+           record->epoch, record->state, (uintptr_t)record->client, record->list, record->deadline,
+           record->heap_place > 0);
+    return true;
+}
+
+static void dump(void)
+{
+    size_t seen = 0;
+    bool went_on;
+    for (size_t i = 0; records_visit(&records, i, print_record, &seen, &went_on); i++) {
+    }
+    for (size_t i = 0; i < records.heap_count; i++) {
+        bool sound = records.heap[i]->heap_place == i + 1 &&
+                     (i == 0 || records.heap[(i - 1) / 2]->deadline <= records.heap[i]->deadline);
+        if (!sound) {
+            printf("unsound ");
+        }
+    }
+    puts(seen == records.count ? "." : "miscounted");
+}
+
+static void print_id(const struct record *record)
+{
+    puts(record != NULL ? record->texts : "-");
+}
+
+/* Verbs that name one record; they answer whether there is one. */
+static bool about_one(struct words *words)
+{
+    static const struct {
+        const char *verb;
+        void (*call)(struct records *, struct record *);
+    } VERBS[] = {{"drop", records_drop},
+                 {"hasten", records_hasten},
+                 {"expire", records_expire},
+                 {"revoke", records_revoke},
+                 {"disconnect", records_disconnect}};
+    for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
+        if (strcmp(words->word[0], VERBS[i].verb) == 0) {
+            struct record *record = records_find(&records, text(words, 1));
+            if (record != NULL) {
+                VERBS[i].call(&records, record);
+            }
+            answer(record != NULL);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool about_all(struct words *words)
+{
+    const char *verb = words->word[0];
+    if (strcmp(verb, "start") == 0) {
+        start(words);
+    } else if (strcmp(verb, "put") == 0) {
+        put_record(words);
+    } else if (strcmp(verb, "dump") == 0) {
+        dump();
+    } else if (strcmp(verb, "due") == 0) {
+        print_id(records_due(&records, signed_number(words, 1)));
+    } else if (strcmp(verb, "kick") == 0) {
+        print_id(records_next_kick(&records));
+    } else if (strcmp(verb, "sweep") == 0) {
+        records_sweep(&records);
+        answer(!records_have_closing(&records));
+    } else if (strcmp(verb, "reconsider") == 0) {
+        records_reconsider(&records, signed_number(words, 1), signed_number(words, 2));
+        answer(true);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool record_command(struct words *words)
+{
+    return about_one(words) || about_all(words);
+}
+
+void record_end(void)
+{
+    records_free(&records);
+}

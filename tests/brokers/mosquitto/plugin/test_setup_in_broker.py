@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin in brokers that are set up in other ways, rightly and wrongly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brokers.mosquitto.plugin import frames
+from tests.brokers.mosquitto.plugin.broker import DENIED, TAKEN, Broker, Device, Plugin, unavailable
+from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, until
+
+
+def test_a_listener_of_its_own_works_and_denies_what_has_run_out(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    """With per_listener_settings 2.0 never calls TICK: nobody is kicked, but everything denied."""
+    with Broker(directory, plugin, guard.path, per_listener=True) as broker:
+        guard.decide = allow(seconds=0.5)
+        with Device(broker.port, "dev1") as device:
+            until(lambda: device.publish("dev1/x") in DENIED, "the end of the token")
+        guard.decide = allow()
+        with Device(broker.port, "dev2") as device:
+            broker.reload()
+            assert device.publish("dev2/x") in TAKEN
+            guard.push(frames.end("dev2", frames.REVOKED))
+            until(lambda: device.publish("dev2/x") in DENIED, "the revocation")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"guard_sokcet": "/x"}, "guard_sokcet is not an option"),
+        ({"guard_socket": "relative"}, "guard_socket must be an absolute path"),
+        ({"guard_timeout_ms": "0"}, "guard_timeout_ms must be a number from 1 to 10000"),
+        ({"offline_records": "many"}, "offline_records must be a number"),
+        ({"guard_users": "root no-such-user"}, "guard_users names a user that does not exist"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_option_stops_the_broker_and_is_named(
+    directory: Path, plugin: Plugin, options: dict[str, str], complaint: str
+) -> None:
+    broker = Broker(directory, plugin, directory / "none.sock", options)
+    broker.start(wait=False)
+    assert broker.process is not None
+    assert broker.process.wait(10) != 0
+    assert complaint in broker.log
+    assert broker.reports() == ""
+
+
+LISTEN_AS_NOBODY = """
+import os, socket, sys, time
+os.setgid(65534); os.setuid(65534)
+listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); listener.listen()
+print("listening", flush=True); time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_socket_of_another_user_is_not_trusted(directory: Path, plugin: Plugin) -> None:
+    directory.chmod(0o777)
+    path = directory / "foreign.sock"
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTEN_AS_NOBODY, path], stdout=subprocess.PIPE, text=True
+    ) as stranger:
+        try:
+            assert stranger.stdout is not None
+            assert stranger.stdout.readline() == "listening\n"
+            with Broker(directory, plugin, path, {"startup_wait_ms": "0"}) as broker:
+                assert "runs as a user that guard_users does not name" in broker.log
+                device = Device(broker.port, "dev1")
+                assert device.connect() == unavailable()
+                device.stop()
+            named = {"startup_wait_ms": "0", "guard_users": "nobody"}
+            (directory / "broker.log").unlink()
+            with Broker(directory, plugin, path, named) as broker:
+                assert "guard_users" not in broker.log
+        finally:
+            stranger.kill()
