@@ -195,3 +195,41 @@ def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         Database.open(tmp_path / "nowhere" / "guard.db")
+
+
+def test_a_batch_that_breaks_in_the_middle_is_undone_and_tried_again_whole(
+    path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.001)
+    full = [sqlite3.OperationalError("database or disk is full")]
+
+    def breaks_once(connection: sqlite3.Connection) -> None:
+        if full:
+            raise full.pop()
+        remember("b", b"2", connection)
+
+    put(database, "a", b"1")
+    database.put("b", breaks_once)
+    with pytest.raises(sqlite3.OperationalError):
+        database.commit([]).result()
+    assert instances(path) in ({}, {"a": b"1", "b": b"2"})
+    database.flush()
+    assert instances(path) == {"a": b"1", "b": b"2"}
+
+
+def test_a_closed_file_refuses_at_once_rather_than_never(database: Database) -> None:
+    database.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        database.flush()
+
+
+def test_a_mistake_in_one_change_does_not_end_the_writing(path: Path, database: Database) -> None:
+    def mistaken(_: sqlite3.Connection) -> None:
+        raise TypeError("a mistake")
+
+    database.put("x", mistaken)
+    with pytest.raises(TypeError):
+        database.commit([mistaken]).result()
+    put(database, "a", b"1")
+    database.flush()
+    assert instances(path) == {"a": b"1"}

@@ -80,7 +80,7 @@ class AuditSink(Protocol):
         """Write and flush a batch.
 
         Raises:
-            OSError: It cannot be written. The batch counts as dropped.
+            OSError: It cannot be written. As with any error, the batch counts as dropped.
         """
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class AuditLog:
         sink = self._sinks[place]
         try:
             sink.write(batch)
-        except (OSError, ValueError) as error:  # ValueError: a closed stream, a stray surrogate
+        except Exception as error:  # noqa: BLE001 - no sink's mistake may end the others
             self._dropped += len(batch)
             if place not in self._failing:
                 _log.warning("audit: %s cannot write: %s", type(sink).__name__, error)

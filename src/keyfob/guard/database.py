@@ -82,10 +82,8 @@ CREATE TABLE feed (
 ) STRICT, WITHOUT ROWID;
 """
 
-# Errors of the change itself: trying it again cannot help, so it must not hold the others up.
+# SQLite's errors over the change itself: trying again cannot help, as with any mistake in it.
 _HOPELESS: Final = (
-    ValueError,
-    OverflowError,
     sqlite3.DataError,
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
@@ -179,11 +177,14 @@ class Database:
         """Write now, in one transaction with all that was put before.
 
         Returns:
-            What ends when the changes are on the disk, or with the ``sqlite3.Error`` or
-            ``ValueError`` that kept them from it.
+            What ends when the changes are on the disk, or with the error, mostly a
+            ``sqlite3.Error``, that kept them from it.
         """
         future: Future[None] = Future()
         with self._lock:
+            if self._closing:
+                future.set_exception(sqlite3.ProgrammingError("the guard's file is closed"))
+                return future
             self._commits.append((tuple(changes), future))
         self._hurry.set()
         self._wake()
@@ -290,7 +291,9 @@ def _hopeless(connection: sqlite3.Connection, changes: Iterable[Change]) -> Exce
     try:
         for change in changes:
             change(connection)
-    except _HOPELESS as error:
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and not isinstance(error, _HOPELESS):
+            raise  # the disk's, not the change's
         _log.error("a change cannot be stored: %s", type(error).__name__)
         return error
     return None

@@ -114,7 +114,7 @@ class Fetcher:
                 transport=self._transport,
                 follow_redirects=False,
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-                timeout=None,  # noqa: S113 - `get` bounds the whole exchange, not each read  # nosec
+                timeout=None,  # noqa: S113 - `get` bounds the whole exchange, not each read
                 # A proxy from the environment serves the world, not this machine's own ports.
                 trust_env=not is_loopback(urlsplit(url)),
             )

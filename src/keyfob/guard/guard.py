@@ -15,7 +15,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
@@ -23,13 +22,13 @@ from keyfob.authorization.decision import ConnectRequest, Decision
 from keyfob.errors import ConfigError, ProtocolError
 from keyfob.guard.admission import Admission
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.background import Work, keep_running
 from keyfob.guard.credentials import TokenField
 from keyfob.guard.endings import Endings, Listener
+from keyfob.guard.health import GuardHealth
 from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
-from keyfob.guard.key_sources import KeyHealth
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.resync import Resync
-from keyfob.guard.revocation_feed import FeedHealth
 from keyfob.guard.revocations import FeedPosition, Revocation, RevocationStore
 from keyfob.guard.session import End, Session, SessionState
 from keyfob.guard.sessions import SessionStore
@@ -48,17 +47,6 @@ CLOCK_SKEW: Final = 300.0
 matters."""
 
 _log = logging.getLogger("keyfob.guard")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardHealth:
-    """The state of the guard and of what it depends on, by issuer identifier."""
-
-    keys: Mapping[str, KeyHealth]
-    feeds: Mapping[str, FeedHealth]
-    sessions: int
-    revocations: int
-    audit_dropped: int
 
 
 class Guard:
@@ -113,11 +101,11 @@ class Guard:
     async def __aenter__(self) -> Self:
         for iss, binding in self._issuers.items():
             changed = partial(self._upstream_changed, iss)
-            self._start(binding.keys.run(changed), f"keys of {iss}")
+            self._start(f"keys of {iss}", partial(binding.keys.run, changed))
             if binding.revocations is not None:
-                run = binding.revocations.run(self._learn, changed=changed)
-                self._start(run, f"revocations of {iss}")
-        self._start(self._maintain(), "guard maintenance")
+                run = partial(binding.revocations.run, self._learn, changed=changed)
+                self._start(f"revocations of {iss}", run)
+        self._start("guard maintenance", self._maintain)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -161,8 +149,10 @@ class Guard:
                 for iss, binding in bindings
                 if binding.revocations is not None
             },
+            cursors=dict(self._revocations.cursors),
             sessions=len(self._sessions),
             revocations=len(self._revocations),
+            storage_failure=self._sessions.failure,
             audit_dropped=self._audit.dropped,
         )
 
@@ -336,10 +326,8 @@ class Guard:
 
     # In the background
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(_report_failure)
-        self._tasks.append(task)
+    def _start(self, name: str, work: Work) -> None:
+        self._tasks.append(asyncio.create_task(keep_running(name, work), name=name))
 
     async def _maintain(self) -> None:
         while True:
@@ -385,8 +373,3 @@ def _check(issuers: Mapping[str, IssuerBinding]) -> None:
     for iss, binding in issuers.items():
         if binding.trusted.issuer != iss:
             raise ConfigError(f"{binding.trusted.name}: bound under another iss than its own")
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("%s ended", task.get_name(), exc_info=error)

@@ -65,6 +65,11 @@ class SessionStore:
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
 
+    @property
+    def failure(self) -> str:
+        """Why the file does not follow at present; empty: it does."""
+        return "" if self._database is None else self._database.failure
+
     def get(self, broker: str, client_id: str) -> Session | None:
         """Return the live or stored session of a client identifier, if there is one."""
         return self._sessions.get((broker, client_id))
