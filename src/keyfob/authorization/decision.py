@@ -198,7 +198,7 @@ class Decision:
         reason: Why not, or None.
         detail: What exactly was wrong, for the operator.
         principal: Who the broker takes the client for.
-        issuer: The name of the token's issuer.
+        issuer: The issuer identifier, the token's ``iss``.
         subject: The token's ``sub``.
         token_id: The token's ``jti``.
         permissions: What the client may do; nothing where it is refused.
