@@ -13,7 +13,7 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.c src/keyfob/brokers/mosquitto/plugin/*.h)
+C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c)
 DIR ?= keyfob-data
 
 .PHONY: setup up test lint interop bench soak fuzz pins clean

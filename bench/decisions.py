@@ -27,6 +27,7 @@ from bench.rounds import interleave, print_table
 from keyfob.authorization.decision import ConnectRequest
 from keyfob.authorization.policy import Policy
 from keyfob.brokers.mosquitto import frames, wire
+from keyfob.cli.collector import calm_collector
 from keyfob.guard.audit import AuditLog
 from keyfob.guard.audit_sinks import JsonLinesSink
 from keyfob.guard.guard import Guard, IssuerBinding
@@ -83,6 +84,7 @@ async def _in_process(folder: Path) -> None:
     binding = IssuerBinding(trusted=trusted, keys=keys, policy=Policy())
     with AuditLog([JsonLinesSink(folder / "audit.jsonl")]) as audit:
         guard = Guard({ISSUER: binding}, audit=audit)
+        calm_collector()  # as `keyfob guard` does
         fresh = iter(range(_FRESH_TOKENS))
 
         def decide_fresh() -> Mapping[str, float]:

@@ -139,11 +139,12 @@ class Broker:
         self.stop()
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it; wait until it accepts."""
+        """Start it; wait until every listener accepts."""
         assert MOSQUITTO is not None, "mosquitto is not installed"
         configuration = self.directory / "mosquitto.conf"
         configuration.write_text(self._configuration())
         with (self.directory / "broker.log").open("ab") as log:
+            before = self._said_running()
             self.process = subprocess.Popen(
                 [MOSQUITTO, "-v", "-c", configuration],
                 stdout=log,
@@ -151,7 +152,7 @@ class Broker:
                 env=self.plugin.environment(self.directory / "report"),
             )
         if wait:
-            until(self._accepts, f"the broker to start:\n{self.log}")
+            until(lambda: self._running(before), "the broker to start")
 
     def stop(self) -> None:
         """Stop it as an operator does; nothing may be wrong with how it ended."""
@@ -198,12 +199,13 @@ class Broker:
         scope = [f"per_listener_settings {str(self.per_listener).lower()}"]
         return "\n".join([*scope, *head, *body, *self.lines, ""])
 
-    def _accepts(self) -> bool:
+    def _running(self, times: int) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-            return True
-        return False
+        return self._said_running() > times
+
+    def _said_running(self) -> int:
+        return len(re.findall(r"mosquitto version \S+ running", self.log))
 
 
 class Device:

@@ -97,10 +97,12 @@ class FakeGuard:
         self.hello: Hello | None = None
         self.complaints: list[str] = []
         self.accepted = 0  # links that were opened
+        self.leaves = False  # hears nothing any more, says its records and hangs up
         self.reads = threading.Event()  # while it is not set, nothing is read
         self.reads.set()
         self._listener: socket.socket | None = None
         self._link: socket.socket | None = None
+        self._greeted: set[socket.socket] = set()  # links that said all their records
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -175,10 +177,16 @@ class FakeGuard:
         self.told.append(frame)
         if isinstance(frame, Record):
             records.append(frame)
-        elif self.accepted > self.links and not isinstance(frame, RecordsEnd):
-            self.complaints.append(f"{type(frame).__name__} among the records")
-        elif isinstance(frame, RecordsEnd):
+        elif not isinstance(frame, RecordsEnd):
+            if link not in self._greeted:
+                self.complaints.append(f"{type(frame).__name__} among the records")
+        else:
             self.records = records
+            self._greeted.add(link)
+            if self.leaves:
+                link.shutdown(socket.SHUT_RD)  # from here on the plugin cannot send
             with self._lock:
                 link.sendall(b"".join((frames.welcome(), *self.greeting, frames.records_end())))
             self.links += 1
+            if self.leaves:
+                link.shutdown(socket.SHUT_WR)

@@ -8,13 +8,11 @@
 #include <stdio.h>
 
 static struct records records;
-static size_t evictions;
 
 static void on_evicted(void *context, const struct record *record)
 {
     (void)context;
     printf("evicted:%s ", record_client_id(record).at);
-    evictions++;
 }
 
 static void start(struct words *words)

@@ -95,6 +95,21 @@ def test_a_client_on_websockets_comes_in_stays_at_a_reload_and_ends_like_others(
         device.stop()
 
 
+def test_a_reload_disturbs_no_session_that_came_over_websockets(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    port = free_port()
+    lines = (f"listener {port} 127.0.0.1", "protocol websockets")
+    with Broker(directory, plugin, guard.path, lines=lines) as broker:
+        with Device(port, "dev1", clean=False, transport="websockets"):
+            pass
+        until(lambda: guard.heard(Offline, client_id="dev1"), "OFFLINE")
+        broker.reload()
+        with Device(broker.port, "dev1", clean=False) as again:
+            assert again.session_present
+            assert len(guard.connects) == 2
+
+
 # The will
 
 

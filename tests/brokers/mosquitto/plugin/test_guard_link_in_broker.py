@@ -198,6 +198,20 @@ def test_a_broker_starts_without_a_guard_and_finds_it_later(
             pass
 
 
+def test_a_guard_that_dies_while_its_records_are_taken_in_is_only_gone(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    """Each record evicts another, which is told at once, to nobody."""
+    guard.greeting = [frames.record(allowed(), f"dev{i}") for i in range(200)]
+    guard.leaves = True
+    options = {"offline_records": "1", "startup_wait_ms": "0"}
+    with Broker(directory, plugin, guard.path, options) as broker:
+        until(lambda: guard.links > 0, "the records")
+        guard.leaves = False
+        until(lambda: comes_in(broker, "dev1"), "the guard to be found again")
+        assert "out of memory" not in broker.log  # what a buffer of less than nothing would say
+
+
 # Bounds
 
 

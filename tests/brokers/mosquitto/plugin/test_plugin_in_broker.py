@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.brokers.mosquitto.frames import Admitted, Offline
+from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.broker import (
     NOT_AUTHORIZED,
     TAKEN,
@@ -20,7 +21,7 @@ from tests.brokers.mosquitto.plugin.broker import (
     unavailable,
 )
 from tests.brokers.mosquitto.plugin.certificates import Authority, Issued
-from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, refuse, until
+from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, refuse, until
 
 
 def tls_listener(port: int, authority: Authority, server: Issued) -> tuple[str, ...]:
@@ -124,6 +125,18 @@ def test_what_an_absent_client_left_is_not_for_whom_something_else_let_in(
         with Device(port, "dev1", tls=stranger.tls(authority)) as thief:
             assert thief.publish("dev1/x") == NOT_AUTHORIZED
             assert thief.subscribe("dev1/#") == NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize("principal", ["", "a\nb", "\x1b[2J"])
+def test_a_principal_that_would_forge_the_brokers_log_lets_nobody_in(
+    broker: Broker, guard: FakeGuard, principal: str
+) -> None:
+    guard.decide = lambda connect, request: frames.decision(
+        request, connect.epoch, allowed=allowed(), principal=principal
+    )
+    device = Device(broker.port, "dev1")
+    assert device.connect() == NOT_AUTHORIZED
+    device.stop()
 
 
 # Publishing, subscribing, being sent

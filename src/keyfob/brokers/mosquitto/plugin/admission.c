@@ -26,18 +26,20 @@ enum {
  * again with the username and password that it has stored: the username is the principal by now,
  * and the token may have run out of use. That is no new CONNECT; it is answered from the record.
  * What must not happen is that a stranger's CONNECT, with a principal as its username and no token,
- * is taken for such a re-check:
+ * is taken for such a re-check.
  *
- * - The RELOAD event opens a window, the next TICK closes it. Between them the broker reads no
- * plain TCP or TLS connection (src/loop.c of 2.0.11, src/signals.c and src/loop.c of 2.1.2), but
- * builds with libwebsockets serve WebSockets. So a WebSocket client gets an answer from its record
- * only where its very connection is on record; all others are asked for their token.
- * - A connection is on record by its address. That is not reused while the record is online: it
- * goes offline in the DISCONNECT event, before the broker frees the connection. And a connection
- * that is in cannot send a second CONNECT (MQTT-3.1.0-2). So that one answer needs no window at
- * all.
- * - Mosquitto 2.0 with per_listener_settings never calls TICK. There the window closes by time,
- * CONNECTs fall into it, and only connections on record are answered from it.
+ * The RELOAD event opens a window, the next TICK closes it. Between them the broker reads from no
+ * connection (src/loop.c of 2.0.11; src/signals.c and src/loop.c of 2.1.2), with two exceptions:
+ *
+ * Builds with libwebsockets serve WebSockets there. In 2.0 WebSockets are always that; a session
+ * without a connection does not count as one.
+ *
+ * Mosquitto 2.0 with per_listener_settings never calls TICK. The window closes by time, and
+ * CONNECTs fall into it.
+ *
+ * In these only a connection that is itself on record is answered from the record. That is safe: a
+ * connection that is in cannot send a second CONNECT (MQTT-3.1.0-2), and its address is not reused
+ * while it is on record, for it goes off in the DISCONNECT event, before the broker frees it.
  */
 
 void admission_reloaded(struct keyfob *keyfob, int64_t now)
@@ -54,7 +56,9 @@ static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
     if (known && record->client == client) {
         return MOSQ_ERR_SUCCESS;
     }
-    if (!keyfob->ticked || mosquitto_client_protocol(client) == MOSQ_PROTOCOL_WEBSOCKETS) {
+    bool may_be_new = !keyfob->ticked || (keyfob->lws && mosquitto_client_protocol(client) ==
+                                                             MOSQ_PROTOCOL_WEBSOCKETS);
+    if (may_be_new) {
         return NOT_A_RECHECK;
     }
     return known && record->state == RECORD_OFFLINE ? MOSQ_ERR_SUCCESS : MOSQ_ERR_AUTH;
@@ -107,9 +111,10 @@ static bool is_uuid(const char *at)
     return true;
 }
 
-bool admission_identifier_assigned(struct text client_id, const char *prefix)
+/* Did the broker make this identifier up? client_id_gen in src/handle_connect.c, the same in 2.0
+ * and 2.1. */
+static bool is_assigned(struct text client_id, const char *prefix)
 {
-    /* client_id_gen in src/handle_connect.c, the same in 2.0 and 2.1 */
     struct text start = text_of(prefix);
     return client_id.length == start.length + UUID_LENGTH && text_starts(client_id, start) &&
            is_uuid(client_id.at + start.length);
@@ -129,8 +134,7 @@ static struct wire_connect describe(struct keyfob *keyfob,
         .thumbprint = certificate_thumbprint(event->client, thumbprint),
     };
     bool clean = mosquitto_client_clean_session(event->client);
-    bool assigned =
-        clean && admission_identifier_assigned(connect.client_id, keyfob->options.auto_id_prefix);
+    bool assigned = clean && is_assigned(connect.client_id, keyfob->options.auto_id_prefix);
     connect.flags = (uint8_t)((clean ? WIRE_CLEAN : 0) | (assigned ? WIRE_ASSIGNED : 0) |
                               (event->username ? WIRE_HAS_USERNAME : 0) |
                               (event->password ? WIRE_HAS_PASSWORD : 0));
@@ -154,17 +158,6 @@ static bool belongs_to_another(const struct keyfob *keyfob, const struct wire_co
     /* What a revoked client left behind goes with a clean start. */
     bool goes = record->state == RECORD_REVOKED && (connect->flags & WIRE_CLEAN);
     return !goes && !(record->flags & RECORD_UNKEPT);
-}
-
-/* A principal becomes the broker's username, which stands in logs as it is. */
-static bool principal_usable(struct text principal)
-{
-    for (size_t i = 0; i < principal.length; i++) {
-        if ((unsigned char)principal.at[i] < 0x20 || principal.at[i] == 0x7F) {
-            return false;
-        }
-    }
-    return principal.length > 0;
 }
 
 static uint8_t flags_of(const struct wire_connect *connect)
@@ -194,7 +187,7 @@ static int accept(struct keyfob *keyfob, struct mosquitto *client,
     if (belongs_to_another(keyfob, connect, grant)) {
         return refuse(keyfob, client, NOT_AUTHORIZED, "the session belongs to another");
     }
-    if (!principal_usable(grant->principal)) {
+    if (!record_principal_usable(grant->principal)) {
         return refuse(keyfob, client, NOT_AUTHORIZED, "its principal cannot be a username");
     }
     struct record *record = record_make(&(struct record_source){

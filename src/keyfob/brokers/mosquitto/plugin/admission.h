@@ -11,7 +11,4 @@ void admission_reloaded(struct keyfob *keyfob, int64_t now);
 /* BASIC_AUTH: returns what the event returns to the broker. */
 int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event);
 
-/* Did the broker make up this identifier? */
-bool admission_identifier_assigned(struct text client_id, const char *prefix);
-
 #endif

@@ -3,8 +3,6 @@
 
 #include "deadline.h"
 
-#include <stdlib.h>
-
 enum {
     MOST_KICKS = 500,    /* per TICK: each closes a connection, and the broker has others */
     CLOCK_STEP_MS = 250, /* a wall clock that moves less than this is being slewed */
@@ -138,23 +136,18 @@ void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *cli
  * DISCONNECT), after which the record may be another, or gone. */
 static void kick(struct keyfob *keyfob, struct record *record, bool with_will)
 {
+    static char client_id[UINT16_MAX + 1]; /* the record's may be freed while it is in use */
     const void *client = record->client;
-    struct text client_id = record_client_id(record);
-    char *copy = malloc(client_id.length + 1);
-    if (copy == NULL) {
-        return; /* it may do nothing any more, and goes by itself at its next packet's timeout */
-    }
-    memcpy(copy, client_id.at, client_id.length + 1);
+    memcpy(client_id, record_client_id(record).at, record_client_id(record).length + 1);
     keyfob->kicking = client;
-    int result = mosquitto_kick_client_by_clientid(copy, with_will);
+    int result = mosquitto_kick_client_by_clientid(client_id, with_will);
     keyfob->kicking = NULL;
     if (result == MOSQ_ERR_NOT_FOUND) {
-        struct record *still = records_find(&keyfob->records, text_of(copy));
+        struct record *still = records_find(&keyfob->records, text_of(client_id));
         if (still != NULL && still->client == client) {
             keyfob_went_offline(keyfob, still);
         }
     }
-    free(copy);
 }
 
 static void log_end(const struct record *record, const char *why)
@@ -205,13 +198,16 @@ void enforcement_on_record(struct keyfob *keyfob, const struct wire_record *sour
     if (source->epoch > keyfob->epoch && source->epoch < UINT64_MAX / 2) {
         keyfob->epoch = source->epoch;
     }
-    struct record *record = record_make(&(struct record_source){
-        .client_id = source->client_id,
-        .grant = &source->grant,
-        .epoch = source->epoch,
-        .state = source->state == WIRE_REVOKED ? RECORD_REVOKED : RECORD_OFFLINE,
-        .flags = source->clean ? RECORD_CLEAN : 0,
-    });
+    struct record *record = NULL;
+    if (record_principal_usable(source->grant.principal)) {
+        record = record_make(&(struct record_source){
+            .client_id = source->client_id,
+            .grant = &source->grant,
+            .epoch = source->epoch,
+            .state = source->state == WIRE_REVOKED ? RECORD_REVOKED : RECORD_OFFLINE,
+            .flags = source->clean ? RECORD_CLEAN : 0,
+        });
+    }
     if (record == NULL || !records_put(&keyfob->records, record)) {
         record_free(record);
         char shown[TEXT_FOR_LOG_SIZE];

@@ -139,11 +139,11 @@ static void attempt(struct guard_link *link, int64_t now)
     link->last_opened = now;
     link->phase = LINK_TELLING;
     link->step = 0;
-    if (!wire_write_hello(&link->out, &link->hello)) {
+    if (wire_write_hello(&link->out, &link->hello)) {
+        tell(link);
+    } else {
         fail(link, OUT_OF_MEMORY, 0);
-        return;
     }
-    tell(link);
 }
 
 /* Reading */
@@ -171,16 +171,15 @@ static bool take_frame(struct guard_link *link, const struct wire_frame *frame)
     }
     switch (frame->type) {
     case WIRE_RECORD:
-        if (link->phase != LINK_HEARING) {
-            return false;
-        }
-        link->hooks.on_record(link->hooks.context, &frame->record);
-        return true;
     case WIRE_RECORDS_END:
         if (link->phase != LINK_HEARING) {
             return false;
         }
-        become_ready(link);
+        if (frame->type == WIRE_RECORDS_END) {
+            become_ready(link);
+        } else {
+            link->hooks.on_record(link->hooks.context, &frame->record);
+        }
         return true;
     case WIRE_END: link->hooks.on_end(link->hooks.context, &frame->end); return true;
     case WIRE_DECISION: return link->phase == LINK_READY; /* the awaited one was caught before */
@@ -249,10 +248,7 @@ static void receive(struct guard_link *link)
 void link_service(struct guard_link *link, int64_t now)
 {
     release(link);
-    if (link->phase == LINK_DOWN) {
-        if (now - link->last_attempt < link->backoff) {
-            return;
-        }
+    if (link->phase == LINK_DOWN && now - link->last_attempt >= link->backoff) {
         attempt(link, now);
     }
     take_frames(link);
@@ -264,13 +260,12 @@ void link_service(struct guard_link *link, int64_t now)
 static bool wait_until(struct guard_link *link, int64_t deadline)
 {
     int64_t left = deadline - boottime_ms();
-    if (left <= 0) {
-        return false;
+    short events = buffer_length(&link->out) > 0 ? POLLIN | POLLOUT : POLLIN;
+    struct pollfd socket = {.fd = link->fd, .events = events};
+    if (left > 0) {
+        poll(&socket, 1, (int)left); /* EINTR is an early return like any other */
     }
-    bool sending = buffer_length(&link->out) > 0;
-    struct pollfd socket = {.fd = link->fd, .events = (short)(POLLIN | (sending ? POLLOUT : 0))};
-    poll(&socket, 1, (int)left); /* EINTR is an early return like any other */
-    return true;
+    return left > 0;
 }
 
 /* Goes on until the link is ready. False when the deadline came first or the link is down. */

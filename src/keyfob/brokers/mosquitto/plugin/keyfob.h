@@ -13,6 +13,7 @@ struct keyfob {
     struct records records;
     struct guard_link link;
     bool broker_2_1;       /* Mosquitto 2.1 or later */
+    bool lws;              /* its WebSockets are those of libwebsockets */
     bool ticked;           /* the broker calls TICK; 2.0 with per_listener_settings never does */
     uint64_t epoch;        /* of the last connection */
     int64_t recheck_until; /* until then the broker may be asking again about clients it has */

@@ -112,22 +112,16 @@ enum { EVENT_COUNT = sizeof EVENTS / sizeof EVENTS[0] };
 
 /* What the link asks for */
 
-struct step {
-    struct buffer *out;
-};
-
-static bool write_record(void *context, const struct record *record)
+static bool write_record(void *out, const struct record *record)
 {
-    const struct step *step = context;
     bool gone = record->client == NULL && (record->flags & RECORD_UNKEPT);
-    return gone || record_write(record, step->out);
+    return gone || record_write(record, out);
 }
 
 static bool write_records(void *context, size_t bucket, struct buffer *out, bool *fit)
 {
     struct keyfob *keyfob = context;
-    struct step step = {out};
-    return records_visit(&keyfob->records, bucket, write_record, &step, fit);
+    return records_visit(&keyfob->records, bucket, write_record, out, fit);
 }
 
 static void on_record(void *context, const struct wire_record *record)
@@ -178,6 +172,7 @@ static struct keyfob *create(const struct options *options)
     }
     keyfob->options = *options;
     keyfob->broker_2_1 = dlsym(RTLD_DEFAULT, "mosquitto_complete_basic_auth") != NULL;
+    keyfob->lws = !keyfob->broker_2_1 || dlsym(RTLD_DEFAULT, "lws_service") != NULL;
     keyfob->clock_offset = wall_ms() - boottime_ms();
     hello.broker_version = keyfob->broker_2_1 ? BROKER_2_1 : BROKER_2_0;
     hello.broker_name = text_of(keyfob->options.broker_name);

@@ -90,6 +90,16 @@ struct text record_principal(const struct record *record)
     return text_at(record, PRINCIPAL);
 }
 
+bool record_principal_usable(struct text principal)
+{
+    for (size_t i = 0; i < principal.length; i++) {
+        if ((unsigned char)principal.at[i] < 0x20 || principal.at[i] == 0x7F) {
+            return false;
+        }
+    }
+    return principal.length > 0;
+}
+
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject)
 {
     return text_equal(text_at(record, ISSUER), issuer) &&

@@ -71,6 +71,10 @@ static inline struct text record_client_id(const struct record *record)
 }
 
 struct text record_principal(const struct record *record); /* terminated */
+
+/* Can it be a username? The broker puts that into its log as it is. */
+bool record_principal_usable(struct text principal);
+
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject);
 const struct permissions *record_permissions(const struct record *record);
 
