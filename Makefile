@@ -4,7 +4,7 @@
 #   make up       set everything up, start server, guard and Mosquitto, show the demonstration
 #   make test     all tests, with the short form of every long proof
 #   make lint     format, lint, types, who imports whom, C style
-#   make interop  the full matrix against real brokers
+#   make interop  the full matrix against real brokers; fetches newer Mosquittos, some 60 MB
 #   make bench    measurements: medians of interleaved rounds
 #   make soak     the long proofs
 #   make fuzz     millions of inputs over the parsers

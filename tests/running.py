@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +26,10 @@ from paho.mqtt.properties import Properties
 from keyfob.config import Settings, load
 
 KEYFOB = [sys.executable, "-m", "keyfob.cli.main"]
+MOSQUITTO = os.environ.get("KEYFOB_TEST_MOSQUITTO", "mosquitto")
 START_TIMEOUT = 60.0
 PATIENCE = 20.0
+NOT_AUTHORIZED, SERVER_UNAVAILABLE = 0x87, 0x88
 
 
 def until(what: str, condition: Any, timeout: float = PATIENCE) -> Any:
@@ -36,6 +40,17 @@ def until(what: str, condition: Any, timeout: float = PATIENCE) -> Any:
             raise AssertionError(f"waited {timeout:.0f} s in vain: {what}")
         time.sleep(0.02)
     return value
+
+
+@functools.cache
+def broker_version(program: str) -> tuple[int, ...]:
+    """The version of a Mosquitto, such as (2, 0, 11)."""
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    assert path is not None, f"no program {program}"
+    said = subprocess.run([path, "-h"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"mosquitto version (\d+(?:\.\d+)+)", said)
+    assert version is not None, said
+    return tuple(int(part) for part in version[1].split("."))
 
 
 @dataclass
@@ -59,6 +74,16 @@ class Installation:
     @property
     def port(self) -> int:
         return self.settings.mosquitto.port
+
+    def connack(self, reason_code: int, *, v5: bool = True) -> int | None:
+        """What a client is told that the guard refuses with this reason code; None: nothing.
+
+        Mosquitto can say which reason from 2.1 on, in MQTT 5. "Unavailable" is never told as "not
+        authorized": where it cannot be said, the connection is closed without a CONNACK.
+        """
+        if v5 and broker_version(self.settings.mosquitto.program) >= (2, 1):
+            return reason_code
+        return None if reason_code == SERVER_UNAVAILABLE else NOT_AUTHORIZED
 
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
@@ -151,9 +176,16 @@ class Installation:
 
 @contextlib.contextmanager
 def installation(
-    directory: Path, *, plain: bool = False, mosquitto: Sequence[str] = ()
+    directory: Path,
+    *,
+    plain: bool = False,
+    mosquitto: Sequence[str] = (),
+    program: str = MOSQUITTO,
 ) -> Iterator[Installation]:
-    """Run `keyfob up`; `mosquitto` are lines for that section of keyfob.toml."""
+    """Run `keyfob up`; `mosquitto` are lines for that section of keyfob.toml.
+
+    The broker is `program`: the installed one, unless the environment's KEYFOB_TEST_MOSQUITTO says.
+    """
     options = ["--port", "0", "--mqtt-port", "0", *(("--plain-port", "0") if plain else ())]
     made = subprocess.run(
         [*KEYFOB, "init", "--dir", str(directory), *options],
@@ -164,8 +196,8 @@ def installation(
     )
     assert made.returncode == 0, made.stderr
     path = directory / "keyfob.toml"
-    if mosquitto:
-        path.write_text(path.read_text() + "\n".join(mosquitto) + "\n", encoding="utf-8")
+    lines = [f"program = {json.dumps(program)}", *mosquitto]
+    path.write_text(path.read_text() + "\n".join(lines) + "\n", encoding="utf-8")
     log_file = directory / "up.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(

@@ -39,7 +39,7 @@ def test_a_3_1_1_publish_outside_the_permissions_is_not_delivered(running: Insta
     assert b"stray3" not in [payload for _, payload in watcher.messages]
 
 
-@pytest.mark.parametrize("v5", [True, False])
+@pytest.mark.parametrize("v5", [True, False], ids=["MQTT 5", "MQTT 3.1.1"])
 def test_a_subscription_is_refused_unless_one_filter_contains_it(
     running: Installation, v5: bool
 ) -> None:

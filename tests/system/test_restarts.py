@@ -43,7 +43,8 @@ def test_a_killed_guard_costs_no_message_and_comes_back_by_itself(breakable: Ins
 
     breakable.kill("guard", signal.SIGSTOP)  # so that the supervisor cannot hide the gap
     sent = [publisher.paho.publish("k/n", str(n), qos=1) for n in range(500)]
-    assert breakable.client("newcomer").try_connect("newcomer", newcomer) is None
+    unavailable = breakable.connack(0x88)
+    assert breakable.client("newcomer").try_connect("newcomer", newcomer) == unavailable
     old = breakable.kill("guard")
     sent += [publisher.paho.publish("k/n", str(n), qos=1) for n in range(500, 1000)]
     breakable.wait_restarted("guard", old)

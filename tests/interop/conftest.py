@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installations with one Mosquitto after the other, and the table of what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.interop.mosquittos import MOSQUITTOS, CannotHaveError, program_of, version_of
+from tests.interop.table import FAILED, PASSED, SKIPPED, Table
+from tests.running import Installation, installation
+
+TABLE = pytest.StashKey[Table]()
+RESULTS = {"passed": PASSED, "skipped": SKIPPED, "failed": FAILED}
+
+
+@pytest.fixture(scope="session", params=MOSQUITTOS)
+def broker(request: pytest.FixtureRequest) -> str:
+    """The program of each Mosquitto in turn."""
+    # What is fetched is shown at once: from a slow mirror it takes a while.
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    assert capture is not None
+    try:
+        with capture.global_and_fixture_disabled():
+            program = program_of(request.param, sys.stderr.write)
+    except CannotHaveError as error:
+        pytest.skip(str(error))
+    title = f"{version_of(program)} {request.param}"
+    table_of(request.config).titles[request.param] = title
+    return program
+
+
+@pytest.fixture(scope="session")
+def running(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """`keyfob up` with that broker, shared: no test stops a part of it."""
+    directory = tmp_path_factory.mktemp("installation") / "data"
+    with installation(directory, plain=True, program=broker) as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def breakable(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with that broker whose parts are killed, and that saves every change."""
+    directory = tmp_path_factory.mktemp("breakable") / "data"
+    with installation(directory, mosquitto=["save_every_change = true"], program=broker) as up:
+        yield up
+
+
+def table_of(config: pytest.Config) -> Table:
+    return config.stash.setdefault(TABLE, Table(MOSQUITTOS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Enter each result of a test that runs with every broker."""
+    report = yield
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and "broker" in callspec.params:
+        broker = callspec.params["broker"]
+        rest = "-".join(part for part in callspec.id.split("-") if part != broker)
+        what = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+        reason = report.longrepr[2] if report.skipped and type(report.longrepr) is tuple else ""
+        table_of(item.config).note(
+            f"{what} [{rest}]" if rest else what,
+            broker,
+            RESULTS[report.outcome],
+            report.duration,
+            reason.removeprefix("Skipped: "),
+        )
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the table, where there is one."""
+    if (table := config.stash.get(TABLE, None)) is not None and table.cells:
+        terminalreporter.section("Keyfob with each Mosquitto")
+        for line in table.lines():
+            terminalreporter.write_line(line)
