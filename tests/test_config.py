@@ -27,6 +27,10 @@ def settings_from(tmp_path: Path, text: str) -> Path:
         ("[server]\nport = 0\n", ["server.port", "65535"]),
         ("[mosquitto]\nplain_port = 70000\n", ["mosquitto.plain_port"]),
         ("[server]\ntoken_lifetime = 0\n", ["token_lifetime"]),
+        ("[guard]\nready_timeout = nan\n", ["guard.ready_timeout"]),
+        ("[mosquitto]\nguard_timeout_ms = -5\n", ["mosquitto.guard_timeout_ms"]),
+        ("[mosquitto]\nautosave_interval = 0\n", ["mosquitto.autosave_interval"]),
+        ('[server]\nhost = ""\n', ["server.host"]),
         ("nonsense", ["not valid TOML"]),
         ("server = 3\n", ["server"]),
         ("[guard]\ntoken_fields = []\n", ["guard.token_fields"]),
@@ -60,6 +64,14 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert settings.issuers[0].ca == tmp_path / "ca.pem"
     assert settings.issuers[0].jwks_file == Path("/keys.json")
     assert settings.server.database == tmp_path / "server.db"
+
+
+def test_the_sockets_group_is_none_unless_it_is_named(tmp_path: Path) -> None:
+    assert load(settings_from(tmp_path, ISSUER)).guard.socket_group == ""
+    text = '[guard]\nsocket_group = "mosquitto"\n' + ISSUER
+    assert load(settings_from(tmp_path, text)).guard.socket_group == "mosquitto"
+    with pytest.raises(ConfigError, match=r"guard\.socket_group"):
+        load(settings_from(tmp_path, "[guard]\nsocket_group = 5\n" + ISSUER))
 
 
 def test_every_value_knows_its_origin(tmp_path: Path) -> None:

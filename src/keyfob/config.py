@@ -57,15 +57,18 @@ class ServerSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class GuardSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[guard]``: the resource server beside the broker.
 
-    ``token_fields`` are the CONNECT fields that may carry a token; ``socket_users`` are users,
-    beside our own and root, that the broker may run as; ``ready_timeout`` is how many seconds the
-    guard waits for an issuer's keys and revocations before it opens its socket without them.
+    ``token_fields`` are the CONNECT fields that may carry a token. ``socket_users`` are users,
+    beside our own and root, that the broker may run as, and ``socket_group`` is a group that may
+    reach the socket: a broker that runs as another user needs both. ``ready_timeout`` is how many
+    seconds the guard waits for an issuer's keys and revocations before it opens its socket without
+    them.
     """
 
     database: Path = Path("guard.db")
     socket: Path = Path("run/guard.sock")
     audit: Path = Path("log/audit.jsonl")
     socket_users: tuple[str, ...] = ()
+    socket_group: str = ""
     token_fields: tuple[Literal["password", "username"], ...] = ("password", "username")
     empty_client_id: Literal["accept", "refuse"] = "accept"
     ready_timeout: float = 10.0
@@ -298,15 +301,25 @@ def _with_paths(section: _S, directory: Path) -> _S:
     return msgspec.structs.replace(section, **changes)
 
 
-_PORTS: Final = (("server", "port", 1), ("mosquitto", "port", 1), ("mosquitto", "plain_port", 0))
+_BOUNDS: Final = (
+    ("server", "port", 1, 65_535),
+    ("server", "token_lifetime", 1, 86_400),
+    ("guard", "ready_timeout", 0, 3_600),
+    ("mosquitto", "port", 1, 65_535),
+    ("mosquitto", "plain_port", 0, 65_535),
+    ("mosquitto", "autosave_interval", 1, 86_400),
+    ("mosquitto", "guard_timeout_ms", 1, 60_000),
+)
 
 
 def _check(settings: Settings) -> None:
-    for section, name, lowest in _PORTS:
-        if not lowest <= getattr(getattr(settings, section), name) <= 65535:
-            raise _wrong(settings, f"{section}.{name}", f"a port is between {lowest} and 65535")
-    if settings.server.token_lifetime < 1:
-        raise _wrong(settings, "server.token_lifetime", "at least 1 second")
+    for section, name, lowest, highest in _BOUNDS:
+        # Written so that a NaN is outside.
+        if not lowest <= getattr(getattr(settings, section), name) <= highest:
+            raise _wrong(settings, f"{section}.{name}", f"between {lowest} and {highest}")
+    for section in ("server", "mosquitto"):
+        if not getattr(settings, section).host:
+            raise _wrong(settings, f"{section}.host", "an address, or 0.0.0.0 for all")
     if not settings.guard.token_fields:
         raise _wrong(settings, "guard.token_fields", 'write ["password", "username"] or one')
     for kind in ("name", "issuer"):

@@ -99,3 +99,22 @@ def test_what_was_queued_for_a_disabled_device_is_not_delivered_later(
     publisher.publish("q/open", "for you")
     again.until_message("q/open", "for you")
     assert b"not for you" not in [payload for _, payload in again.messages]
+
+
+def test_what_was_queued_before_a_device_was_disabled_is_not_delivered_either(
+    running: Installation,
+) -> None:
+    secret = running.add_device("lapsed", "--subscribe", "l/#")
+    publisher = running.client("lpub").connect(running.device_token("lpub", "--publish", "l/#"))
+    client = running.client("lapsed", clean=False).connect(running.token("lapsed", secret))
+    client.subscribe("l/#")
+    client.drop()
+    publisher.publish("l/secret", "not for you")
+    assert running.cli("device", "disable", "lapsed").returncode == 0
+    until("the guard has heard of it", lambda: "ended lapsed" in running.log())
+    assert running.cli("device", "enable", "lapsed").returncode == 0
+    again = running.client("lapsed", clean=False).connect(running.token("lapsed", secret))
+    again.subscribe("l/#")
+    publisher.publish("l/open", "for you")
+    again.until_message("l/open", "for you")
+    assert b"not for you" not in [payload for _, payload in again.messages]

@@ -41,6 +41,7 @@ def test_algorithms_that_are_not_verified_here_are_refused(
         {"device_claim": ""},
         {"leeway": -1},
         {"expiry_leeway": -1},
+        {"expiry_leeway": 301},
         {"max_lifetime": 0},
         {"max_lifetime": -5},
         {"client_id_template": "*"},

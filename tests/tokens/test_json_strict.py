@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfob.tokens.json_strict import (
+    _STRINGS,
     MAX_DEPTH,
     MAX_NUMBER_CHARS,
     DuplicateMemberError,
@@ -181,3 +182,9 @@ def test_errors_do_not_repeat_the_input() -> None:
     with pytest.raises(JsonError) as caught:
         loads(b'{"hush-hush":1,"hush-hush":2}')
     assert "hush" not in str(caught.value)
+
+
+def test_an_unterminated_string_is_looked_at_once() -> None:
+    """Otherwise a text of escaped quotes would cost the square of its length (CWE-1333)."""
+    text = "[" * 17 + '\\"' * 6000
+    assert [match.end() - match.start() for match in _STRINGS.finditer(text)] == [len(text) - 18]

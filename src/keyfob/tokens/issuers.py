@@ -15,6 +15,9 @@ from keyfob.tokens.signatures import ALGORITHMS
 
 __all__ = ["TrustedIssuer"]
 
+# Issuers remember a revocation until its last token has ended, and a while longer for clocks and
+# leeways: ten minutes where the issuer is ours. A longer leeway would revive revoked tokens.
+MAX_EXPIRY_LEEWAY: Final = 300
 _ACCESS_TOKEN: Final = frozenset({"at+jwt"})
 # RFC 9068 section 2.2; iss, aud and exp are required of everybody.
 _RFC_9068_CLAIMS: Final = ("sub", "client_id", "iat", "jti")
@@ -97,6 +100,8 @@ class TrustedIssuer:
         for key in ("leeway", "expiry_leeway"):
             if getattr(self, key) < 0:
                 raise self._wrong(key, "not below 0 seconds")
+        if self.expiry_leeway > MAX_EXPIRY_LEEWAY:
+            raise self._wrong("expiry_leeway", f"at most {MAX_EXPIRY_LEEWAY} seconds")
         if self.max_lifetime is not None and self.max_lifetime < 1:
             raise self._wrong("max_lifetime", "at least 1 second")
 

@@ -27,7 +27,9 @@ MAX_DEPTH: Final = 16
 # 2**64 has 20 digits, the longest shortest-form double 24 characters.
 MAX_NUMBER_CHARS: Final = 40
 
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and an unterminated string runs to the end: so every character is looked at once.
+# Without that a text of escaped quotes costs the square of its length.
+_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)', re.DOTALL)
 
 
 class JsonError(ValueError):
