@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
-from keyfob.cli.output import answer, fields, table
+from keyfob.cli.output import Json, answer, fields, table
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Register applications that exchange a device's own name and secret for a token.",
+    help="Register applications that get tokens for devices.",
     no_args_is_help=True,
 )
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="The application's client_id.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 @app.command()
@@ -30,7 +29,10 @@ def add(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Register an application for the password grant; its secret is shown this once."""
+    """Register one for the password grant.
+
+    Its secret, if it has one, is shown this once.
+    """
     with settings_of(directory).register() as register:
         issued = register.add_application(identifier, public=public)
     data: dict[str, object] = {"client_id": issued.application.id}
@@ -43,10 +45,13 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the applications."""
-    with settings_of(directory).register() as register:
+    installation = settings_of(directory)
+    with installation.register() as register:
         applications = register.list_applications()
     rows = [(one.id, "public" if one.public else "confidential") for one in applications]
-    text = table(("ID", "KIND"), rows) if rows else "no applications"
+    text = table(("ID", "KIND"), rows)
+    if not rows:
+        text = f"no applications; `keyfob application add ID{installation.option}` registers one"
     answer([{"client_id": one.id, "public": one.public} for one in applications], text,
            as_json=as_json)  # fmt: skip
 
@@ -55,7 +60,10 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
 def remove(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Remove an application; tokens that devices got through it end in their own time."""
+    """Remove an application.
+
+    Tokens that devices got through it end in their own time.
+    """
     with settings_of(directory).register() as register:
         register.remove_application(identifier)
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)

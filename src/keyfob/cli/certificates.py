@@ -15,27 +15,25 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from keyfob.errors import ConfigError
 
 __all__ = ["ensure_certificates", "write_private"]
 
 _AUTHORITY_DAYS: Final = 3650
 # Apple's and the CA/Browser Forum's ceiling for leaf certificates that clients accept.
 _SERVER_DAYS: Final = 397
-_RENEW_BEFORE_DAYS: Final = 30
+_RENEW_BEFORE: Final = datetime.timedelta(days=30)
+_PUBLIC: Final = 0o644
 
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read, whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    _write(path, content, 0o600)
 
 
 def ensure_certificates(
@@ -43,39 +41,103 @@ def ensure_certificates(
 ) -> list[str]:
     """Make the authority and the server's certificate where they are missing or about to end.
 
+    A certificate that somebody else signed is its owner's business and left alone.
+
     Args:
         directory: Where ``ca.pem``, ``ca.key``, ``server.pem`` and ``server.key`` live.
-        names: DNS names and IP addresses that the server's certificate covers.
+        names: DNS names and IP addresses that the server's certificate covers; one that lacks the
+            first is replaced.
         now: The present time, with a time zone.
 
     Returns:
         The names of the files that were written: empty when nothing was needed.
+
+    Raises:
+        ConfigError: A file is not what its name says.
     """
     written = []
-    authority_file, authority_key_file = directory / "ca.pem", directory / "ca.key"
-    if not authority_file.exists():
-        authority_key = ec.generate_private_key(ec.SECP256R1())
-        authority = _authority(authority_key, now)
-        write_private(authority_key_file, _pem(authority_key))
-        authority_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    if not (directory / "ca.pem").exists():
+        _make_authority(directory, now)
         written += ["ca.pem", "ca.key"]
-    server_file = directory / "server.pem"
-    if not server_file.exists() or (_ends_soon(server_file, now) and authority_key_file.exists()):
-        authority = x509.load_pem_x509_certificate(authority_file.read_bytes())
-        loaded = serialization.load_pem_private_key(authority_key_file.read_bytes(), None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise TypeError("ca.key is not the elliptic curve key that belongs to ca.pem")
-        server_key = ec.generate_private_key(ec.SECP256R1())
-        server = _server(server_key, loaded, authority, names, now)
-        write_private(directory / "server.key", _pem(server_key))
-        server_file.write_bytes(server.public_bytes(serialization.Encoding.PEM))
+    authority = _certificate(directory / "ca.pem")
+    if _is_needed(directory, authority, names[0], now):
+        _make_server(directory, authority, names, now)
         written += ["server.pem", "server.key"]
     return written
 
 
-def _ends_soon(path: Path, now: datetime.datetime) -> bool:
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.not_valid_after_utc - now < datetime.timedelta(days=_RENEW_BEFORE_DAYS)
+def _make_authority(directory: Path, now: datetime.datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_private(directory / "ca.key", _pem(key))
+    _write(directory / "ca.pem", _public_pem(_authority(key, now)), _PUBLIC)
+
+
+def _make_server(
+    directory: Path, authority: x509.Certificate, names: Sequence[str], now: datetime.datetime
+) -> None:
+    authority_key = _private_key(directory / "ca.key")
+    key = ec.generate_private_key(ec.SECP256R1())
+    # One after the other: whoever is interrupted here finds a key that does not fit, next time.
+    write_private(directory / "server.key", _pem(key))
+    certificate = _server(key, authority_key, authority, names, now)
+    _write(directory / "server.pem", _public_pem(certificate), _PUBLIC)
+
+
+def _is_needed(
+    directory: Path, authority: x509.Certificate, name: str, now: datetime.datetime
+) -> bool:
+    file, key_file = directory / "server.pem", directory / "server.key"
+    if not file.exists() or not key_file.exists():
+        return True
+    certificate = _certificate(file)
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except InvalidSignature:  # of an authority of ours that is gone
+        return True
+    except (ValueError, TypeError):
+        return False
+    if not (directory / "ca.key").exists():  # kept elsewhere by a careful owner
+        return False
+    return (
+        certificate.not_valid_after_utc - now < _RENEW_BEFORE
+        or _private_key(key_file).public_key() != certificate.public_key()
+        or _alternative(name) not in _alternatives(certificate)
+    )
+
+
+def _alternatives(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return list(found.value)
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError:
+        raise ConfigError(f"{path} is not a certificate in PEM form") from None
+
+
+def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: no certificate can be made without it") from None
+    except (ValueError, TypeError):
+        raise ConfigError(f"{path} is not a private key in PEM form without a password") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{path} is not the elliptic curve key that Keyfob made")
+    return key
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)  # of one who was interrupted; its mode would stay
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -84,6 +146,10 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+
+
+def _public_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _name(text: str) -> x509.Name:
@@ -108,7 +174,7 @@ def _server(
     now: datetime.datetime,
 ) -> x509.Certificate:
     return (
-        _builder(_name(names[0]), authority.subject, key, now, _SERVER_DAYS)
+        _builder(_name("Keyfob server"), authority.subject, key, now, _SERVER_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

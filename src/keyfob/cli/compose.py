@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import Policy, PolicyRule
-from keyfob.config import IssuerSection, SecretReference, Settings
+from keyfob.config import IssuerSection, SecretReference, ServerSection, Settings
 from keyfob.errors import ConfigError
 from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard, IssuerBinding
@@ -16,9 +18,18 @@ from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
+from keyfob.server.settings import ServerSettings
 from keyfob.tokens.verify import TrustedIssuer
 
-__all__ = ["bindings", "onlooker", "trusted_issuer"]
+__all__ = [
+    "asked_issuers",
+    "bindings",
+    "check",
+    "known_revocations",
+    "onlooker",
+    "server_settings",
+    "trusted_issuer",
+]
 
 
 def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
@@ -27,6 +38,7 @@ def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
     Raises:
         ConfigError: A rule would trust nobody, everybody, or a shared secret.
     """
+    ClientIdTemplate.parse(issuer.client_id_template)
     return TrustedIssuer(
         name=issuer.name,
         issuer=issuer.issuer,
@@ -65,28 +77,73 @@ def bindings(settings: Settings, *, follow: bool = True) -> dict[str, IssuerBind
     }
 
 
+def server_settings(server: ServerSection) -> ServerSettings:
+    """Make the authorization server's settings.
+
+    Raises:
+        ConfigError: One is not what it has to be.
+    """
+    return ServerSettings(
+        issuer=server.issuer,
+        audience=server.audience,
+        database=server.database,
+        default_lifetime=server.token_lifetime,
+    )
+
+
+def check(settings: Settings) -> None:
+    """Refuse, before anything starts, what the server or the guard would refuse.
+
+    Raises:
+        ConfigError: The message names the file.
+    """
+    try:
+        server_settings(settings.server)
+        bindings(settings)
+    except ConfigError as error:
+        path = str(settings.path)
+        message = error.message if path in error.message else f"{path}: {error.message}"
+        raise ConfigError(message) from error
+
+
+@asynccontextmanager
+async def asked_issuers(settings: Settings) -> AsyncIterator[dict[str, IssuerBinding]]:
+    """Make every issuer for one question; their keys are fetched when somebody needs them."""
+    issuers = bindings(settings, follow=False)
+    try:
+        yield issuers
+    finally:
+        for binding in issuers.values():
+            await binding.keys.aclose()
+
+
 @contextmanager
-def onlooker(settings: Settings) -> Iterator[Guard]:
+def onlooker(settings: Settings, issuers: Mapping[str, IssuerBinding]) -> Iterator[Guard]:
     """Make a guard that answers what the running one would, and changes nothing.
 
     It reads the running guard's sessions and revocations from their file, where there is one.
     """
     database = settings.guard.database
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(Database.read(database)) if database.exists() else None
+        yield Guard(
+            issuers,
+            sessions=SessionStore(opened),
+            revocations=RevocationStore(opened),
+            empty_client_id=settings.guard.empty_client_id,
+            token_fields=settings.guard.token_fields,
+        )
+
+
+@contextmanager
+def known_revocations(settings: Settings) -> Iterator[RevocationStore]:
+    """Give the revocations that the running guard knows, to look at; none where it never ran."""
+    database = settings.guard.database
     if not database.exists():
-        yield _guard(settings, SessionStore(), RevocationStore())
+        yield RevocationStore()
         return
     with Database.read(database) as opened:
-        yield _guard(settings, SessionStore(opened), RevocationStore(opened))
-
-
-def _guard(settings: Settings, sessions: SessionStore, revocations: RevocationStore) -> Guard:
-    return Guard(
-        bindings(settings, follow=False),
-        sessions=sessions,
-        revocations=revocations,
-        empty_client_id=settings.guard.empty_client_id,
-        token_fields=settings.guard.token_fields,
-    )
+        yield RevocationStore(opened)
 
 
 def _keys(issuer: IssuerSection) -> KeySource:

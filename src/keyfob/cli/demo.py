@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration: curl gets a token, mosquitto_pub uses it, and what it may not do is refused.
+"""The demonstration: devices get tokens with curl and use them with mosquitto_pub and _sub.
 
-Everything runs as a person would run it; only the tokens are shortened when a command is shown.
+Everything runs as a person would run it; only tokens and secrets are left out when a command is
+shown. What does not behave as it must is an error.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import shlex
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from keyfob.cli.installation import Installation
+from keyfob.cli.output import here
+from keyfob.cli.supervisor import end_with_parent
 from keyfob.errors import ConflictError, UpstreamError
 
 __all__ = ["demonstrate"]
@@ -24,12 +28,16 @@ __all__ = ["demonstrate"]
 Show = Callable[[str], None]
 _SENSOR: Final = "demo-sensor"
 _DISPLAY: Final = "demo-display"
+_SLEEPER: Final = "demo-sleeper"
 _TIMEOUT: Final = 20.0
-_TOOLS: Final = ("curl", "mosquitto_pub", "mosquitto_sub")
+_END_TIMEOUT: Final = 0.5
+_SHORT_LIFETIME: Final = 5
+_TOOLS: Final = ("curl", "mosquitto_pub", "mosquitto_sub", "stdbuf")
+_ALL: Final = "devices/+/temperature"
 
 
-def demonstrate(installation: Installation, show: Show) -> None:
-    """Show one device that publishes, one that listens, and three refusals.
+async def demonstrate(installation: Installation, show: Show) -> None:
+    """Show what devices may do, what they may not, and when it ends.
 
     Raises:
         UpstreamError: Something did not behave as it must; the message says what.
@@ -39,121 +47,197 @@ def demonstrate(installation: Installation, show: Show) -> None:
         show(f"demo       | skipped: {', '.join(missing)} not installed")
         return
     demo = _Demonstration(installation, show)
-    own = f"devices/{_SENSOR}"
-    sensor = demo.token(_SENSOR, publish=[f"{own}/#"], subscribe=[f"{own}/#"])
-    display = demo.token(_DISPLAY, publish=[], subscribe=["devices/+/temperature"])
-    listener = demo.listen(_DISPLAY, display, "devices/+/temperature")
-    try:
-        demo.expect_publish(_SENSOR, sensor, f"{own}/temperature", allowed=True)
-        demo.expect_delivery(listener)
-    finally:
-        listener.terminate()
-        listener.wait(_TIMEOUT)
-    demo.expect_publish(_SENSOR, sensor, f"devices/{_DISPLAY}/temperature", allowed=False)
-    demo.expect_refused_connect("intruder", sensor)
-    demo.expect_end_of_disabled()
-    show("demo       | all of it behaved as it must")
+    token = await demo.allowed()
+    await demo.refused(token)
+    await demo.expired(token)
+    await demo.disabled()
+    demo.tell("all of it behaved as it must")
 
 
 class _Demonstration:
+    """The acts, in their order, and what they are made of."""
+
     def __init__(self, installation: Installation, show: Show) -> None:
         self._installation = installation
         self._show = show
-        self._ca = str(installation.directory / "ca.pem")
+        self._ca = here(installation.directory / "ca.pem")
         self._port = str(installation.settings.mosquitto.port)
 
-    def token(self, device: str, *, publish: Sequence[str], subscribe: Sequence[str]) -> str:
-        secret = self._credentials(device, publish, subscribe)
-        url = f"https://localhost:{self._installation.settings.server.port}/oauth2/token"
-        command = ["curl", "-sS", "--cacert", self._ca, "-X", "POST", url]
-        form = ["grant_type=client_credentials", f"client_id={device}", f"client_secret={secret}"]
-        command += [word for field in form for word in ("-d", field)]
-        self._show_command([word.replace(secret, "…") for word in command])
-        result = _run(command)
-        try:
-            answer = json.loads(result.stdout)
-            token = str(answer["access_token"])
-        except (ValueError, KeyError, TypeError):
-            raise UpstreamError(f"the token endpoint gave no token: {result.stderr}") from None
-        shown = {**answer, "access_token": f"{token[:16]}…"}
-        self._show("demo       | " + json.dumps(shown, ensure_ascii=False))
+    def tell(self, line: str) -> None:
+        self._show(f"demo       | {line}")
+
+    # The acts
+
+    async def allowed(self) -> str:
+        self.tell(f"# {_SENSOR} asks for a token with its own secret")
+        own = f"devices/{_SENSOR}/#"
+        token = await self._new_token(_SENSOR, publish=[own], subscribe=[own])
+        self.tell(f"# {_DISPLAY} gets one, too, and listens to every temperature")
+        display = await self._new_token(_DISPLAY, subscribe=[_ALL])
+        async with self._listening(_DISPLAY, display, _ALL) as listener:
+            self.tell(f"# {_SENSOR} publishes where its token allows it")
+            await self._publish(_SENSOR, token, f"devices/{_SENSOR}/temperature", "21.5")
+            self.tell("accepted")
+            await _until(listener, "21.5", f"{_DISPLAY} did not receive the message")
+            self.tell(f"{_DISPLAY} received 21.5")
         return token
 
-    def listen(self, device: str, token: str, topic: str) -> subprocess.Popen[str]:
-        command = self._client("mosquitto_sub", device, token)
-        command += ["-q", "1", "-t", topic, "-W", str(int(_TIMEOUT)), "-d"]
-        self._show_command([*(word if word != token else "TOKEN" for word in command), "&"])
-        # -d prints the packets, by lines although nobody's terminal listens.
-        listener = subprocess.Popen(
-            ["stdbuf", "-oL", *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+    async def refused(self, token: str) -> None:
+        self.tell("# ... and where it does not")
+        output = await self._publish(
+            _SENSOR, token, f"devices/{_DISPLAY}/temperature", "99", allowed=False
         )
-        _read_until(listener, "SUBACK", f"{device} could not subscribe to {topic}")
-        return listener
+        self.tell(f"refused: {_first_line(output)}")
+        self.tell("# somebody else shows the same token")
+        output = await self._publish("intruder", token, "devices/x/temperature", "9", allowed=False)
+        self.tell(f"refused: {_first_line(output)}")
 
-    def expect_delivery(self, listener: subprocess.Popen[str]) -> None:
-        _read_until(listener, "21.5", f"{_DISPLAY} did not receive the message")
-        self._show(f"demo       | {_DISPLAY} received 21.5")
+    async def expired(self, sensor: str) -> None:
+        self.tell(
+            f"# {_SLEEPER} has a token for {_SHORT_LIFETIME} seconds: so long it is connected"
+        )
+        secret = self._registered(_SLEEPER, subscribe=[_ALL], lifetime=_SHORT_LIFETIME)
+        token = await self._token(_SLEEPER, secret)
+        keep = ("-c", "-x", "3600")
+        async with self._listening(_SLEEPER, token, _ALL, *keep) as listener:
+            await _until(listener, "DISCONNECT", "an expired token kept its connection")
+        self.tell("the token ended, and the connection with it")
+        self.tell("# a message comes while it is away")
+        await self._publish(_SENSOR, sensor, f"devices/{_SENSOR}/temperature", "22.0")
+        self.tell("# it comes back to its session with a new token")
+        token = await self._token(_SLEEPER, secret)
+        async with self._listening(_SLEEPER, token, _ALL, *keep, until="22.0"):
+            pass  # what is owed comes first
+        self.tell(f"{_SLEEPER} received 22.0: nothing was lost")
 
-    def expect_publish(self, device: str, token: str, topic: str, *, allowed: bool) -> None:
-        command = [*self._client("mosquitto_pub", device, token), "-q", "1", "-t", topic]
-        command += ["-m", "21.5"]
-        self._show_command([word if word != token else "TOKEN" for word in command])
-        result = _run(command)
-        refused = "not authori" in (result.stdout + result.stderr).lower()
-        if refused == allowed or (allowed and result.returncode != 0):
-            raise UpstreamError(f"publishing to {topic} went wrong: {result.stderr}")
-        self._show(f"demo       | {'accepted' if allowed else 'refused: Not authorized (0x87)'}")
-
-    def expect_refused_connect(self, client_id: str, token: str) -> None:
-        command = [*self._client("mosquitto_pub", client_id, token), "-t", "x", "-m", "x"]
-        self._show_command([word if word != token else "TOKEN" for word in command])
-        result = _run(command)
-        if result.returncode == 0:
-            raise UpstreamError("another device's token was accepted")
-        self._show(f"demo       | refused: {(result.stdout + result.stderr).strip()}")
-
-    def expect_end_of_disabled(self) -> None:
+    async def disabled(self) -> None:
+        self.tell(f"# {_SENSOR} is connected when its owner disables it")
         own = f"devices/{_SENSOR}/#"
-        token = self.token(_SENSOR, publish=[own], subscribe=[own])
-        listener = self.listen(_SENSOR, token, own)
-        try:
-            self._show(f"demo       | $ keyfob device disable {_SENSOR}")
+        token = await self._new_token(_SENSOR, publish=[own], subscribe=[own])
+        async with self._listening(_SENSOR, token, own) as listener:
+            self.tell(f"$ keyfob device disable {_SENSOR}{self._installation.option}")
             began = time.monotonic()
             with self._installation.register() as register:
                 register.disable_device(_SENSOR)
-            _read_until(listener, "DISCONNECT", "a disabled device stayed connected")
+            await _until(listener, "DISCONNECT", "a disabled device stayed connected")
             elapsed = time.monotonic() - began
-        finally:
-            listener.terminate()
-            listener.wait(_TIMEOUT)
-        self._show(f"demo       | its connection ended after {elapsed * 1000:.0f} ms")
+        self.tell(f"its connection ended after {elapsed * 1000:.0f} ms")
 
-    def _credentials(self, device: str, publish: Sequence[str], subscribe: Sequence[str]) -> str:
+    # What they are made of
+
+    async def _new_token(
+        self, device: str, *, publish: Sequence[str] = (), subscribe: Sequence[str] = ()
+    ) -> str:
+        return await self._token(device, self._registered(device, publish, subscribe))
+
+    def _registered(
+        self,
+        device: str,
+        publish: Sequence[str] = (),
+        subscribe: Sequence[str] = (),
+        lifetime: int | None = None,
+    ) -> str:
+        """Register a device, or enable that of an earlier run; return its secret."""
         with self._installation.register() as register:
             with suppress(ConflictError):
-                return register.add_device(device, publish=publish, subscribe=subscribe).secret
+                return register.add_device(
+                    device, publish=publish, subscribe=subscribe, lifetime=lifetime
+                ).secret
             register.enable_device(device)
             return register.rotate_secret(device).secret
 
-    def _client(self, program: str, client_id: str, token: str) -> list[str]:
-        where = ["-h", "localhost", "-p", self._port, "--cafile", self._ca]
-        return [program, "-V", "mqttv5", *where, "-i", client_id, "-u", client_id, "-P", token]
+    async def _token(self, device: str, secret: str) -> str:
+        url = f"{self._installation.settings.server.issuer}/oauth2/token"
+        command = ["curl", "-sS", "--cacert", self._ca, "-X", "POST", url]
+        form = ["grant_type=client_credentials", f"client_id={device}", f"client_secret={secret}"]
+        command += [word for field in form for word in ("-d", field)]
+        self._tell_command(command, secret)
+        _, output = await _run(command)
+        try:
+            answer = json.loads(output)
+            token = str(answer["access_token"])
+        except (ValueError, KeyError, TypeError):
+            raise UpstreamError(f"the token endpoint gave {device} no token") from None
+        shown = {**answer, "access_token": f"{token[:6]}…"}
+        self.tell(json.dumps(shown, ensure_ascii=False))
+        return token
 
-    def _show_command(self, command: Sequence[str]) -> None:
-        here = Path.cwd()
-        words = [word.replace(f"{here}/", "") for word in command]
-        self._show("demo       | $ " + " ".join(w if w == "&" else shlex.quote(w) for w in words))
+    async def _publish(
+        self, device: str, token: str, topic: str, payload: str, *, allowed: bool = True
+    ) -> str:
+        command = self._client("mosquitto_pub", device, token, topic, "-m", payload)
+        self._tell_command(command, token)
+        status, output = await _run(command)
+        refused = "not authori" in output.lower()
+        if refused == allowed or (allowed and status != 0):
+            raise UpstreamError(f"publishing to {topic} as {device} went wrong: {output.strip()}")
+        return output
+
+    @asynccontextmanager
+    async def _listening(
+        self, device: str, token: str, topic: str, *options: str, until: str = "SUBACK"
+    ) -> AsyncIterator[Process]:
+        command = self._client("mosquitto_sub", device, token, topic, *options, "-d")
+        self._tell_command(command, token, " &")
+        # -d prints the packets; line by line, although nobody's terminal listens.
+        async with _started(["stdbuf", "-oL", *command]) as listener:
+            await _until(listener, until, f"{device} waited for {until} on {topic} in vain")
+            yield listener
+
+    def _client(
+        self, program: str, device: str, token: str, topic: str, *options: str
+    ) -> list[str]:
+        where = ["-h", self._installation.name, "-p", self._port, "--cafile", self._ca]
+        who = ["-i", device, "-u", device, "-P", token]
+        return [program, "-V", "mqttv5", *where, *who, "-q", "1", "-t", topic, *options]
+
+    def _tell_command(self, command: Sequence[str], secret: str, end: str = "") -> None:
+        self.tell(f"$ {shlex.join(command).replace(secret, '…')}{end}")
 
 
-def _read_until(listener: subprocess.Popen[str], text: str, otherwise: str) -> None:
-    for line in listener.stdout or ():
-        if text in line:
-            return
+@asynccontextmanager
+async def _started(command: Sequence[str]) -> AsyncIterator[Process]:
+    """Run a program as long as the block lasts; it never outlives it."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+        start_new_session=True,
+        preexec_fn=end_with_parent(),
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+            # A mosquitto_sub without a connection does not listen to that.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _END_TIMEOUT)
+            process.kill()
+        await process.wait()
+
+
+async def _run(command: Sequence[str]) -> tuple[int, str]:
+    async with _started(command) as process:
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT)
+        except TimeoutError:
+            raise UpstreamError(f"{command[0]} did not end within {_TIMEOUT:.0f} s") from None
+        return process.returncode or 0, output.decode("utf-8", "replace")
+
+
+async def _until(listener: Process, text: str, otherwise: str) -> None:
+    """Read what a program prints until a line holds the text."""
+    if listener.stdout is None:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_TIMEOUT):
+            async for line in listener.stdout:
+                if text in line.decode("utf-8", "replace"):
+                    return
     raise UpstreamError(otherwise)
 
 
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+def _first_line(output: str) -> str:
+    return output.strip().partition("\n")[0]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
-from keyfob.cli.output import answer, fields, table
+from keyfob.cli.output import Json, answer, fields, table
 from keyfob.server.devices import Device, IssuedSecret
 
 __all__ = ["app"]
@@ -19,7 +19,6 @@ app = typer.Typer(
 )
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="The device's identifier.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 @app.command()
@@ -27,22 +26,29 @@ def add(
     identifier: Identifier,
     publish: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILTER", help="It may publish here; {device} stands for its ID."),
+        typer.Option(
+            metavar="FILTER", help="It may publish here; {device} is its ID. May be repeated."
+        ),
     ] = None,
     subscribe: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILTER", help="It may subscribe here; {device} stands for its ID."),
+        typer.Option(metavar="FILTER", help="It may subscribe here; likewise."),
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(metavar="S", help="A scope of your own, for policy tables.")
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables."),
     ] = None,
     lifetime: Annotated[
-        int | None, typer.Option(metavar="SECONDS", help="How long its tokens live.")
+        int | None,
+        typer.Option(metavar="SECONDS", help="How long its tokens live, if not as all others'."),
     ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Register a device; its secret is shown this once."""
+    """Register a device; its secret is shown this once.
+
+    Its tokens always allow to connect; without --publish, --subscribe or --scope nothing else.
+    """
     with settings_of(directory).register() as register:
         issued = register.add_device(
             identifier,
@@ -57,10 +63,21 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the devices."""
-    with settings_of(directory).register() as register:
+    installation = settings_of(directory)
+    with installation.register() as register:
         devices = register.list_devices()
-    rows = [(device.id, device.state, _time(device.created_at)) for device in devices]
-    text = table(("ID", "STATE", "CREATED"), rows) if rows else "no devices; `keyfob device add ID`"
+    rows = [
+        (
+            device.id,
+            device.state,
+            _time(device.created_at) or "",
+            _time(device.last_token_at) or "never",
+        )
+        for device in devices
+    ]
+    text = table(("ID", "STATE", "REGISTERED", "LAST TOKEN"), rows)
+    if not rows:
+        text = f"no devices; `keyfob device add ID{installation.option}` registers one"
     answer([_data(device) for device in devices], text, as_json=as_json)
 
 
@@ -71,7 +88,12 @@ def show(
     """Show one device: its state and what its tokens allow."""
     with settings_of(directory).register() as register:
         data = _data(register.show_device(identifier))
-    answer(data, fields(data), as_json=as_json)
+    shown = {
+        **data,
+        "lifetime": data["lifetime"] or "the server's",
+        "last_token_at": data["last_token_at"] or "never",
+    }
+    answer(data, fields(shown), as_json=as_json)
 
 
 @app.command()
@@ -89,7 +111,7 @@ def disable(
 def enable(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Let a disabled device have tokens again; the old ones stay revoked."""
+    """Let it have new tokens again; the old ones stay revoked."""
     with settings_of(directory).register() as register:
         device = register.enable_device(identifier)
     answer(_data(device), f"{identifier} is enabled", as_json=as_json)
@@ -109,7 +131,10 @@ def remove(
 def rotate_secret(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Give it a new secret, shown this once; the old one stops working now."""
+    """Give it a new secret, shown this once.
+
+    The old one stops working now; tokens that it has end in their own time.
+    """
     with settings_of(directory).register() as register:
         issued = register.rotate_secret(identifier)
     _answer_secret(issued, as_json=as_json)
@@ -131,9 +156,12 @@ def _data(device: Device) -> dict[str, object]:
         "scope": " ".join(device.scopes),
         "lifetime": device.lifetime,
         "created_at": _time(device.created_at),
+        "last_token_at": _time(device.last_token_at),
     }
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -4,44 +4,61 @@
 from __future__ import annotations
 
 import datetime
-import os
+import ipaddress
+import re
+import shlex
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
 from keyfob.cli.certificates import ensure_certificates, write_private
-from keyfob.config import FILE_NAME, Settings, load
+from keyfob.cli.lock import turns
+from keyfob.cli.output import here
+from keyfob.cli.ports import Ports
+from keyfob.config import FILE_NAME, IssuerSection, Settings, load
 from keyfob.errors import ConfigError
 from keyfob.server.register import Register
 
-__all__ = ["Directory", "Installation", "Ports", "initialise", "settings_of"]
+__all__ = [
+    "DEFAULT_DIRECTORY",
+    "Directory",
+    "Installation",
+    "host_name",
+    "initialise",
+    "make_folders",
+    "renew",
+    "settings_of",
+]
 
 Directory = Annotated[
     Path,
-    typer.Option(
-        "--dir", envvar="KEYFOB_DIR", help="The installation's folder.", show_default=True
-    ),
+    typer.Option("--dir", metavar="FOLDER", envvar="KEYFOB_DIR", help="The installation's folder."),
 ]
 DEFAULT_DIRECTORY: Final = Path("keyfob-data")
 _GUARD_CLIENT: Final = "keyfob-guard"
 _GUARD_SECRET_FILE: Final = "guard.secret"  # noqa: S105 - a file name
+_GUARD_SECRET: Final = f"file:{_GUARD_SECRET_FILE}"
+
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
 _TEMPLATE: Final = """\
 # Keyfob on one machine: authorization server, guard and Mosquitto.
 # Every key and its default: docs/configuration.md. Paths are relative to this file.
+# Changes count from the next start of `keyfob up`.
 
 [server]
-issuer = "https://{name}:{server_port}"
+issuer = "https://{name}:{server_port}"   # what tokens carry as iss; devices ask for tokens here
 host = "{host}"
 port = {server_port}
-audience = "mqtt"
-token_lifetime = 3600
+audience = "mqtt"                         # what tokens carry as aud
+token_lifetime = 3600                     # seconds, where a device has no lifetime of its own
 
 [guard]
-socket = "run/guard.sock"
+socket = "run/guard.sock"                 # where Mosquitto's plugin asks
 
 # Whose tokens the guard trusts. More [[issuer]] sections may follow.
 [[issuer]]
@@ -50,22 +67,13 @@ issuer = "https://{name}:{server_port}"
 audience = ["mqtt"]
 ca = "ca.pem"
 revocation_client = "{guard_client}"
-revocation_secret = "file:{guard_secret}"
+revocation_secret = "{guard_secret}"
 
 [mosquitto]
 host = "{host}"
-port = {mqtt_port}
-plain_port = {plain_port}
+port = {mqtt_port}                        # MQTT over TLS
+plain_port = {plain_port}                 # MQTT without TLS, for this machine only; 0: none
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where a new installation listens; 0 picks a free port (``plain``: None opens none)."""
-
-    server: int = 8443
-    mqtt: int = 8883
-    plain: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,17 @@ class Installation:
 
     directory: Path
     settings: Settings
+
+    @property
+    def option(self) -> str:
+        """What to type after a command for this installation, with a space before it."""
+        shown = here(self.directory)
+        return "" if shown == str(DEFAULT_DIRECTORY) else f" --dir {shlex.quote(shown)}"
+
+    @property
+    def name(self) -> str:
+        """The host name that devices reach this machine by."""
+        return urlsplit(self.settings.server.issuer).hostname or "localhost"
 
     def register(self) -> Register:
         """Open the authorization server's register; the caller closes it."""
@@ -90,70 +109,99 @@ def settings_of(directory: Path) -> Installation:
         ConfigError: The folder holds none, or its configuration is wrong.
     """
     if not (directory / FILE_NAME).exists():
-        raise ConfigError(f"no installation in {directory}: `keyfob init --dir {directory}`")
+        place = shlex.quote(str(directory))
+        raise ConfigError(
+            f"no installation in {directory}: make one with `keyfob up --dir {place}` or "
+            f"`keyfob init --dir {place}`, or name another with --dir"
+        )
     return Installation(directory.absolute(), load(directory / FILE_NAME))
 
 
-def initialise(directory: Path, *, name: str, ports: Ports) -> Installation:
+def host_name(text: str) -> str:
+    """Return a host name as it stands in an issuer.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not _HOST_NAME.fullmatch(text):
+        raise ConfigError(f"{text!r} is not a host name such as broker.example.com")
+    return text.lower()
+
+
+def make_folders(directory: Path) -> Path:
+    """Make the folders of an installation where they are missing; return the whole path."""
+    directory = directory.absolute()
+    for folder in (directory, directory / "run", directory / "log"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
+
+
+def initialise(directory: Path, *, name: str | None = None, ports: Ports) -> Installation:
     """Make an installation, or complete one: configuration, certificates, guard's credentials.
 
     Args:
         directory: The folder; made when missing.
-        name: The host name that devices reach this machine by. With ``localhost`` everything
-            listens on the loopback address only, else on all addresses.
+        name: The host name that devices reach this machine by; None: ``localhost``, where
+            everything listens on the loopback address only. An existing installation keeps its
+            own.
         ports: Where a new installation listens. An existing one keeps its own.
 
     Raises:
-        ConfigError: The existing configuration is wrong.
+        ConfigError: The name is none, or the existing configuration is wrong.
     """
-    directory = directory.absolute()
-    for folder in (directory, directory / "run", directory / "log"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / FILE_NAME
-    if not path.exists():
-        path.write_text(_configuration(name, ports), encoding="utf-8")
-    settings = load(path)
-    now = datetime.datetime.now(datetime.UTC)
-    ensure_certificates(directory, _names(name), now=now)
-    _ensure_guard_client(directory, settings)
-    return Installation(directory, settings)
+    name = host_name("localhost" if name is None else name)
+    directory = make_folders(directory)
+    with turns(directory):
+        path = directory / FILE_NAME
+        if not path.exists():
+            write_private(path, _configuration(name, ports).encode())
+        installation = Installation(directory, load(path))
+        renew(installation)
+        _ensure_guard_client(directory, installation.settings)
+    return installation
 
 
-def _configuration(name: str, ports: Ports) -> str:
-    if not all(part.isalnum() or part in "-._" for part in name) or not name:
-        raise ConfigError(f"{name!r} is not a host name")
-    return _TEMPLATE.format(
-        name=name,
-        host="127.0.0.1" if name == "localhost" else "0.0.0.0",  # noqa: S104 - a named gateway
-        server_port=ports.server or _free_port(),
-        mqtt_port=ports.mqtt or _free_port(),
-        plain_port=_free_port() if ports.plain == 0 else ports.plain or 0,
-        guard_client=_GUARD_CLIENT,
-        guard_secret=_GUARD_SECRET_FILE,
+def renew(installation: Installation) -> list[str]:
+    """Make certificates that are missing or about to end; return the files that were written."""
+    every = (installation.name, "localhost", "127.0.0.1", "::1", socket.gethostname())
+    names = [name for name in dict.fromkeys(every) if _is_certifiable(name)]
+    return ensure_certificates(
+        installation.directory, names, now=datetime.datetime.now(datetime.UTC)
     )
 
 
-def _names(name: str) -> list[str]:
-    every = (name, "localhost", "127.0.0.1", "::1", socket.gethostname())
-    return list(dict.fromkeys(every))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _configuration(name: str, ports: Ports) -> str:
+    server_port, mqtt_port, plain_port = ports.chosen()
+    return _TEMPLATE.format(
+        name=name,
+        host="127.0.0.1" if name == "localhost" else "0.0.0.0",  # noqa: S104 - a named gateway
+        server_port=server_port,
+        mqtt_port=mqtt_port,
+        plain_port=plain_port,
+        guard_client=_GUARD_CLIENT,
+        guard_secret=_GUARD_SECRET,
+    )
 
 
 def _ensure_guard_client(directory: Path, settings: Settings) -> None:
-    secret_file = directory / _GUARD_SECRET_FILE
-    uses_it = any(issuer.revocation_client == _GUARD_CLIENT for issuer in settings.issuers)
-    if secret_file.exists() or not uses_it:
+    if not any(_is_ours(issuer) for issuer in settings.issuers):
         return
-    previous = os.umask(0o077)
-    try:
-        with Register.open(settings.server.database) as register:
+    with Register.open(settings.server.database) as register:
+        registered = any(one.id == _GUARD_CLIENT for one in register.list_guard_clients())
+        if not (registered and (directory / _GUARD_SECRET_FILE).exists()):
             secret = register.ensure_guard_client(_GUARD_CLIENT)
-    finally:
-        os.umask(previous)
-    write_private(secret_file, secret.encode())
+            write_private(directory / _GUARD_SECRET_FILE, secret.encode())
+
+
+def _is_ours(issuer: IssuerSection) -> bool:
+    """Tell whether the guard reads an issuer's revocations with what is made here."""
+    made = (_GUARD_CLIENT, _GUARD_SECRET)
+    return (issuer.revocation_client, issuer.revocation_secret) == made
+
+
+def _is_certifiable(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return _HOST_NAME.fullmatch(name) is not None
+    return True

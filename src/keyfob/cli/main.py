@@ -6,22 +6,23 @@ Exit codes: 0 allowed or done, 1 refused, 2 misuse or a system that does not wor
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from keyfob.cli import application, device, mosquitto, serve, token, up
-from keyfob.cli.output import Exit
-from keyfob.errors import KeyfobError, TokenError
+from keyfob import __version__
+from keyfob.cli import application, device, judgement, mosquitto, serve, token, up
+from keyfob.cli.failures import report
+from keyfob.cli.output import print_line
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
 
 app = typer.Typer(
     name="keyfob",
-    help="OAuth 2.0 for MQTT: short-lived access tokens for devices, checked by your broker.",
     no_args_is_help=True,
-    add_completion=True,
+    rich_markup_mode=None,
     # A traceback with local variables would show tokens and secrets.
     pretty_exceptions_enable=False,
 )
@@ -30,25 +31,49 @@ app.command("up")(up.up)
 app.command("server")(serve.server)
 app.command("guard")(serve.guard)
 app.command("token")(token.token)
-app.command("inspect")(token.inspect)
-app.command("explain")(token.explain)
+app.command("inspect")(judgement.inspect)
+app.command("explain")(judgement.explain)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
 app.add_typer(mosquitto.app, name="mosquitto")
 
 
-def main() -> None:
-    """Run the command line; errors of ours become one line, or JSON with ``--json``."""
+def _version(wanted: bool) -> None:
+    if wanted:
+        print_line(f"keyfob {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def keyfob(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """OAuth 2.0 for MQTT: short-lived access tokens for devices, checked by your broker.
+
+    Exit codes: 0 allowed or done, 1 refused, 2 misuse or a system that does not work.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: What was typed after ``keyfob``; None: what this process was started with.
+    """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()
-    except KeyfobError as error:
-        if "--json" in sys.argv:
-            sys.stdout.write(json.dumps({"error": error.code, "message": error.message}) + "\n")
-        else:
-            sys.stderr.write(f"keyfob: {error.message} ({error.code})\n")
-        sys.exit(int(Exit.REFUSED if isinstance(error, TokenError) else Exit.MISUSE))
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = app(typed, prog_name="keyfob", standalone_mode=False)
+    # Typer's own errors have no common base in all its versions; everything ends as one line.
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        return report(error, as_json="--json" in typed)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(run())
 
 
 if __name__ == "__main__":

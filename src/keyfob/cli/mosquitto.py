@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``keyfob mosquitto``: the plugin for a Mosquitto of one's own."""
+"""``keyfob mosquitto``: the plugin for a Mosquitto of one's own, and its configuration."""
 
 from __future__ import annotations
 
@@ -8,32 +8,53 @@ from typing import Annotated
 
 import typer
 
-from keyfob.brokers.mosquitto.build import build_plugin
-from keyfob.cli.output import answer
+from keyfob.brokers.mosquitto.build import compile_plugin
+from keyfob.brokers.mosquitto.conf import PluginSettings, render_plugin
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.output import Json, answer, here
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Build the plugin for Mosquitto 2.0 and 2.1.", no_args_is_help=True)
+FILE_NAME = "keyfob_mosquitto.so"
 
-
-@app.callback()
-def _group() -> None:
-    """Keep ``build`` a subcommand although it is the only one."""
+app = typer.Typer(
+    help="Build and configure the plugin for Mosquitto 2.0 and 2.1.", no_args_is_help=True
+)
 
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="The folder to put the plugin into.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")] = False,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where to put the plugin.", show_default="here")
+    ] = Path(),
+    as_json: Json = False,
 ) -> None:
-    """Compile the plugin with the machine's C compiler and say how to configure it."""
-    plugin = build_plugin(out.absolute())
-    lines = [
-        f"{plugin}",
-        "",
-        "In mosquitto.conf:",
-        f"  plugin {plugin}",
-        "  plugin_opt_guard_socket /path/to/keyfob-data/run/guard.sock",
-        "  allow_anonymous false",
-    ]
-    answer({"plugin": str(plugin)}, "\n".join(lines), as_json=as_json)
+    """Compile the plugin with the machine's C compiler.
+
+    A broker that has an older one loaded keeps it until it is restarted.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plugin = out.absolute() / FILE_NAME
+    compile_plugin(plugin)
+    text = f"{here(plugin)} is ready\nnext: keyfob mosquitto config --plugin {plugin}"
+    answer({"plugin": str(plugin)}, text, as_json=as_json)
+
+
+@app.command()
+def config(
+    plugin: Annotated[
+        Path, typer.Option(metavar="FILE", help="The plugin, where the broker will find it.")
+    ] = Path("/usr/lib/keyfob") / FILE_NAME,
+    broker_name: Annotated[
+        str, typer.Option(metavar="NAME", help="Tells brokers apart that share a guard.")
+    ] = "mosquitto",
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Print the lines for mosquitto.conf that load the plugin."""
+    guard = settings_of(directory).settings.guard
+    settings = PluginSettings(
+        plugin=plugin.absolute(), guard_socket=guard.socket, broker_name=broker_name
+    )
+    lines = f"per_listener_settings false\nallow_anonymous false\n{render_plugin(settings)}"
+    answer({"mosquitto.conf": lines.splitlines()}, lines.rstrip(), as_json=as_json)

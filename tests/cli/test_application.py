@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`keyfob application`: OAuth clients for the password grant."""
+
+from __future__ import annotations
+
+from tests.cli.commands import Shell
+
+
+def test_a_confidential_application_has_a_secret_and_a_public_one_has_none(shell: Shell) -> None:
+    assert shell.json("application", "add", "backend")["client_secret"].startswith("kfs_")
+    assert "client_secret" not in shell.json("application", "add", "phone", "--public")
+    out = shell.ok("application", "add", "another").out
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "client_id",
+        "client_secret",
+        "grant_types",
+    ]
+
+
+def test_list_says_which_is_which(shell: Shell) -> None:
+    assert "keyfob application add ID" in shell.ok("application", "list").out
+    shell.ok("application", "add", "backend")
+    shell.ok("application", "add", "phone", "--public")
+    assert [line.split() for line in shell.ok("application", "list").out.splitlines()] == [
+        ["ID", "KIND"],
+        ["backend", "confidential"],
+        ["phone", "public"],
+    ]
+    assert shell.json("application", "list") == [
+        {"client_id": "backend", "public": False},
+        {"client_id": "phone", "public": True},
+    ]
+
+
+def test_remove_forgets_it_and_only_it(shell: Shell) -> None:
+    shell.ok("application", "add", "backend")
+    shell.ok("device", "add", "dev1")
+    assert "removed" in shell.ok("application", "remove", "backend").out
+    assert shell.json("application", "list") == []
+    for name in ("backend", "dev1"):
+        outcome = shell("application", "remove", name, "--json")
+        assert (outcome.code, outcome.json["error"]) == (2, "not_found")
+
+
+def test_one_name_cannot_be_a_device_and_an_application(shell: Shell) -> None:
+    shell.ok("device", "add", "dev1")
+    outcome = shell("application", "add", "dev1")
+    assert outcome.code == 2
+    assert "(conflict)" in outcome.err
