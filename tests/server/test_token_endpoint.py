@@ -406,7 +406,7 @@ async def test_a_device_that_is_enabled_within_the_second_waits_for_the_next(
     answer = await world.device_token("dev1", issued.secret)
     jwks = (await world.http.get("/oauth2/jwks")).json()
     assert claims_of(answer.json()["access_token"], jwks)[1]["iat"] == second + 1
-    assert world.clock.slept == [0.75]
+    assert world.clock.slept == [pytest.approx(0.755)]
 
 
 async def test_a_device_that_is_disabled_again_during_the_wait_gets_nothing(
@@ -445,7 +445,7 @@ async def test_a_new_device_of_an_old_name_waits_as_well(world: World) -> None:
     world.register.remove_device("dev1")
     issued = world.register.add_device("dev1")
     assert (await world.device_token("dev1", issued.secret)).status_code == 200
-    assert world.clock.slept == [0.75]
+    assert world.clock.slept == [pytest.approx(0.755)]
 
 
 async def test_a_clock_that_was_set_back_is_a_failure_that_says_try_again(world: World) -> None:
