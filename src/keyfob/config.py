@@ -229,7 +229,9 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"{path}: no such file (`keyfob init` makes one)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Beside its own error (a ValueError), tomllib lets Python's limits through: integers of
+        # thousands of digits, values nested a thousand deep.
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for key, known in _unknown_keys(data, _Document):
         near = difflib.get_close_matches(key.rsplit(".", 1)[-1], known, n=1)
