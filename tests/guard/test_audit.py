@@ -6,7 +6,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from keyfob.guard.audit import MAX_WAITING, AuditEvent, AuditLog, Outcome
+from keyfob.guard.audit import (
+    MAX_EXPLANATION,
+    MAX_NAME,
+    MAX_WAITING,
+    AuditEvent,
+    AuditLog,
+    Outcome,
+)
 from tests.guard.world import ISSUER, NOW, EventList
 
 
@@ -83,6 +90,29 @@ def test_counts_are_by_issuer_and_reason() -> None:
     for reason in ("", "", "token_expired"):
         log.record(event(reason=reason))
     assert log.counts == {(ISSUER, "allowed"): 2, (ISSUER, "token_expired"): 1}
+
+
+def test_what_a_client_made_long_is_cut_before_it_is_kept() -> None:
+    sink = EventList()
+    names = ("client_id", "principal", "token_id", "peer")
+    with AuditLog([sink]) as log:
+        for size, explanation in ((65_535, "z" * 70_000), (MAX_NAME, "z" * MAX_EXPLANATION)):
+            log.record(
+                AuditEvent(
+                    time=NOW,
+                    outcome=Outcome.REFUSED,
+                    client_id="x" * size,
+                    principal="x" * size,
+                    token_id="x" * size,
+                    peer="x" * size,
+                    explanation=explanation,
+                )
+            )
+    cut, whole = sink.events
+    assert {getattr(cut, name) for name in names} == {"x" * MAX_NAME + "…"}
+    assert cut.explanation == "z" * MAX_EXPLANATION + "…"
+    assert {getattr(whole, name) for name in names} == {"x" * MAX_NAME}
+    assert whole.explanation == "z" * MAX_EXPLANATION
 
 
 def test_a_full_disk_stops_neither_the_guard_nor_the_other_sinks() -> None:

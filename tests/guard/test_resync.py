@@ -44,6 +44,16 @@ def linked(keeper: Guard, instance: bytes, *records: PluginRecord) -> ResyncAnsw
     return resync.finish()
 
 
+def confirmed(keeper: Guard, instance: bytes, *records: PluginRecord) -> ResyncAnswer:
+    """Link, and have the plugin show that it read the answer."""
+    resync = keeper.begin_link("b1", instance)
+    for each in records:
+        resync.record(each)
+    answer = resync.finish()
+    resync.confirm()
+    return answer
+
+
 def end(client_id: str = "dev1", epoch: int = 1, cause: EndCause = EndCause.REVOKED) -> End:
     return End(broker="b1", client_id=client_id, epoch=epoch, cause=cause)
 
@@ -161,7 +171,7 @@ def test_stored_sessions_are_given_to_a_new_run_all_offline() -> None:
     keeper, store = remembering(
         session("dev1"), session("dev2", state=OFFLINE, offline_since=NOW - 5)
     )
-    answer = linked(keeper, NEW)
+    answer = confirmed(keeper, NEW)
     first = session("dev1", epoch=0, state=OFFLINE, offline_since=NOW)
     second = session("dev2", epoch=0, state=OFFLINE, offline_since=NOW - 5)
     assert answer == ResyncAnswer(records=(first, second), ends=())
@@ -213,9 +223,68 @@ def test_stored_sessions_of_an_issuer_that_is_trusted_no_more_are_not_given() ->
 
 def test_the_run_given_to_is_known_the_next_time() -> None:
     keeper, store = remembering(session("dev1"))
-    linked(keeper, NEW)
+    confirmed(keeper, NEW)
+    assert store.instance("b1") == NEW
     assert linked(keeper, NEW, record("dev1", epoch=0, state=OFFLINE)) == NOTHING
     assert only(store).epoch == 0
+    assert linked(keeper, NEW) == NOTHING
+    assert len(store) == 0
+
+
+# An answer that the plugin may not have read
+
+
+def test_a_link_that_breaks_before_its_answer_is_read_loses_no_session() -> None:
+    away = session("dev1", state=OFFLINE, offline_since=NOW)
+    marked = session("dev2", state=REVOKED, offline_since=NOW)
+    keeper, store = remembering(away, marked)
+    first = linked(keeper, NEW)
+    assert [each.client_id for each in first.records] == ["dev1", "dev2"]
+    assert linked(keeper, NEW) == first
+    assert set(store) == {replace(away, epoch=0), replace(marked, epoch=0)}
+    assert store.instance("b1") == OLD
+
+
+def test_what_was_read_before_the_link_broke_is_known_and_the_rest_is_sent_again() -> None:
+    keeper, store = remembering(session("dev1", token_id=""), session("dev2"))
+    linked(keeper, NEW)
+    answer = linked(keeper, NEW, record("dev1", epoch=0, state=OFFLINE, token_id=""))
+    assert [each.client_id for each in answer.records] == ["dev2"]
+    known = store.get("b1", "dev1")
+    assert known is not None
+    assert (known.client, known.issued_at) == ("dev1", NOW - 10)
+
+
+def test_a_mark_whose_end_was_not_read_is_kept_and_told_again() -> None:
+    """Though the revocation is over: nothing but the mark still tells of it."""
+    for epoch in (0, 3):
+        marked = session("dev1", epoch=epoch, state=REVOKED, offline_since=NOW - 5)
+        keeper, store = remembering(marked)
+        answer = linked(keeper, NEW, record("dev1", epoch=epoch, state=OFFLINE))
+        assert answer == ResyncAnswer(records=(), ends=(end(epoch=epoch),))
+        assert only(store) == marked
+
+
+def test_a_mark_of_another_owner_or_connection_is_not_kept() -> None:
+    for changes in ({"subject": "other"}, {"epoch": 4}):
+        keeper, store = remembering(session("dev1", epoch=3, state=REVOKED, offline_since=NOW))
+        answer = linked(keeper, NEW, record("dev1", **{"epoch": 3, **changes}))
+        assert answer == NOTHING
+        assert only(store).state is ONLINE
+
+
+def test_an_epoch_of_an_old_run_does_not_stand_in_for_a_missing_token_identifier() -> None:
+    keeper, store = remembering(session("dev1", epoch=7, token_id=""))
+    linked(keeper, NEW, record("dev1", epoch=7, token_id=""))
+    assert only(store).issued_at is None
+
+
+def test_who_goes_for_good_before_the_answer_is_known_to_be_read_is_gone() -> None:
+    keeper, store = remembering()
+    linked(keeper, NEW, record("dev1", epoch=7))
+    keeper.offline("b1", "dev1", 7, kept=False)
+    assert len(store) == 0
+    assert linked(keeper, NEW) == NOTHING
 
 
 # The list itself

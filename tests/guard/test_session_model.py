@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from keyfob.authorization.decision import DenyReason
 from keyfob.guard.guard import Guard
+from keyfob.guard.resync import Resync, ResyncAnswer
 from keyfob.guard.revocations import Revocation, RevocationStore
 from keyfob.guard.session import End, EndCause, PluginRecord, Session, SessionState
 from keyfob.guard.sessions import SessionStore
@@ -41,8 +42,10 @@ class Model(RuleBasedStateMachine):
         self.revocations = RevocationStore()
         self.revoked_at: dict[str, float] = {}
         self.broker: dict[str, Truth] = {}
+        self.unknown_to_plugin: set[str] = set()
         self.instance, self.epoch = 0, 0
         self.linked = False
+        self.resync: Resync
         # Whether the guard has heard of everything that the broker did.
         self.heard_all = True
         self.saved: tuple[Session, ...] = ()
@@ -93,6 +96,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.linked)
     @rule(client_id=clients, subject=subjects, clean=st.booleans(), admission_arrives=st.booleans())
     def connect(self, client_id: str, subject: str, clean: bool, admission_arrives: bool) -> None:
+        self.resync.confirm()  # a CONNECT comes after all of the answer was read
         self.epoch += 1
         issued_at = self.clock.now
         token = mint(
@@ -166,8 +170,8 @@ class Model(RuleBasedStateMachine):
         if instance is not None:
             self.sessions.set_instance("b1", instance)
 
-    @rule()
-    def broker_dies(self) -> None:
+    @rule(broken_links=st.integers(0, 2))
+    def broker_dies(self, broken_links: int) -> None:
         """Connections are gone, stored sessions are there, the plugin knows nothing of them."""
         self.linked = False
         self.instance += 1
@@ -177,18 +181,14 @@ class Model(RuleBasedStateMachine):
             if not truth.record.clean
         }
         self.unknown_to_plugin = set(self.broker)
-
-    unknown_to_plugin: set[str] = set()  # noqa: RUF012 - replaced, never changed
+        for _ in range(broken_links):
+            self.link_breaks_in_mid_answer(read=0)
 
     @precondition(lambda self: not self.linked)
     @rule()
     def link_opens(self) -> None:
-        resync = self.guard.begin_link("b1", self.instance.to_bytes(16, "big"))
-        for client_id, truth in self.broker.items():
-            if client_id not in self.unknown_to_plugin:
-                resync.record(truth.record)
         unheard = {s.client_id for s in self.sessions if s.issued_at is None}
-        answer = resync.finish()
+        answer = self.list_and_ask()
         unheard |= {s.client_id for s in self.sessions if s.issued_at is None}
         given = {each.client_id: each for each in answer.records}
         if self.heard_all:
@@ -205,6 +205,21 @@ class Model(RuleBasedStateMachine):
         for end in answer.ends:
             assert self.is_revoked(end.client_id) or end.client_id in unheard
             self.hear(end)
+
+    @precondition(lambda self: not self.linked)
+    @rule(read=st.integers(0, 2))
+    def link_breaks_in_mid_answer(self, read: int) -> None:
+        """The plugin reads some of the records, and none of the ENDs behind them."""
+        for session in self.list_and_ask().records[:read]:
+            self.broker[session.client_id] = self.as_given(session.client_id, session)
+            self.unknown_to_plugin.discard(session.client_id)
+
+    def list_and_ask(self) -> ResyncAnswer:
+        self.resync = self.guard.begin_link("b1", self.instance.to_bytes(16, "big"))
+        for client_id, truth in self.broker.items():
+            if client_id not in self.unknown_to_plugin:
+                self.resync.record(truth.record)
+        return self.resync.finish()
 
     def as_given(self, client_id: str, session: Session) -> Truth:
         truth = self.broker.get(client_id)

@@ -106,6 +106,38 @@ def test_marks_are_evicted_last() -> None:
     assert [s.client_id for s in sessions.evict(NOW + 10)] == ["revoked"]
 
 
+def away(client_id: str, since: float, **changes: object) -> Session:
+    state = {"state": SessionState.OFFLINE, "offline_since": since}
+    return session(client_id, **{**state, **changes})
+
+
+def test_who_stores_too_many_sessions_pushes_out_its_own_oldest_and_nobody_elses() -> None:
+    sessions = SessionStore(max_offline=5, max_offline_of_owner=3)
+    sessions.put(away("other", NOW - 500))
+    sessions.put(away("elsewhere", NOW - 400, broker="b2", subject="greedy"))
+    for number in range(4):
+        sessions.put(away(f"greedy-{number}", NOW + number, subject="greedy"))
+    sessions.put(session("greedy-online", subject="greedy"))
+    assert [s.client_id for s in sessions.evict(NOW + 10)] == ["greedy-0"]
+    assert sessions.evict(NOW + 10) == ()
+
+
+def test_an_owners_marks_are_evicted_after_its_other_sessions() -> None:
+    sessions = SessionStore(max_offline_of_owner=1)
+    sessions.revoke(session("one", subject="greedy"), now=NOW)
+    sessions.put(away("two", NOW + 1, subject="greedy"))
+    assert [s.client_id for s in sessions.evict(NOW + 10)] == ["two"]
+
+
+def test_a_session_that_came_back_or_is_gone_does_not_count_for_its_owner() -> None:
+    sessions = SessionStore(max_offline_of_owner=1)
+    for number in range(3):
+        sessions.put(away(f"greedy-{number}", NOW + number, subject="greedy"))
+    sessions.put(session("greedy-0", subject="greedy"))
+    sessions.remove("b1", "greedy-1")
+    assert sessions.evict(NOW + 10) == ()
+
+
 def test_an_unchanged_session_keeps_its_place_among_those_that_went() -> None:
     sessions = SessionStore(max_offline=1)
     for number in range(2):
@@ -149,8 +181,7 @@ def test_the_order_of_those_that_went_is_there_after_a_restart(tmp_path: Path) -
     with Database.open(path) as database:
         sessions = SessionStore(database)
         for number in (2, 0, 1):
-            away = {"state": SessionState.OFFLINE, "offline_since": NOW + number}
-            sessions.put(session(f"dev{number}", **away))
+            sessions.put(away(f"dev{number}", NOW + number))
     with Database.open(path) as database:
         again = SessionStore(database, max_offline=1)
         assert [s.client_id for s in again.evict(NOW + 10)] == ["dev0", "dev1"]

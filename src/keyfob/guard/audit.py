@@ -7,7 +7,8 @@ takes what has come and gives it to every sink, which writes and flushes once. A
 loses at most that interval of audit. When the thread cannot keep up, the newest events are
 dropped and counted rather than kept without bound.
 
-An event never holds a token or a secret: its fields are what the decision says.
+An event never holds a token or a secret: its fields are what the decision says, and what a stranger
+may have made long is cut.
 """
 
 from __future__ import annotations
@@ -28,6 +29,20 @@ FLUSH_INTERVAL: Final = 0.1
 
 MAX_WAITING: Final = 10_000
 """Events kept for a slow sink: about two seconds of a guard at its fastest, 5 MB."""
+
+MAX_NAME: Final = 256
+"""Characters kept of a name that a client chose; MQTT allows 65,535 bytes of an identifier."""
+
+MAX_EXPLANATION: Final = 1024
+"""Characters kept of an explanation: a few names, and what is said of them."""
+
+_LIMITS: Final = {
+    "client_id": MAX_NAME,
+    "principal": MAX_NAME,
+    "token_id": MAX_NAME,
+    "peer": MAX_NAME,
+    "explanation": MAX_EXPLANATION,
+}
 
 _log = logging.getLogger("keyfob.guard.audit")
 
@@ -133,7 +148,7 @@ class AuditLog:
         if len(self._waiting) >= MAX_WAITING or self._stop.is_set():
             self._dropped += len(self._sinks)
             return
-        self._waiting.append(event)
+        self._waiting.append(_bounded(event))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="keyfob-audit", daemon=True)
             self._thread.start()
@@ -174,3 +189,13 @@ class AuditLog:
             self._failing.add(place)
         else:
             self._failing.discard(place)
+
+
+def _bounded(event: AuditEvent) -> AuditEvent:
+    """Cut what is too long, and show it by an ellipsis."""
+    cut = {
+        name: text[:limit] + "…"
+        for name, limit in _LIMITS.items()
+        if len(text := getattr(event, name)) > limit
+    }
+    return msgspec.structs.replace(event, **cut) if cut else event

@@ -8,7 +8,11 @@ list of the clients that it knows; nothing changes here before the list is compl
   broker went on without it, so the plugin's list is the truth: what it does not name is gone.
 - The instance is new: the broker restarted, its connections are gone, what it stored is there.
   The sessions here are the truth, all offline, and the plugin is given them. What its list names
-  nevertheless (this guard is newer than that broker) is adopted.
+  nevertheless (this guard is newer than that broker, or an answer broke off) is adopted.
+
+An answer may break off on its way. So an instance counts as new until ``confirm``: until the
+plugin has shown that it read the whole answer. Before that, a list without a stored session may
+come from a plugin that was never given it, and is no sign that the session is gone.
 
 Either way, what was revoked meanwhile, or is of an issuer that is not trusted any more, is ended.
 
@@ -52,7 +56,7 @@ class Resync:
     """One plugin's list, taken record by record.
 
     Args:
-        store: The sessions; changed by ``finish`` alone.
+        store: The sessions; changed by ``finish`` and ``confirm`` alone.
         broker: The broker's name.
         instance: Which run of it.
         endings: Tells whether a revocation concerns a session, and the audit what ends here.
@@ -91,7 +95,10 @@ class Resync:
         self._listed[record.client_id] = record
 
     def finish(self) -> ResyncAnswer:
-        """Bring the sessions here in line with the list, and say what the plugin lacks."""
+        """Bring the sessions here in line with the list, and say what the plugin lacks.
+
+        The list may be a million records long, and is given up.
+        """
         now = self._clock()
         restarted = self._store.instance(self._broker) != self._instance
         records: list[Session] = []
@@ -108,8 +115,13 @@ class Resync:
             ends.extend(_ends(stored))
         for record in self._listed.values():
             ends.extend(self._adopt(record, restarted=restarted, now=now))
-        self._store.set_instance(self._broker, self._instance)
+        self._listed = {}
         return ResyncAnswer(records=tuple(records), ends=tuple(ends))
+
+    def confirm(self) -> None:
+        """Take note that the plugin has read the answer: from now on its next list is the truth."""
+        if self._store.instance(self._broker) != self._instance:
+            self._store.set_instance(self._broker, self._instance)
 
     def _adopt(self, record: PluginRecord, *, restarted: bool, now: float) -> tuple[End, ...]:
         known = self._store.get(self._broker, record.client_id)
@@ -150,7 +162,13 @@ def _merged(
         known = None
     if known is not None and known.epoch == record.epoch and not restarted:
         return _moved(known, record.state, now)
-    same_token = known is not None and known.token_id == record.token_id != ""
+    same_connection = known is not None and known.epoch == record.epoch
+    # Epoch 0 is what a link gave this run and then broke: the token is the one known here, even if
+    # it has no identifier. Any other number an earlier run may have had as well.
+    given = same_connection and record.epoch == 0
+    same_token = (
+        known is not None and known.token_id == record.token_id and (given or record.token_id != "")
+    )
     adopted = Session(
         broker=broker,
         client_id=record.client_id,
@@ -166,6 +184,9 @@ def _merged(
         expires_at=record.expires_at,
         permissions=record.permissions,
     )
+    if known is not None and same_connection and known.state is SessionState.REVOKED:
+        # Its END may be what the plugin did not read before the link broke.
+        return replace(adopted, state=known.state, offline_since=known.offline_since)
     return _moved(adopted, record.state, now)
 
 

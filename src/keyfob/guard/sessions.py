@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is connected or stored at which broker: in memory, followed by the guard's file.
 
-Sessions that are not live are kept up to a number and an age. What is evicted is denied: the
-broker is told to forget it, so that nothing is delivered to it until it connects again.
+Sessions that are not live are kept up to an age and a number, in all and of one owner: a device
+that may choose its identifiers pushes out its own sessions and nobody else's. What is evicted is
+denied: the broker is told to forget it, so that nothing is delivered to it until it connects again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from keyfob.guard import session_rows
 from keyfob.guard.database import Database
 from keyfob.guard.session import Session, SessionState
 
-__all__ = ["MAX_OFFLINE", "MAX_OFFLINE_AGE", "SessionStore"]
+__all__ = ["MAX_OFFLINE", "MAX_OFFLINE_AGE", "MAX_OFFLINE_OF_OWNER", "SessionStore"]
 
 MAX_OFFLINE: Final = 100_000
 """As many stored sessions as the plugin keeps records of; about 100 MB with eight filters each."""
@@ -23,7 +24,12 @@ MAX_OFFLINE: Final = 100_000
 MAX_OFFLINE_AGE: Final = 30 * 24 * 3600.0
 """A device that was away for a month has missed more than a queue holds; it starts anew."""
 
+MAX_OFFLINE_OF_OWNER: Final = 64
+"""Stored sessions of one subject at one broker: usually a device has one, or one per application
+that runs on it."""
+
 _Key = tuple[str, str]
+_Owner = tuple[str, str, str]
 
 
 class SessionStore:
@@ -33,6 +39,7 @@ class SessionStore:
         database: The file that follows; None: nothing is kept past the process.
         max_offline: How many sessions that are not live are kept.
         max_offline_age: For how many seconds one is kept.
+        max_offline_of_owner: How many are kept of one subject at one broker.
 
     Raises:
         ConfigError: The file holds damaged sessions.
@@ -44,15 +51,19 @@ class SessionStore:
         *,
         max_offline: int = MAX_OFFLINE,
         max_offline_age: float = MAX_OFFLINE_AGE,
+        max_offline_of_owner: int = MAX_OFFLINE_OF_OWNER,
     ) -> None:
         self._database = database
         self._max_offline = max_offline
         self._max_offline_age = max_offline_age
+        self._max_offline_of_owner = max_offline_of_owner
         self._sessions: dict[_Key, Session] = {}
         self._by_owner: dict[tuple[str, str], dict[_Key, None]] = {}
-        # Both in the order in which sessions went: a dict remembers it.
+        # All in the order in which sessions went: a dict remembers it.
         self._offline: dict[_Key, None] = {}
         self._revoked: dict[_Key, None] = {}
+        self._away: dict[_Owner, dict[_Key, None]] = {}
+        self._crowded: set[_Owner] = set()  # owners who may have too many
         self._instances: dict[str, bytes] = {}
         if database is not None:
             self._instances.update(session_rows.load_instances(database))
@@ -147,9 +158,9 @@ class SessionStore:
 
         Marks of revoked sessions go last: forgetting one forgets that its queue is refused.
         """
+        evicted = self._evict_of_owners()
         oldest = now - self._max_offline_age
         surplus = len(self._offline) + len(self._revoked) - self._max_offline
-        evicted: list[Session] = []
         for keys in (self._offline, self._revoked):
             for key in tuple(keys):
                 since = self._sessions[key].offline_since or 0.0
@@ -160,6 +171,18 @@ class SessionStore:
                     evicted.append(session)
                     surplus -= 1
         return tuple(evicted)
+
+    def _evict_of_owners(self) -> list[Session]:
+        evicted: list[Session] = []
+        for owner in self._crowded:
+            # Sorting is stable: those that went first stay first among their like.
+            keys = sorted(self._away.get(owner, ()), key=self._revoked.__contains__)
+            for key in keys[: max(0, len(keys) - self._max_offline_of_owner)]:
+                session = self.remove(*key)
+                if session is not None:
+                    evicted.append(session)
+        self._crowded.clear()
+        return evicted
 
     def flush(self) -> None:
         """Wait until the file holds everything.
@@ -182,6 +205,12 @@ class SessionStore:
             self._offline[session.key] = None
         elif session.state is SessionState.REVOKED:
             self._revoked[session.key] = None
+        if session.state is not SessionState.ONLINE:
+            owner = (session.broker, *session.owner)
+            away = self._away.setdefault(owner, {})
+            away[session.key] = None
+            if len(away) > self._max_offline_of_owner:
+                self._crowded.add(owner)
 
     def _forget(self, key: _Key) -> Session | None:
         session = self._sessions.pop(key, None)
@@ -193,4 +222,9 @@ class SessionStore:
             del self._by_owner[session.owner]
         self._offline.pop(key, None)
         self._revoked.pop(key, None)
+        owner = (session.broker, *session.owner)
+        away = self._away.get(owner, {})
+        away.pop(key, None)
+        if not away:
+            self._away.pop(owner, None)
         return session
