@@ -205,6 +205,7 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
             lowest=frames.PROTOCOL_VERSION,
             highest=frames.PROTOCOL_VERSION,
             broker_instance=os.urandom(16),
+            epoch=0,
             broker_version=2_000_011,
             broker_name="bench",
         )

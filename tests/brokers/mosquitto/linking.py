@@ -90,7 +90,8 @@ class Plugin:
 
     def say(self, *said: frames.Frame) -> None:
         for frame in said:
-            request = frame.epoch + 100 if isinstance(frame, frames.Connect) else 0
+            asks = isinstance(frame, frames.Connect | frames.Reauthenticate)
+            request = getattr(frame, "epoch", 0) + 100 if asks else 0
             self.writer.write(wire.encode(frame, request))
 
     async def hear(self) -> frames.Frame:
@@ -143,7 +144,7 @@ class Plugin:
 
 
 def hello(instance: bytes = FIRST_RUN, name: str = "mosquitto", **changes: Any) -> frames.Hello:
-    usual = {"lowest": 1, "highest": 1, "broker_version": 2_000_011}
+    usual = {"lowest": 1, "highest": 1, "epoch": 0, "broker_version": 2_000_011}
     return frames.Hello(broker_instance=instance, broker_name=name, **{**usual, **changes})
 
 

@@ -47,6 +47,7 @@ async def test_a_plugin_is_welcomed_and_told_that_the_guard_knows_nothing(tmp_pa
         assert isinstance(welcome, frames.Welcome)
         assert welcome.version == 1
         assert len(welcome.guard_instance) == 16
+        assert (welcome.worker, welcome.workers) == (0, 1)
         assert await plugin.hear() == frames.RecordsEnd()
 
 
@@ -135,6 +136,23 @@ async def test_without_keys_the_answer_comes_at_once_and_is_unavailable(tmp_path
         plugin, _ = await here.plugin()
         plugin.say(connect())
         assert await plugin.hear() == frames.Decision(epoch=1, reason=0x88)
+
+
+async def test_a_method_of_authentication_is_refused_as_unknown_and_nothing_ends(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as here:
+        plugin, _ = await here.plugin()
+        await plugin.admit("dev1", epoch=1)
+        plugin.say(
+            frames.Reauthenticate(
+                epoch=1, client_id="dev1", method="OAUTHBEARER", data=token("dev1")
+            )
+        )
+        assert await plugin.hear() == frames.Decision(epoch=1, reason=0x8C)
+        session = here.session("dev1")
+        assert session is not None
+        assert session.state is SessionState.ONLINE
 
 
 async def test_pipelined_connects_are_answered_in_order(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ END = wire.encode(frames.RecordsEnd())
             wire.encode(hello()) + END + wire.encode(frames.Decision(epoch=1, reason=0x87), 1),
             id="a frame of the guard's own",
         ),
+        pytest.param(
+            wire.encode(hello())
+            + wire.encode(
+                frames.Reauthenticate(epoch=1, client_id="dev1", method="m", data=b""), 1
+            ),
+            id="REAUTHENTICATE before the end",
+        ),
         pytest.param(wire.encode(hello()) + END + b"\0" * 12, id="garbage later"),
     ],
 )
@@ -138,6 +145,44 @@ async def test_a_connect_that_cannot_be_decided_is_refused_and_the_link_lives(
         assert await plugin.hear() == frames.Decision(epoch=2, reason=reason)
 
 
+class Generous(Guard):
+    """A guard whose grant just fits into a DECISION."""
+
+    def decide(self, request: Any, **_: Any) -> Decision:
+        decision = super().decide(request)
+        return Decision.allow(
+            principal="x" * 65_000,
+            issuer="x" * 65_000,
+            subject="x" * 65_000,
+            token_id="x" * 65_000,
+            permissions=decision.permissions,
+            expires_at=decision.expires_at,
+        )
+
+
+async def test_a_grant_that_no_record_could_tell_of_is_refused(tmp_path: Path) -> None:
+    """Else the plugin would never be given the session again, and a link end it."""
+    async with house(tmp_path, guard=Generous) as here:
+        plugin, _ = await here.plugin()
+        plugin.say(connect("d"))
+        allowed = await plugin.hear()
+        assert isinstance(allowed, frames.Decision)
+        assert allowed.reason == 0
+        long = "d" * 2_500
+        plugin.say(connect(long, 2))
+        assert await plugin.hear() == frames.Decision(epoch=2, reason=0x87)
+
+
+async def test_a_peer_address_that_is_no_text_ends_no_link(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        plugin, _ = await here.plugin()
+        good = wire.encode(connect(peer="?"), 101)
+        plugin.writer.write(good[:-3] + b"\xff" + good[-2:])
+        decision = await plugin.hear()
+        assert isinstance(decision, frames.Decision)
+        assert decision.reason == 0
+
+
 async def test_no_credential_is_ever_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,8 +192,9 @@ async def test_no_credential_is_ever_logged(
         plugin, _ = await here.plugin()
         plugin.say(connect(password=secret, username=secret))
         await plugin.hear()
-        spoilt = wire.encode(connect(password=secret, peer="x"), 1)
-        plugin.writer.write(spoilt[:-3] + b"\xff" + spoilt[-2:])
+        spoilt = wire.encode(connect("x", password=secret), 1)
+        at = wire.HEADER_SIZE + 12
+        plugin.writer.write(spoilt[:at] + b"\xff" + spoilt[at + 1 :])
         await plugin.closed()
     assert "RuntimeError" in caplog.text
     assert "secret" not in caplog.text

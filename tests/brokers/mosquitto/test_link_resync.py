@@ -53,6 +53,36 @@ async def test_after_a_broken_link_what_the_plugin_does_not_name_is_gone(tmp_pat
         assert here.session("dev2")
 
 
+async def test_a_link_that_breaks_in_mid_answer_loses_no_stored_session(tmp_path: Path) -> None:
+    """OFFLINE is no proof that the plugin has read the answer; a CONNECT is."""
+    sessions = SessionStore()
+    for device in ("dev1", "dev2"):
+        sessions.put(stored(device))
+    async with house(tmp_path, sessions=sessions) as here:
+        for _ in range(2):
+            plugin, told = await here.plugin(SECOND_RUN)
+            assert [getattr(frame, "client_id", "") for frame in told] == ["dev1", "dev2"]
+            plugin.say(frames.Offline(epoch=9, client_id="nobody", kept=False))
+            await plugin.leave()
+        assert sessions.instance("mosquitto") is None
+        plugin, _ = await here.plugin(SECOND_RUN)
+        await plugin.settled()
+        assert sessions.instance("mosquitto") == SECOND_RUN
+        await plugin.leave()
+        _, told = await here.plugin(SECOND_RUN, record("dev2", 0, SessionState.OFFLINE))
+        assert told == []
+        assert [session.client_id for session in sessions] == ["dev2"]
+
+
+async def test_admitted_is_proof_that_the_answer_was_read(tmp_path: Path) -> None:
+    """Of a client that an earlier link let in: it is told to forget it, and the run is known."""
+    async with house(tmp_path) as here:
+        plugin, _ = await here.plugin()
+        plugin.say(frames.Admitted(epoch=5, client_id="dev1"))
+        assert isinstance(await plugin.hear(), frames.End)
+        assert here.sessions.instance("mosquitto") == FIRST_RUN
+
+
 async def test_a_lost_link_ends_no_session(tmp_path: Path) -> None:
     async with house(tmp_path) as here:
         plugin, _ = await here.plugin()

@@ -23,7 +23,23 @@ from keyfob.brokers.mosquitto.frames import Grant
 from keyfob.errors import ProtocolError
 from keyfob.mqtt.topics import TopicFilter
 
-__all__ = ["bytes_at", "complete", "grant_at", "pack_bytes", "pack_grant", "pack_text", "text_at"]
+__all__ = [
+    "MAX_FIELD",
+    "bytes_at",
+    "complete",
+    "grant_at",
+    "pack_bytes",
+    "pack_grant",
+    "pack_text",
+    "text_at",
+    "untrusted_text_at",
+]
+
+MAX_FIELD: Final = 65_535
+"""The longest field in bytes: its length is a u16."""
+
+MAX_UNTRUSTED: Final = 256
+"""Bytes read of text that anybody may have made up; an address has at most 46 characters."""
 
 _U16: Final = Struct(">H")
 _EXPIRY: Final = Struct(">q")
@@ -31,13 +47,12 @@ _PERMISSIONS: Final = Struct(">BH")
 _RULE: Final = Struct(">BBBBBH")
 
 _LITERAL: Final = 1
-_MAX_FIELD: Final = 65_535
 _OPERATIONS: Final = tuple(Operation(bits) for bits in range(4))
 
 
 def pack_bytes(value: bytes) -> bytes:
     """``value`` behind its u16 length."""
-    if len(value) > _MAX_FIELD:
+    if len(value) > MAX_FIELD:
         raise ProtocolError(f"a field of {len(value)} bytes does not fit into a frame")
     return _U16.pack(len(value)) + value
 
@@ -66,6 +81,17 @@ def text_at(payload: bytes, at: int) -> tuple[str, int]:
     if b"\0" in raw:
         raise ProtocolError("text with U+0000")
     return raw.decode(), end
+
+
+def untrusted_text_at(payload: bytes, at: int) -> tuple[str, int]:
+    """The text that starts at ``at``, whatever its bytes are, and where the next field does.
+
+    What is not UTF-8 and U+0000 are replaced by U+FFFD, and what is too long is cut: it is there
+    to be shown, and ends no link.
+    """
+    raw, end = bytes_at(payload, at)
+    text = raw[:MAX_UNTRUSTED].decode(errors="replace")
+    return text.replace("\0", "\ufffd"), end
 
 
 def complete(payload: bytes, at: int) -> None:

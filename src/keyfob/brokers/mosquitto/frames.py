@@ -23,8 +23,10 @@ __all__ = [
     "Grant",
     "Hello",
     "Offline",
+    "Reauthenticate",
     "Record",
     "RecordsEnd",
+    "Replace",
     "Welcome",
 ]
 
@@ -48,21 +50,31 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """The plugin names itself and the versions that it speaks."""
+    """The plugin names itself and the versions that it speaks.
+
+    ``epoch`` is the highest that it has given to a connection of this broker instance, 0 before the
+    first.
+    """
 
     lowest: int
     highest: int
     broker_instance: bytes
+    epoch: int
     broker_version: int
     broker_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """The guard names itself and the version that it chose."""
+    """The guard names itself, the version that it chose, and which of its workers this is.
+
+    Workers are numbered from 0; there are ``workers`` of them.
+    """
 
     version: int
     guard_instance: bytes
+    worker: int
+    workers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +113,10 @@ class Connect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer to a CONNECT: reason 0 with a grant, or a reason code of MQTT 5.0 without one."""
+    """The answer to a CONNECT or a REAUTHENTICATE.
+
+    Reason 0 has a grant, a reason code of MQTT 5.0 has none.
+    """
 
     epoch: int
     reason: int
@@ -134,4 +149,35 @@ class End:
     client_id: str
 
 
-Frame = Hello | Welcome | Record | RecordsEnd | Connect | Decision | Admitted | Offline | End
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reauthenticate:
+    """A client that is in shows a new credential (MQTT 5.0 section 4.12.1)."""
+
+    epoch: int
+    client_id: str
+    method: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """From now on a live connection has this grant instead of the one it had."""
+
+    epoch: int
+    client_id: str
+    grant: Grant
+
+
+Frame = (
+    Hello
+    | Welcome
+    | Record
+    | RecordsEnd
+    | Connect
+    | Decision
+    | Admitted
+    | Offline
+    | End
+    | Reauthenticate
+    | Replace
+)

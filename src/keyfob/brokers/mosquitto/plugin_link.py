@@ -67,6 +67,7 @@ class PluginLink(asyncio.Protocol):
         self._outbox: Outbox
         self._deadline: asyncio.TimerHandle | None = None
         self._resync: Resync
+        self._confirmed = False
         self.hello: frames.Hello | None = None
         self.synchronised = False
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -164,7 +165,10 @@ class PluginLink(asyncio.Protocol):
         self._owner.opened(self, frame)
         self._resync = self._guard.begin_link(frame.broker_name, frame.broker_instance)
         welcome = frames.Welcome(
-            version=frames.PROTOCOL_VERSION, guard_instance=self._owner.guard_instance
+            version=frames.PROTOCOL_VERSION,
+            guard_instance=self._owner.guard_instance,
+            worker=0,
+            workers=1,
         )
         self._outbox.send(wire.encode(welcome))
         self._take = self._list
@@ -175,7 +179,6 @@ class PluginLink(asyncio.Protocol):
         elif isinstance(frame, frames.RecordsEnd):
             self._opened_in_time()
             answer = self._resync.finish()
-            del self._resync
             self._outbox.send_long(_answer_frames(answer))
             self._take = self._serve
             self.synchronised = True
@@ -190,14 +193,27 @@ class PluginLink(asyncio.Protocol):
 
     def _serve(self, frame: frames.Frame, request: int) -> None:
         if isinstance(frame, frames.Connect):
+            self._confirm()
             self._outbox.send(self._answer(frame, request))
+        elif isinstance(frame, frames.Reauthenticate):
+            # No method of enhanced authentication is known here (MQTT 5.0 section 4.12).
+            refused = Decision.refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED)
+            answer = frames.Decision(epoch=frame.epoch, reason=refused.reason_code)
+            self._outbox.send(wire.encode(answer, request))
         elif isinstance(frame, frames.Admitted):
+            self._confirm()
             self._admitted(frame)
         elif isinstance(frame, frames.Offline):
             self._pending.pop(frame.epoch, None)
             self._guard.offline(self._broker, frame.client_id, frame.epoch, frame.kept)
         else:
             raise ProtocolError(f"{type(frame).__name__} from a plugin whose link is open")
+
+    def _confirm(self) -> None:
+        """Take the first frame that a plugin only sends once it has read our RECORDS_END."""
+        if not self._confirmed:
+            self._confirmed = True
+            self._resync.confirm()
 
     # One CONNECT
 
@@ -206,6 +222,7 @@ class PluginLink(asyncio.Protocol):
         if decision.allowed:
             try:
                 data = wire.encode(_allowed(frame.epoch, decision), request)
+                wire.check_record_fits(data, frame.client_id)
             except ProtocolError as error:
                 _log.warning("cannot tell %r what it may do: %s", frame.client_id, error.message)
                 decision = Decision.refuse(DenyReason.PERMISSIONS_INVALID)

@@ -19,6 +19,7 @@ from struct import error as StructError  # noqa: N812 - it is an exception
 from typing import Any, Final
 
 from keyfob.brokers.mosquitto.fields import (
+    MAX_FIELD,
     bytes_at,
     complete,
     grant_at,
@@ -26,6 +27,7 @@ from keyfob.brokers.mosquitto.fields import (
     pack_grant,
     pack_text,
     text_at,
+    untrusted_text_at,
 )
 from keyfob.brokers.mosquitto.frames import (
     Admitted,
@@ -35,22 +37,27 @@ from keyfob.brokers.mosquitto.frames import (
     Frame,
     Hello,
     Offline,
+    Reauthenticate,
     Record,
     RecordsEnd,
+    Replace,
     Welcome,
+)
+from keyfob.brokers.mosquitto.greetings import (
+    pack_hello,
+    pack_welcome,
+    read_hello,
+    read_welcome,
 )
 from keyfob.errors import KeyfobError, ProtocolError
 from keyfob.guard.session import EndCause, SessionState
 
-__all__ = ["HEADER_SIZE", "MAX_PAYLOAD", "FrameReader", "encode"]
+__all__ = ["HEADER_SIZE", "MAX_PAYLOAD", "FrameReader", "check_record_fits", "encode"]
 
 MAX_PAYLOAD: Final = 262_144  # three fields of 65,535 bytes, and room for the rest
 HEADER_SIZE: Final = 12
-MAGIC: Final = b"KFOB"
 
 _HEADER: Final = Struct(">IBBHI")
-_HELLO: Final = Struct(">4sBB16sI")
-_WELCOME: Final = Struct(">4sB16s")
 _CONNECT: Final = Struct(">QBB")
 _DECISION: Final = Struct(">QB")
 _RECORD: Final = Struct(">QBB")
@@ -61,39 +68,6 @@ _CLEAN, _ASSIGNED, _HAS_USERNAME, _HAS_PASSWORD = 1, 2, 4, 8
 
 
 # Payloads, two functions for each type of frame
-
-
-def _pack_hello(frame: Hello) -> bytes:
-    head = _HELLO.pack(
-        MAGIC, frame.lowest, frame.highest, frame.broker_instance, frame.broker_version
-    )
-    return head + pack_text(frame.broker_name)
-
-
-def _read_hello(payload: bytes) -> Hello:
-    magic, lowest, highest, instance, version = _HELLO.unpack_from(payload)
-    if magic != MAGIC or lowest > highest:
-        raise ProtocolError("not a HELLO of the guard link")
-    name, at = text_at(payload, _HELLO.size)
-    complete(payload, at)
-    return Hello(
-        lowest=lowest,
-        highest=highest,
-        broker_instance=instance,
-        broker_version=version,
-        broker_name=name,
-    )
-
-
-def _pack_welcome(frame: Welcome) -> bytes:
-    return _WELCOME.pack(MAGIC, frame.version, frame.guard_instance)
-
-
-def _read_welcome(payload: bytes) -> Welcome:
-    magic, version, instance = _WELCOME.unpack(payload)
-    if magic != MAGIC:
-        raise ProtocolError("not a WELCOME of the guard link")
-    return Welcome(version=version, guard_instance=instance)
 
 
 def _pack_record(frame: Record) -> bytes:
@@ -150,7 +124,8 @@ def _read_connect(payload: bytes) -> Connect:
     client_id, at = text_at(payload, _CONNECT.size)
     username, at = bytes_at(payload, at)
     password, at = bytes_at(payload, at)
-    peer, at = text_at(payload, at)
+    # An address by the broker's word, which a proxy in front of it may have from anybody.
+    peer, at = untrusted_text_at(payload, at)
     thumbprint, at = bytes_at(payload, at)
     complete(payload, at)
     if flags > 0b1111 or not 3 <= level <= 5 or len(thumbprint) not in {0, 32}:
@@ -226,13 +201,39 @@ def _read_end(payload: bytes) -> End:
     return End(epoch=epoch, cause=EndCause(cause), client_id=client_id)
 
 
+def _pack_reauthenticate(frame: Reauthenticate) -> bytes:
+    head = _EPOCH.pack(frame.epoch) + pack_text(frame.client_id)
+    return head + pack_text(frame.method) + pack_bytes(frame.data)
+
+
+def _read_reauthenticate(payload: bytes) -> Reauthenticate:
+    (epoch,) = _EPOCH.unpack_from(payload)
+    client_id, at = text_at(payload, _EPOCH.size)
+    method, at = text_at(payload, at)
+    data, at = bytes_at(payload, at)
+    complete(payload, at)
+    return Reauthenticate(epoch=epoch, client_id=client_id, method=method, data=data)
+
+
+def _pack_replace(frame: Replace) -> bytes:
+    return _EPOCH.pack(frame.epoch) + pack_text(frame.client_id) + pack_grant(frame.grant)
+
+
+def _read_replace(payload: bytes) -> Replace:
+    (epoch,) = _EPOCH.unpack_from(payload)
+    client_id, at = text_at(payload, _EPOCH.size)
+    grant, at = grant_at(payload, at)
+    complete(payload, at)
+    return Replace(epoch=epoch, client_id=client_id, grant=grant)
+
+
 # Frames
 
 _TYPES: Final[
     tuple[tuple[int, type[Frame], Callable[..., bytes], Callable[[bytes], Frame]], ...]
 ] = (
-    (1, Hello, _pack_hello, _read_hello),
-    (2, Welcome, _pack_welcome, _read_welcome),
+    (1, Hello, pack_hello, read_hello),
+    (2, Welcome, pack_welcome, read_welcome),
     (3, Record, _pack_record, _read_record),
     (4, RecordsEnd, _pack_records_end, _read_records_end),
     (5, Connect, _pack_connect, _read_connect),
@@ -240,12 +241,14 @@ _TYPES: Final[
     (7, Admitted, _pack_admitted, _read_admitted),
     (8, Offline, _pack_offline, _read_offline),
     (9, End, _pack_end, _read_end),
+    (10, Reauthenticate, _pack_reauthenticate, _read_reauthenticate),
+    (11, Replace, _pack_replace, _read_replace),
 )
 _PACKERS: Final[dict[type[Any], tuple[int, Callable[..., bytes]]]] = {
     frame: (number, pack) for number, frame, pack, _ in _TYPES
 }
 _READERS: Final = {number: read for number, _, _, read in _TYPES}
-_NUMBERED: Final = frozenset({5, 6})  # the frames that a request number pairs
+_NUMBERED: Final = frozenset({5, 6, 10})  # the frames that a request number pairs
 
 
 def encode(frame: Frame, request: int = 0) -> bytes:
@@ -253,7 +256,8 @@ def encode(frame: Frame, request: int = 0) -> bytes:
 
     Args:
         frame: What to say.
-        request: The number that pairs a CONNECT with its DECISION; 0 in every other frame.
+        request: The number that pairs a CONNECT or REAUTHENTICATE with its DECISION; 0 in every
+            other frame.
 
     Raises:
         ProtocolError: The value does not fit: text with U+0000, a field or frame that is too long.
@@ -268,6 +272,25 @@ def encode(frame: Frame, request: int = 0) -> bytes:
         return _HEADER.pack(len(payload), number, 0, 0, request) + payload
     except (StructError, UnicodeError):
         raise ProtocolError("a value does not fit into its field") from None
+
+
+def check_record_fits(decision: bytes, client_id: str) -> None:
+    """Make sure that a grant can be told of again when a link opens, and not only now.
+
+    A RECORD says what a DECISION does, and the client identifier: a grant that just fits into the
+    one may be too long for the other.
+
+    Args:
+        decision: The whole frame of the DECISION, with its grant.
+        client_id: Whose it is; empty: the broker has yet to make one up, of any length.
+
+    Raises:
+        ProtocolError: The RECORD would be too long.
+    """
+    more = _RECORD.size - _DECISION.size + 2 + (len(client_id.encode()) or MAX_FIELD)
+    size = len(decision) - HEADER_SIZE + more
+    if size > MAX_PAYLOAD:
+        raise ProtocolError(f"a record of {size} bytes would not fit into a frame")
 
 
 class FrameReader:

@@ -218,9 +218,11 @@ class Device:
         *,
         version: int = 5,
         clean: bool = True,
+        kept: bool | None = None,
         token: str | None = "a-token",
         username: str | None = None,
         will: str | None = None,
+        will_delay: int = 0,
         tls: dict[str, Any] | None = None,
         transport: Literal["tcp", "websockets"] = "tcp",
     ) -> None:
@@ -231,6 +233,7 @@ class Device:
         self.disconnect_reason: int | None = None
         self._codes: dict[int, int] = {}
         self._clean = clean
+        self._kept = not clean if kept is None else kept  # whether the session is to be stored
         self._port = port
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -246,7 +249,9 @@ class Device:
             # Mosquitto takes an empty one for none.
             self._client.username_pw_set(username or "", token)
         if will is not None:
-            self._client.will_set(will, b"gone")
+            delayed = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+            delayed.WillDelayInterval = will_delay
+            self._client.will_set(will, b"gone", properties=delayed if version == 5 else None)
         if tls is not None:
             self._client.tls_set(**tls)
         self._client.on_connect = self._on_connect
@@ -278,7 +283,7 @@ class Device:
         how: dict[str, Any] = {}
         if self._version == 5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = 0 if self._clean else NEVER
+            properties.SessionExpiryInterval = NEVER if self._kept else 0
             how = {"clean_start": self._clean, "properties": properties}
         self._client.connect("127.0.0.1", self._port, 60, **how)
         self._client.loop_start()

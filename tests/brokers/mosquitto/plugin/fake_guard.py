@@ -97,6 +97,7 @@ class FakeGuard:
         self.hello: Hello | None = None
         self.complaints: list[str] = []
         self.accepted = 0  # links that were opened
+        self.workers = 1  # that its WELCOME says there are
         self.leaves = False  # hears nothing any more, says its records and hangs up
         self.reads = threading.Event()  # while it is not set, nothing is read
         self.reads.set()
@@ -186,7 +187,8 @@ class FakeGuard:
             if self.leaves:
                 link.shutdown(socket.SHUT_RD)  # from here on the plugin cannot send
             with self._lock:
-                link.sendall(b"".join((frames.welcome(), *self.greeting, frames.records_end())))
+                welcome = frames.welcome(workers=self.workers)
+                link.sendall(b"".join((welcome, *self.greeting, frames.records_end())))
             self.links += 1
             if self.leaves:
                 link.shutdown(socket.SHUT_WR)

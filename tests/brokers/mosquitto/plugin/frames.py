@@ -19,11 +19,12 @@ __all__ = [
     "permissions",
     "record",
     "records_end",
+    "replace",
     "text",
     "welcome",
 ]
 
-WELCOME, RECORD, RECORDS_END, DECISION, END = 2, 3, 4, 6, 9
+WELCOME, RECORD, RECORDS_END, DECISION, END, REPLACE = 2, 3, 4, 6, 9, 11
 REVOKED, EXPIRED, FORGOTTEN = 1, 2, 3  # causes of an END
 LATER = 4_102_444_800_000  # a Unix time in milliseconds, in the year 2100
 
@@ -89,9 +90,9 @@ def decision(
     return frame(DECISION, head + tail, request)
 
 
-def welcome() -> bytes:
+def welcome(worker: int = 0, workers: int = 1) -> bytes:
     """Return a WELCOME."""
-    return frame(WELCOME, b"KFOB\x01" + bytes(range(16)))
+    return frame(WELCOME, b"KFOB\x01" + bytes(range(16)) + bytes((worker, workers)))
 
 
 def records_end() -> bytes:
@@ -102,3 +103,18 @@ def records_end() -> bytes:
 def end(client_id: str, cause: int, epoch: int = 0) -> bytes:
     """Return an END."""
     return frame(END, struct.pack(">QB", epoch, cause) + text(client_id))
+
+
+def replace(
+    allowed: bytes,
+    client_id: str = "dev1",
+    *,
+    epoch: int = 1,
+    expires_at: int = LATER,
+    principal: str = "dev1",
+    issuer: str = "home",
+    subject: str = "dev1",
+) -> bytes:
+    """Return a REPLACE."""
+    head = struct.pack(">Q", epoch) + text(client_id)
+    return frame(REPLACE, head + _grant(allowed, expires_at, principal, issuer, subject))

@@ -32,7 +32,8 @@ static void print_frame(const struct wire_frame *frame)
 {
     switch (frame->type) {
     case WIRE_WELCOME:
-        printf("WELCOME %u", frame->welcome.version);
+        printf("WELCOME %u %u %u", frame->welcome.version, frame->welcome.worker,
+               frame->welcome.workers);
         print_text((struct text){(const char *)frame->welcome.instance, WIRE_INSTANCE});
         break;
     case WIRE_RECORD:
@@ -51,6 +52,11 @@ static void print_frame(const struct wire_frame *frame)
     case WIRE_END:
         printf("END %" PRIu64 " %u", frame->end.epoch, frame->end.cause);
         print_text(frame->end.client_id);
+        break;
+    case WIRE_REPLACE:
+        printf("REPLACE %" PRIu64, frame->replace.epoch);
+        print_text(frame->replace.client_id);
+        print_grant(&frame->replace.grant);
         break;
     default: printf("RECORDS_END"); break;
     }
@@ -80,8 +86,9 @@ void print_written(struct buffer *out, bool fit)
 
 static bool write_hello(struct words *words, struct buffer *out)
 {
-    struct wire_hello hello = {.broker_version = (uint32_t)number(words, 3),
-                               .broker_name = text(words, 4)};
+    struct wire_hello hello = {.epoch = number(words, 3),
+                               .broker_version = (uint32_t)number(words, 4),
+                               .broker_name = text(words, 5)};
     memcpy(hello.instance, text(words, 2).at, WIRE_INSTANCE);
     return wire_write_hello(out, &hello);
 }
@@ -101,6 +108,17 @@ static bool write_connect(struct words *words, struct buffer *out)
     return wire_write_connect(out, (uint32_t)number(words, 2), &connect);
 }
 
+static bool write_reauthenticate(struct words *words, struct buffer *out)
+{
+    struct wire_reauthenticate reauthenticate = {
+        .epoch = number(words, 3),
+        .client_id = text(words, 4),
+        .method = text(words, 5),
+        .data = text(words, 6),
+    };
+    return wire_write_reauthenticate(out, (uint32_t)number(words, 2), &reauthenticate);
+}
+
 static bool write_frame(struct words *words)
 {
     struct buffer out;
@@ -113,6 +131,8 @@ static bool write_frame(struct words *words)
         fit = wire_write_records_end(&out);
     } else if (strcmp(type, "CONNECT") == 0) {
         fit = write_connect(words, &out);
+    } else if (strcmp(type, "REAUTHENTICATE") == 0) {
+        fit = write_reauthenticate(words, &out);
     } else if (strcmp(type, "ADMITTED") == 0) {
         fit = wire_write_admitted(&out, number(words, 2), text(words, 3));
     } else if (strcmp(type, "OFFLINE") == 0) {

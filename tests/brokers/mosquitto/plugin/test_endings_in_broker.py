@@ -128,6 +128,18 @@ def test_a_will_is_sent_where_the_client_might_have_published_it(
         assert watch.messages.empty()
 
 
+def test_a_will_is_sent_later_where_that_was_asked_for(broker: Broker, guard: FakeGuard) -> None:
+    with Device(broker.port, "watch") as watch:
+        assert watch.subscribe("watch/#") == 1
+        guard.decide = allow(["watch/allowed"])
+        for topic in ("watch/denied", "watch/allowed"):
+            device = Device(broker.port, topic[6:], clean=False, will=topic, will_delay=1)
+            assert device.connect() == 0
+            device.vanish()
+        assert watch.received() == ("watch/allowed", b"gone")
+        assert watch.messages.empty()
+
+
 # Revocation
 
 
@@ -169,6 +181,30 @@ def test_nothing_is_queued_for_a_revoked_client_nor_kept_of_what_was(
         with Device(broker.port, "dev1", clean=False) as again:
             assert sender.publish("dev1/x", b"new") == 0
             assert again.received() == ("dev1/x", b"new")
+
+
+def test_what_was_queued_before_a_revocation_is_not_delivered_after_it(
+    broker: Broker, guard: FakeGuard
+) -> None:
+    """Not even to whom the guard lets in again, which then is sent what is new."""
+    with Device(broker.port, "dev1", clean=False) as device:
+        assert device.subscribe("dev1/#") == 1
+    until(lambda: guard.heard(Offline, client_id="dev1"), "OFFLINE")
+    guard.decide = allow(["dev1/#"], ["dev1/#"])
+    with Device(broker.port, "sender") as sender:
+        assert sender.publish("dev1/x", b"before") == 0
+        guard.push(frames.end("dev1", frames.REVOKED, epoch=0))
+        until(lambda: "client dev1: its authorization was revoked" in broker.log, "the revocation")
+        with Device(broker.port, "dev1", clean=False) as again:
+            assert again.session_present
+            assert sender.publish("dev1/x", b"after") == 0
+            assert again.received() == ("dev1/x", b"after")
+            assert again.publish("dev1/x", b"own") == 0
+            assert again.received() == ("dev1/x", b"own")
+        until(lambda: guard.heard(Offline, client_id="dev1", epoch=3), "OFFLINE")
+        assert sender.publish("dev1/x", b"queued") == 0
+        with Device(broker.port, "dev1", clean=False) as again:
+            assert again.received() == ("dev1/x", b"queued")
 
 
 def test_a_forgotten_session_may_belong_to_another(broker: Broker, guard: FakeGuard) -> None:

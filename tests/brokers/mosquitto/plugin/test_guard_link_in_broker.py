@@ -35,6 +35,8 @@ def test_without_a_guard_those_who_are_in_stay_and_others_wait(
         until(lambda: comes_in(broker, "dev2"), "the guard to be found again")
         assert guard.links == 2
         assert [(r.client_id, r.state) for r in guard.records] == [("dev1", SessionState.ONLINE)]
+        assert guard.hello is not None
+        assert guard.connects[0].epoch <= guard.hello.epoch <= guard.connects[-1].epoch
         assert not device.closed.is_set()
 
 
@@ -144,6 +146,22 @@ def test_what_is_no_frame_ends_the_link_and_nothing_else(broker: Broker, guard: 
         assert device.publish("dev1/x") in TAKEN
         with Device(broker.port, "dev2"):
             pass
+
+
+def test_a_guard_of_several_workers_is_left_and_the_log_says_why(
+    broker: Broker, guard: FakeGuard
+) -> None:
+    """This plugin has one socket: what it tells one worker the others would not know."""
+    with Device(broker.port, "dev1") as device:
+        guard.workers = 2
+        guard.hang_up()
+        until(lambda: "it has several workers" in broker.log, "a line in the log")
+        late = Device(broker.port, "late")
+        assert late.connect() == unavailable()
+        late.stop()
+        assert device.publish("dev1/x") in TAKEN
+        guard.workers = 1
+        until(lambda: comes_in(broker, "dev2"), "the link to open")
 
 
 def test_a_decision_with_a_broken_filter_is_refused_and_the_link_stays(

@@ -110,21 +110,28 @@ def test_a_client_that_comes_again_takes_its_own_place(broker: Broker, guard: Fa
     until(lambda: guard.heard(Offline, epoch=2), "OFFLINE of the second")
 
 
+@pytest.mark.parametrize("name", ["stranger", "principal-dev1"])
 def test_what_an_absent_client_left_is_not_for_whom_something_else_let_in(
-    directory: Path, plugin: Plugin, guard: FakeGuard
+    directory: Path, plugin: Plugin, guard: FakeGuard, name: str
 ) -> None:
     """With use_identity_as_username the broker asks no plugin, and any identifier will do."""
     authority = Authority(directory)
-    server, stranger = authority.issue("localhost"), authority.issue("stranger")
+    server, stranger = authority.issue("localhost"), authority.issue(name)
     port = free_port()
     lines = (*tls_listener(port, authority, server), "use_identity_as_username true")
     with Broker(directory, plugin, guard.path, lines=lines) as broker:
         with Device(broker.port, "dev1", clean=False) as device:
             assert device.subscribe("dev1/#") == 1
         until(lambda: guard.heard(Offline, client_id="dev1"), "OFFLINE")
-        with Device(port, "dev1", tls=stranger.tls(authority)) as thief:
-            assert thief.publish("dev1/x") == NOT_AUTHORIZED
-            assert thief.subscribe("dev1/#") == NOT_AUTHORIZED
+        guard.decide = allow(["dev1/#"])
+        with Device(broker.port, "sender") as sender:
+            assert sender.publish("dev1/x", b"queued") == 0
+        for _ in range(2):
+            with Device(port, "dev1", clean=False, tls=stranger.tls(authority)) as thief:
+                assert thief.publish("dev1/x") == NOT_AUTHORIZED
+                assert thief.subscribe("dev1/#") == NOT_AUTHORIZED
+                assert thief.messages.empty()
+        assert len(guard.connects) == 2
 
 
 @pytest.mark.parametrize("principal", ["", "a\nb", "\x1b[2J"])

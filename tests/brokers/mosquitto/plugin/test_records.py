@@ -17,8 +17,9 @@ from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.runner import Runner
 
 ONLINE, ENDED, OFFLINE, REVOKED = range(4)
-NONE, STORED, DOUBTFUL, CLOSING, KICKS = range(5)
-CLEAN, DROPPED = 1, 2
+NONE, UNKEPT_ONES, DOUBTFUL, STORED, REVOKED_ONES, CLOSING, KICKS = range(7)
+COUNTED = (UNKEPT_ONES, DOUBTFUL, STORED, REVOKED_ONES)  # towards the limit, evicted in this order
+CLEAN, DROPPED, UNKEPT = 1, 2, 4
 
 ALLOWED = frames.permissions(
     Permissions.allow_only([Rule(operations=Operation(3), filter=TopicFilter.parse("a/#"))])
@@ -74,6 +75,8 @@ class Model:
         self._change(name, state=REVOKED)
         if entry.client and entry.place == NONE:
             self._into(name, KICKS)
+        elif entry.place in (DOUBTFUL, STORED):
+            self._into(name, REVOKED_ONES)
 
     def disconnect(self, name: str) -> None:
         entry = self.entries[name]
@@ -119,14 +122,18 @@ class Model:
         return min(there, key=lambda n: self.entries[n].since, default=None)
 
     def _shelve(self, name: str) -> None:
-        flags = self.entries[name].flags
-        if flags & DROPPED:
+        entry = self.entries[name]
+        if entry.flags & DROPPED:
             self._into(name, CLOSING)
             return
-        self._into(name, DOUBTFUL if flags & CLEAN else STORED)
-        while sum(e.place in (STORED, DOUBTFUL) for e in self.entries.values()) > self.limit:
-            oldest = self._oldest(DOUBTFUL) or self._oldest(STORED)
-            assert oldest is not None
+        if entry.flags & UNKEPT:
+            self._into(name, UNKEPT_ONES)
+        elif entry.state == REVOKED:
+            self._into(name, REVOKED_ONES)
+        else:
+            self._into(name, DOUBTFUL if entry.flags & CLEAN else STORED)
+        while sum(e.place in COUNTED for e in self.entries.values()) > self.limit:
+            oldest = next(filter(None, map(self._oldest, COUNTED)))
             self.evicted.append(oldest)
             del self.entries[oldest]
 
@@ -144,7 +151,7 @@ puts = st.tuples(
     st.integers(1, 5),  # client
     st.integers(0, 60),  # deadline
     st.sampled_from((ONLINE, ONLINE, OFFLINE, REVOKED)),
-    st.sampled_from((0, CLEAN, CLEAN | DROPPED)),
+    st.sampled_from((0, CLEAN, CLEAN | UNKEPT, CLEAN | DROPPED | UNKEPT)),
     st.integers(0, 60),  # expires_at
 )
 steps = st.one_of(
@@ -259,6 +266,25 @@ def test_doubtful_sessions_are_evicted_before_stored_ones(runner: Runner) -> Non
     ]
     assert evicted == [[], *([f"guest{i}"] for i in range(9))]
     assert {line.split(",")[0] for line in held(runner)} == {"stored0", "stored1", "guest9"}
+
+
+def test_what_nobody_comes_back_to_is_evicted_first_and_a_revocation_last(
+    runner: Runner,
+) -> None:
+    """One device with ever new assigned identifiers cannot push out others, nor a revocation."""
+    assert runner.says("start", 4, 1, 2)
+    put(runner, "revoked", Entry(1, REVOKED, 0, 0, CLEAN, 0))
+    put(runner, "late", Entry(1, OFFLINE, 0, 0, CLEAN, 0))
+    assert runner.says("revoke", b"late")
+    put(runner, "guest", Entry(1, OFFLINE, 0, 0, CLEAN, 0))
+    put(runner, "auto0", Entry(1, OFFLINE, 0, 0, CLEAN | UNKEPT, 0))
+    for i in range(1, 4):
+        answer = put(runner, f"auto{i}", Entry(1, OFFLINE, 0, 0, CLEAN | UNKEPT, 0))
+        assert split_evicted(answer)[0] == [f"auto{i - 1}"]
+    for name, evicted in (("a", "auto3"), ("b", "guest"), ("c", "a")):
+        answer = put(runner, name, Entry(1, OFFLINE, 0, 0, 0, 0))
+        assert split_evicted(answer)[0] == [evicted]
+    assert {line.split(",")[0] for line in held(runner)} == {"revoked", "late", "b", "c"}
 
 
 def test_a_record_with_two_filters_needs_less_than_400_bytes(runner: Runner) -> None:

@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from keyfob.brokers.mosquitto.frames import Offline
 from tests.brokers.mosquitto.plugin import frames
-from tests.brokers.mosquitto.plugin.broker import DENIED, TAKEN, Broker, Device, Plugin, unavailable
+from tests.brokers.mosquitto.plugin.broker import (
+    DENIED,
+    TAKEN,
+    Broker,
+    Device,
+    Plugin,
+    free_port,
+    unavailable,
+)
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, until
 
 
@@ -51,6 +62,57 @@ def test_a_wrong_option_stops_the_broker_and_is_named(
     assert broker.process.wait(10) != 0
     assert complaint in broker.log
     assert broker.reports() == ""
+
+
+def _forwarded(port: int, said: bytes) -> None:
+    """Send a CONNECT over a WebSocket that says on whose behalf; wait for what comes of it."""
+    key, mask = base64.b64encode(os.urandom(16)), os.urandom(4)
+    packet = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04dev1"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(
+            b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n"
+            b"Sec-WebSocket-Key: " + key + b"\r\nX-Forwarded-For: " + said + b"\r\n\r\n"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 101")
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(packet))
+        connection.sendall(bytes([0x82, 0x80 | len(packet)]) + mask + masked)
+        connection.recv(100)
+
+
+def test_no_address_that_a_websocket_client_makes_up_breaks_the_link(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    """Mosquitto 2.0.21 with libwebsockets takes it from X-Forwarded-For, whatever that says."""
+    port = free_port()
+    lines = (f"listener {port} 127.0.0.1", "protocol websockets")
+    with Broker(directory, plugin, guard.path, lines=lines):
+        for said in (b"203.0.113.9", b"\xff\xfe", b"1" * 256):
+            _forwarded(port, said)
+        assert len(guard.connects) == 3
+        assert all(len(connect.peer) < 50 for connect in guard.connects)
+        assert guard.accepted == 1
+
+
+def test_one_device_cannot_evict_the_sessions_of_others(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    """With ever new identifiers that the broker assigns; nobody can come back to these."""
+    with Broker(directory, plugin, guard.path, {"offline_records": "3"}) as broker:
+        with Device(broker.port, "dev1", clean=True, kept=True) as device:
+            assert device.subscribe("dev1/#") == 1
+        until(lambda: guard.heard(Offline, client_id="dev1", kept=True), "OFFLINE")
+        for epoch in range(2, 7):
+            with Device(broker.port, ""):
+                pass
+            until(lambda epoch=epoch: guard.heard(Offline, epoch=epoch), "OFFLINE")  # type: ignore[misc]
+        assert not guard.heard(Offline, client_id="dev1", kept=False)
+        guard.decide = allow(["dev1/#"])
+        with Device(broker.port, "sender") as sender:
+            assert sender.publish("dev1/x", b"queued") == 0
+        guard.decide = allow()
+        with Device(broker.port, "dev1", clean=False) as again:
+            assert again.received() == ("dev1/x", b"queued")
 
 
 LISTEN_AS_NOBODY = """

@@ -139,7 +139,8 @@ def line_of(fields: dict[str, Any], size: int) -> str:
     """Return what the runner says of a frame that it has read."""
     match fields["type"]:
         case "WELCOME":
-            words = [str(fields["version"]), fields["guard_instance"]]
+            words = [str(fields[name]) for name in ("version", "worker", "workers")]
+            words.append(fields["guard_instance"])
         case "RECORD":
             words = [str(int(fields[name])) for name in ("epoch", "state", "clean")]
             words += [hexed(fields["client_id"]), *grant_line(fields["grant"])]
@@ -148,6 +149,9 @@ def line_of(fields: dict[str, Any], size: int) -> str:
             words += grant_line(fields["grant"]) if fields["grant"] else []
         case "END":
             words = [str(fields["epoch"]), str(fields["cause"]), hexed(fields["client_id"])]
+        case "REPLACE":
+            words = [str(fields["epoch"]), hexed(fields["client_id"])]
+            words += grant_line(fields["grant"])
         case _:
             words = []
     return " ".join([fields["type"], *words, f"size={size}"])
@@ -158,6 +162,7 @@ def named(frames_of: list[dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 READ = [vector for vector in WIRE if vector["direction"] != "plugin-to-guard"]
+WRITES = {"HELLO", "RECORDS_END", "CONNECT", "ADMITTED", "OFFLINE", "REAUTHENTICATE"}
 WRITTEN = [vector for vector in WIRE if vector["direction"] == "plugin-to-guard"]
 
 
@@ -190,7 +195,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         case "HELLO":
             instance = bytes.fromhex(fields["broker_instance"])
             name = hexed(fields["broker_name"])
-            return [instance, fields["broker_version"], name]
+            return [instance, fields["epoch"], fields["broker_version"], name]
         case "CONNECT":
             credentials = [whole(fields[name]) for name in ("username", "password")]
             flags = fields["clean"] + 2 * fields["assigned"]
@@ -206,6 +211,9 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
             return [fields["epoch"], hexed(fields["client_id"])]
         case "OFFLINE":
             return [fields["epoch"], hexed(fields["client_id"]), int(fields["kept"])]
+        case "REAUTHENTICATE":
+            texts = [hexed(fields[name]) for name in ("client_id", "method")]
+            return [fields["request"], fields["epoch"], *texts, whole(fields["data"]) or "-"]
         case _:
             return []
 
@@ -215,7 +223,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         vector
         for vector in WIRE
         if vector["valid"]
-        and vector["fields"]["type"] in {"HELLO", "CONNECT", "ADMITTED", "OFFLINE", "RECORDS_END"}
+        and vector["fields"]["type"] in WRITES
         # The plugin says the versions that it speaks, and no others.
         and vector["fields"].get("highest", 1) == 1
     ]

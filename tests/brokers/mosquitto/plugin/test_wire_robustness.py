@@ -33,6 +33,7 @@ SEEDS = [
     frames.decision(7, 9, allowed=ALLOWED),
     frames.decision(7, 9, reason=0x87),
     frames.end("dev1", 2, 5),
+    frames.replace(ALLOWED, "gerät", epoch=5),
 ]
 TOPICS = (b"a/b/\xc3\xa4", b"b", b"devices/dev1/up", b"$SYS/x")
 
@@ -90,7 +91,8 @@ def test_only_the_first_frame_is_taken(runner: Runner, seed: int) -> None:
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_answered(runner: Runner, data: bytes) -> None:
     first = runner.ask("read", data).split()[0]
-    assert first in {"more", "violation", "WELCOME", "RECORD", "RECORDS_END", "DECISION", "END"}
+    frame = {"WELCOME", "RECORD", "RECORDS_END", "DECISION", "END", "REPLACE"}
+    assert first in {"more", "violation", *frame}
 
 
 @bounded

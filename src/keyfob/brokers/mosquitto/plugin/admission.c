@@ -11,6 +11,7 @@ enum {
     RECHECK_MS = 10000,
     MQTT_5 = 5,
     UUID_LENGTH = 36,
+    LONGEST_PEER = 255,
 };
 
 /* Reason codes (MQTT 5.0 section 3.2.2.2) */
@@ -120,6 +121,16 @@ static bool is_assigned(struct text client_id, const char *prefix)
            is_uuid(client_id.at + start.length);
 }
 
+/* The address that the connection comes from. With libwebsockets the broker takes it from the
+ * client's X-Forwarded-For where there is one (src/websockets.c), so it may be anything, and it is
+ * left out where it cannot be an address: the link would not survive what is no text. */
+static struct text peer_of(const struct mosquitto *client)
+{
+    struct text peer = text_of(mosquitto_client_address(client));
+    bool usable = peer.length <= LONGEST_PEER && text_is_utf8(peer);
+    return usable ? peer : (struct text){"", 0};
+}
+
 static struct wire_connect describe(struct keyfob *keyfob,
                                     const struct mosquitto_evt_basic_auth *event,
                                     uint8_t thumbprint[WIRE_THUMBPRINT])
@@ -130,7 +141,7 @@ static struct wire_connect describe(struct keyfob *keyfob,
         .client_id = text_of(mosquitto_client_id(event->client)),
         .username = text_of(event->username),
         .password = text_of(event->password),
-        .peer = text_of(mosquitto_client_address(event->client)),
+        .peer = peer_of(event->client),
         .thumbprint = certificate_thumbprint(event->client, thumbprint),
     };
     bool clean = mosquitto_client_clean_session(event->client);
@@ -199,6 +210,8 @@ static int accept(struct keyfob *keyfob, struct mosquitto *client,
         .state = RECORD_ONLINE,
         .flags = flags_of(connect),
     });
+    const struct record *older = records_find(&keyfob->records, connect->client_id);
+    bool was_revoked = older != NULL && older->state == RECORD_REVOKED;
     /* The username first: from then on the token is nowhere to be seen. */
     if (record == NULL ||
         mosquitto_set_username(client, record_principal(record).at) != MOSQ_ERR_SUCCESS ||
@@ -207,12 +220,14 @@ static int accept(struct keyfob *keyfob, struct mosquitto *client,
         return refuse(keyfob, client, SERVER_UNAVAILABLE,
                       "no memory, or permissions that are no topic filters");
     }
+    keyfob->refusing_queue = was_revoked ? client : NULL;
     link_admitted(&keyfob->link, connect->epoch, connect->client_id);
     return MOSQ_ERR_SUCCESS;
 }
 
 int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event)
 {
+    keyfob->refusing_queue = NULL;
     if (keyfob->recheck_until > 0) {
         int answer =
             boottime_ms() < keyfob->recheck_until ? recheck(keyfob, event->client) : NOT_A_RECHECK;

@@ -12,20 +12,60 @@ enum {
  *
  * The record is found by client identifier: the broker also asks for clients without a connection,
  * and with a made-up struct mosquitto for the sender of a retained message (check_retain_source),
- * so nothing is kept on that pointer. What it is good for: a connection that is not the record's
- * own must at least carry its principal as username, which only admission_check hands out.
- * Otherwise a client that was let in by something else (a certificate with
- * use_identity_as_username, another plugin) could act on what an absent client of the same
- * identifier left here.
+ * so nothing is kept on that pointer. What it is good for: who is let in by something else (a
+ * certificate with use_identity_as_username, another plugin) chooses its client identifier, and
+ * must not act on the record that it finds there.
+ *
+ * While the record has a connection, another one must carry its principal as username: that is the
+ * old connection of a client that has taken its own place, with its will.
+ *
+ * Without a connection the broker asks with the struct of the last one, which it keeps with the
+ * session. One that it has read from its disk, and the one that is made up, have never had a
+ * connection and so no address, which every connection has (context__init in src/context.c,
+ * callback_mqtt in src/websockets.c).
  */
+
+static bool is_principal(const struct record *record, const struct mosquitto *client)
+{
+    const char *username = mosquitto_client_username(client);
+    return username != NULL && text_equal(record_principal(record), text_of(username));
+}
 
 static bool is_the_clients(const struct record *record, const struct mosquitto *client)
 {
     if (record->client == client) {
         return true;
     }
-    const char *username = mosquitto_client_username(client);
-    return username != NULL && text_equal(record_principal(record), text_of(username));
+    bool may_be =
+        record->client != NULL || record->was == client || mosquitto_client_address(client) == NULL;
+    return may_be && is_principal(record, client);
+}
+
+/* What was queued before a revocation
+ *
+ * When a client comes back, the broker asks READ for all that waits in its session, right after
+ * admission_check let it in (connect__on_authorised in src/handle_connect.c); by then the record is
+ * that of the new connection. After a revocation the answer is no, until anything else happens.
+ * Before those questions there may be only the end of the old connection: its DISCONNECT, and its
+ * will, a WRITE under the same client identifier.
+ */
+
+static bool waits_from_before(struct keyfob *keyfob, const struct record *record,
+                              const struct mosquitto_evt_acl_check *event)
+{
+    if (keyfob->refusing_queue == NULL) {
+        return false;
+    }
+    if (event->client == keyfob->refusing_queue && event->access == MOSQ_ACL_READ) {
+        return true;
+    }
+    bool same = record != NULL && record->client == keyfob->refusing_queue;
+    bool old_will = same && event->client != record->client;
+    bool delivery = event->access == MOSQ_ACL_READ; /* of that will, to others */
+    if (!old_will && !delivery) {
+        keyfob->refusing_queue = NULL;
+    }
+    return false;
 }
 
 static bool may_write(const struct record *record, const struct mosquitto_evt_acl_check *event)
@@ -77,24 +117,27 @@ static bool allowed_ended(const struct keyfob *keyfob, const struct record *reco
 }
 
 /* Without a connection the broker queues messages for the session and sends the will. */
-static bool allowed_offline(const struct record *record,
+static bool allowed_offline(const struct keyfob *keyfob, const struct record *record,
                             const struct mosquitto_evt_acl_check *event)
 {
     switch (event->access) {
     case MOSQ_ACL_WRITE: return may_write(record, event);
     case MOSQ_ACL_READ: return may_read(record, event);
-    case MOSQ_ACL_SUBSCRIBE: return may_keep(record, event);
+    case MOSQ_ACL_SUBSCRIBE: return keyfob->kicking == event->client && may_keep(record, event);
     default: return false;
     }
 }
 
 int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event)
 {
+    const struct record *record =
+        records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
+    if (waits_from_before(keyfob, record, event)) {
+        return MOSQ_ERR_ACL_DENIED;
+    }
     if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
         return MOSQ_ERR_SUCCESS;
     }
-    const struct record *record =
-        records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
     if (record == NULL || !is_the_clients(record, event->client)) {
         return MOSQ_ERR_ACL_DENIED;
     }
@@ -102,7 +145,7 @@ int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_chec
     switch ((enum record_state)record->state) {
     case RECORD_ONLINE: allowed = allowed_online(record, event); break;
     case RECORD_ENDED: allowed = allowed_ended(keyfob, record, event); break;
-    case RECORD_OFFLINE: allowed = allowed_offline(record, event); break;
+    case RECORD_OFFLINE: allowed = allowed_offline(keyfob, record, event); break;
     case RECORD_REVOKED: break;
     }
     return allowed ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
@@ -120,6 +163,14 @@ void keyfob_went_offline(struct keyfob *keyfob, struct record *record)
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over)
 {
     struct record *record = records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
+    if (client == keyfob->refusing_queue) {
+        keyfob->refusing_queue = NULL;
+    }
+    if (record != NULL && record->was == client) {
+        /* Ended a second time: a connection that something else let in has taken the session, and
+         * the broker frees this struct. Its address may come again. */
+        record->was = NULL;
+    }
     /* After a takeover the old connection ends when the new one is on record; and a CONNECT that
      * was refused ends like a connection. */
     if (record == NULL || record->client != client) {

@@ -139,6 +139,7 @@ static void attempt(struct guard_link *link, int64_t now)
     link->last_opened = now;
     link->phase = LINK_TELLING;
     link->step = 0;
+    link->hello.epoch = link->hooks.last_epoch(link->hooks.context);
     if (wire_write_hello(&link->out, &link->hello)) {
         tell(link);
     } else {
@@ -158,33 +159,31 @@ static void become_ready(struct guard_link *link)
                          link->options->guard_socket);
 }
 
-/* False when the guard may not say this now. */
+/* False when the guard may not say this now: a REPLACE, say, while every record is being told. */
 static bool take_frame(struct guard_link *link, const struct wire_frame *frame)
 {
     if (frame->type == WIRE_WELCOME) {
         bool right = !link->welcomed && frame->welcome.version == WIRE_VERSION;
         link->welcomed = true;
+        if (right && frame->welcome.workers != 1) {
+            fail(link, "it has several workers, and this plugin has one socket", 0);
+        }
         return right;
     }
-    if (!link->welcomed) {
+    bool hears = frame->type == WIRE_RECORD || frame->type == WIRE_RECORDS_END;
+    bool timely = frame->type == WIRE_END || link->phase == (hears ? LINK_HEARING : LINK_READY);
+    if (!link->welcomed || !timely) {
         return false;
     }
+    const struct link_hooks *hooks = &link->hooks;
     switch (frame->type) {
-    case WIRE_RECORD:
-    case WIRE_RECORDS_END:
-        if (link->phase != LINK_HEARING) {
-            return false;
-        }
-        if (frame->type == WIRE_RECORDS_END) {
-            become_ready(link);
-        } else {
-            link->hooks.on_record(link->hooks.context, &frame->record);
-        }
-        return true;
-    case WIRE_END: link->hooks.on_end(link->hooks.context, &frame->end); return true;
-    case WIRE_DECISION: return link->phase == LINK_READY; /* the awaited one was caught before */
-    default: return false;
+    case WIRE_RECORD: hooks->on_record(hooks->context, &frame->record); break;
+    case WIRE_RECORDS_END: become_ready(link); break;
+    case WIRE_END: hooks->on_end(hooks->context, &frame->end); break;
+    case WIRE_REPLACE: hooks->on_replace(hooks->context, &frame->replace); break;
+    default: break; /* a DECISION that nobody awaits any more */
     }
+    return true;
 }
 
 /* Takes the frames that are complete; stops behind the awaited one, which stays in the buffer. */

@@ -21,6 +21,9 @@ struct link_hooks {
     bool (*write_records)(void *context, size_t step, struct buffer *out, bool *fit);
     void (*on_record)(void *context, const struct wire_record *record);
     void (*on_end)(void *context, const struct wire_end *end);
+    void (*on_replace)(void *context, const struct wire_replace *replace);
+    /* The highest epoch that a connection has been given. */
+    uint64_t (*last_epoch)(void *context);
 };
 
 enum link_phase {

@@ -18,8 +18,9 @@ struct keyfob {
     uint64_t epoch;        /* of the last connection */
     int64_t recheck_until; /* until then the broker may be asking again about clients it has */
     int64_t last_poll;
-    int64_t clock_offset; /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
-    const void *kicking;  /* the connection that is being closed for its token's expiry */
+    int64_t clock_offset;       /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
+    const void *kicking;        /* the connection that is being closed for its token's expiry */
+    const void *refusing_queue; /* what waits for this connection is from before a revocation */
 };
 
 /* The connection of this record is gone; the guard is told. The record may be gone too. */

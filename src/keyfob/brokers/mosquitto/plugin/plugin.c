@@ -12,6 +12,7 @@
 #include "admission.h"
 #include "deadline.h"
 #include "enforcement.h"
+#include "replacement.h"
 #include "wake.h"
 
 #include <dlfcn.h>
@@ -73,6 +74,7 @@ static int on_tick(int event, void *data, void *userdata)
     struct keyfob *keyfob = userdata;
     keyfob->ticked = true;
     keyfob->recheck_until = 0;
+    keyfob->refusing_queue = NULL;
     int64_t now = boottime_ms();
     if (wake_take() || now - keyfob->last_poll >= POLL_MS) {
         keyfob->last_poll = now;
@@ -134,6 +136,17 @@ static void on_end(void *context, const struct wire_end *end)
     enforcement_on_end(context, end);
 }
 
+static void on_replace(void *context, const struct wire_replace *replace)
+{
+    replacement_apply(context, replace);
+}
+
+static uint64_t last_epoch(void *context)
+{
+    const struct keyfob *keyfob = context;
+    return keyfob->epoch;
+}
+
 static void on_evicted(void *context, const struct record *record)
 {
     struct keyfob *keyfob = context;
@@ -161,7 +174,7 @@ static struct keyfob *create(const struct options *options)
 {
     struct keyfob *keyfob = calloc(1, sizeof *keyfob);
     struct hash_key key;
-    struct wire_hello hello;
+    struct wire_hello hello = {0};
     if (keyfob == NULL || !random_bytes(&key, sizeof key) ||
         !random_bytes(hello.instance, sizeof hello.instance) ||
         !records_init(&keyfob->records, (size_t)options->offline_records, key, on_evicted,
@@ -176,7 +189,14 @@ static struct keyfob *create(const struct options *options)
     keyfob->clock_offset = wall_ms() - boottime_ms();
     hello.broker_version = keyfob->broker_2_1 ? BROKER_2_1 : BROKER_2_0;
     hello.broker_name = text_of(keyfob->options.broker_name);
-    const struct link_hooks hooks = {keyfob, write_records, on_record, on_end};
+    const struct link_hooks hooks = {
+        .context = keyfob,
+        .write_records = write_records,
+        .on_record = on_record,
+        .on_end = on_end,
+        .on_replace = on_replace,
+        .last_epoch = last_epoch,
+    };
     link_init(&keyfob->link, &keyfob->options, &hooks, &hello);
     if (!wake_install()) {
         mosquitto_log_printf(MOSQ_LOG_WARNING, "Keyfob: SIGIO is taken; news takes up to 100 ms");

@@ -38,6 +38,7 @@ struct record {
     struct record *list_next;
     struct record *list_previous;
     const void *client; /* its connection, NULL without one: compared, never followed */
+    const void *was;    /* the last one, while the broker may keep a session on it; likewise */
     uint64_t epoch;
     int64_t expires_at; /* Unix milliseconds */
     int64_t deadline;   /* the same moment on CLOCK_BOOTTIME, in milliseconds */

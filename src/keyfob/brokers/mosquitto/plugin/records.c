@@ -209,17 +209,47 @@ struct record *records_find(const struct records *records, struct text client_id
     return record;
 }
 
+/* The lists that count towards the limit, in the order in which they are evicted from. */
+static const enum record_list SHELVES[] = {LIST_UNKEPT, LIST_DOUBTFUL, LIST_STORED, LIST_REVOKED};
+
+enum { SHELF_COUNT = sizeof SHELVES / sizeof SHELVES[0] };
+
+static size_t shelved(const struct records *records)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < SHELF_COUNT; i++) {
+        count += records->lists[SHELVES[i]].count;
+    }
+    return count;
+}
+
+static struct record *next_to_go(const struct records *records)
+{
+    size_t i = 0;
+    while (records->lists[SHELVES[i]].first == NULL) {
+        i++;
+    }
+    return records->lists[SHELVES[i]].first;
+}
+
 static void enforce_limit(struct records *records)
 {
-    while (records->lists[LIST_STORED].count + records->lists[LIST_DOUBTFUL].count >
-           records->offline_limit) {
-        struct record *oldest = records->lists[LIST_DOUBTFUL].first;
-        if (oldest == NULL) {
-            oldest = records->lists[LIST_STORED].first;
-        }
+    while (shelved(records) > records->offline_limit) {
+        struct record *oldest = next_to_go(records);
         records->evicted(records->context, oldest);
         records_drop(records, oldest);
     }
+}
+
+static enum record_list shelf_of(const struct record *record)
+{
+    if (record->flags & RECORD_UNKEPT) {
+        return LIST_UNKEPT;
+    }
+    if (record->state == RECORD_REVOKED) {
+        return LIST_REVOKED;
+    }
+    return record->flags & RECORD_CLEAN ? LIST_DOUBTFUL : LIST_STORED;
 }
 
 /* Puts a record without a connection where it belongs. */
@@ -229,7 +259,7 @@ static void shelve(struct records *records, struct record *record)
         list_append(records, record, LIST_CLOSING);
         return;
     }
-    list_append(records, record, record->flags & RECORD_CLEAN ? LIST_DOUBTFUL : LIST_STORED);
+    list_append(records, record, shelf_of(record));
     enforce_limit(records);
 }
 
@@ -282,6 +312,9 @@ void records_revoke(struct records *records, struct record *record)
     record->state = RECORD_REVOKED;
     if (record->client != NULL && record->list == LIST_NONE) {
         list_append(records, record, LIST_KICKS);
+    } else if (record->list == LIST_DOUBTFUL || record->list == LIST_STORED) {
+        list_remove(records, record);
+        list_append(records, record, shelf_of(record));
     }
 }
 
@@ -289,6 +322,7 @@ void records_disconnect(struct records *records, struct record *record)
 {
     heap_remove(records, record);
     list_remove(records, record);
+    record->was = record->client;
     record->client = NULL;
     if (record->state != RECORD_REVOKED) {
         record->state = RECORD_OFFLINE;

@@ -3,8 +3,10 @@
  *
  * Records of clients with a connection are as many as the broker has connections. The others are
  * bounded: beyond offline_limit the one that has been without a connection for longest is evicted,
- * first among those whose session has probably ended (they began with a clean start), then among
- * those whose session is certainly stored. A client without a record may do nothing.
+ * first among those to whose session nobody can come back (of these a client can leave as many as
+ * it likes), then among those whose session has probably ended (they began with a clean start),
+ * then among those whose session is certainly stored, and revoked ones last, for a revocation must
+ * be remembered. A client without a record may do nothing.
  */
 #ifndef KEYFOB_RECORDS_H
 #define KEYFOB_RECORDS_H
@@ -14,8 +16,10 @@
 
 enum record_list {
     LIST_NONE,
-    LIST_STORED,   /* without a connection, session stored */
+    LIST_UNKEPT,   /* without a connection, nobody comes back: for a will that is sent later */
     LIST_DOUBTFUL, /* without a connection, session probably over */
+    LIST_STORED,   /* without a connection, session stored */
+    LIST_REVOKED,  /* without a connection, revoked; the last of those that count */
     LIST_CLOSING,  /* without a connection or session: may answer for the will, then it goes */
     LIST_KICKS,    /* with a connection that has to be closed */
     LIST_COUNT,

@@ -107,6 +107,11 @@ static struct wire_welcome welcome(struct reader *reader)
     }
     welcome.version = (uint8_t)integer(reader, 1);
     memcpy(welcome.instance, take(reader, WIRE_INSTANCE), WIRE_INSTANCE);
+    welcome.worker = (uint8_t)integer(reader, 1);
+    welcome.workers = (uint8_t)integer(reader, 1);
+    if (welcome.worker >= welcome.workers) {
+        reader->failed = true;
+    }
     return welcome;
 }
 
@@ -143,6 +148,15 @@ static struct wire_end end(struct reader *reader)
     return end;
 }
 
+static struct wire_replace replace(struct reader *reader)
+{
+    struct wire_replace replace = {0};
+    replace.epoch = integer(reader, 8);
+    replace.client_id = text(reader);
+    replace.grant = grant(reader);
+    return replace;
+}
+
 static void payload(struct reader *reader, struct wire_frame *frame)
 {
     switch (frame->type) {
@@ -151,6 +165,7 @@ static void payload(struct reader *reader, struct wire_frame *frame)
     case WIRE_RECORDS_END: break;
     case WIRE_DECISION: frame->decision = decision(reader); break;
     case WIRE_END: frame->end = end(reader); break;
+    case WIRE_REPLACE: frame->replace = replace(reader); break;
     default: reader->failed = true; /* unknown, or one that only the plugin sends */
     }
 }
@@ -158,7 +173,7 @@ static void payload(struct reader *reader, struct wire_frame *frame)
 static bool type_is_read(uint64_t type)
 {
     return type == WIRE_WELCOME || type == WIRE_RECORD || type == WIRE_RECORDS_END ||
-           type == WIRE_DECISION || type == WIRE_END;
+           type == WIRE_DECISION || type == WIRE_END || type == WIRE_REPLACE;
 }
 
 enum wire_result wire_read(const uint8_t *bytes, size_t length, struct wire_frame *frame)
@@ -255,7 +270,7 @@ static bool finish(struct buffer *out, const struct writer *writer)
 bool wire_write_hello(struct buffer *out, const struct wire_hello *hello)
 {
     struct writer writer;
-    size_t size = sizeof MAGIC + 2 + WIRE_INSTANCE + 4 + 2 + hello->broker_name.length;
+    size_t size = sizeof MAGIC + 2 + WIRE_INSTANCE + 8 + 4 + 2 + hello->broker_name.length;
     if (!fits(hello->broker_name) || !begin(out, WIRE_HELLO, 0, size, &writer)) {
         return false;
     }
@@ -263,6 +278,7 @@ bool wire_write_hello(struct buffer *out, const struct wire_hello *hello)
     put(&writer, WIRE_VERSION, 1);
     put(&writer, WIRE_VERSION, 1);
     put_bytes(&writer, hello->instance, WIRE_INSTANCE);
+    put(&writer, hello->epoch, 8);
     put(&writer, hello->broker_version, 4);
     put_text(&writer, hello->broker_name);
     return finish(out, &writer);
@@ -296,6 +312,24 @@ bool wire_write_connect(struct buffer *out, uint32_t request, const struct wire_
     for (size_t i = 0; i < count; i++) {
         put_text(&writer, fields[i]);
     }
+    return finish(out, &writer);
+}
+
+bool wire_write_reauthenticate(struct buffer *out, uint32_t request,
+                               const struct wire_reauthenticate *reauthenticate)
+{
+    const struct text client_id = reauthenticate->client_id;
+    const struct text method = reauthenticate->method, data = reauthenticate->data;
+    size_t size = 8 + 2 + client_id.length + 2 + method.length + 2 + data.length;
+    struct writer writer;
+    if (!fits(client_id) || !fits(method) || !fits(data) ||
+        !begin(out, WIRE_REAUTHENTICATE, request, size, &writer)) {
+        return false;
+    }
+    put(&writer, reauthenticate->epoch, 8);
+    put_text(&writer, client_id);
+    put_text(&writer, method);
+    put_text(&writer, data);
     return finish(out, &writer);
 }
 

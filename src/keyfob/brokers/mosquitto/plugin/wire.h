@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The frames of the guard link as bytes, both ways, as docs/wire-protocol.md defines them.
  *
- * Only the plugin's half: it reads WELCOME, RECORD, RECORDS_END, DECISION and END, and writes
- * HELLO, RECORD, RECORDS_END, CONNECT, ADMITTED and OFFLINE. What is read points into the bytes
- * that it was read from: nothing is copied, nothing allocated. Everything that the document does
- * not allow is refused; whether a filter is one that MQTT allows is the business of permissions.h.
+ * Only the plugin's half: it reads WELCOME, RECORD, RECORDS_END, DECISION, END and REPLACE,
+ * and writes HELLO, RECORD, RECORDS_END, CONNECT, ADMITTED, OFFLINE and REAUTHENTICATE. What is
+ * read points into the bytes that it was read from: nothing is copied, nothing allocated.
+ * Everything that the document does not allow is refused; whether a filter is one that MQTT allows
+ * is the business of permissions.h.
  */
 #ifndef KEYFOB_WIRE_H
 #define KEYFOB_WIRE_H
@@ -35,6 +36,8 @@ enum wire_type {
     WIRE_ADMITTED = 7,
     WIRE_OFFLINE = 8,
     WIRE_END = 9,
+    WIRE_REAUTHENTICATE = 10,
+    WIRE_REPLACE = 11,
 };
 
 enum wire_connect_flag {
@@ -75,6 +78,7 @@ struct wire_grant {
 
 struct wire_hello {
     uint8_t instance[WIRE_INSTANCE];
+    uint64_t epoch; /* the highest that was given to a connection; 0 before the first */
     uint32_t broker_version;
     struct text broker_name;
 };
@@ -82,6 +86,8 @@ struct wire_hello {
 struct wire_welcome {
     uint8_t version;
     uint8_t instance[WIRE_INSTANCE];
+    uint8_t worker; /* which of the guard's workers this is, from 0 */
+    uint8_t workers;
 };
 
 struct wire_record {
@@ -115,6 +121,19 @@ struct wire_end {
     struct text client_id;
 };
 
+struct wire_reauthenticate {
+    uint64_t epoch;
+    struct text client_id;
+    struct text method;
+    struct text data;
+};
+
+struct wire_replace {
+    uint64_t epoch;
+    struct text client_id;
+    struct wire_grant grant;
+};
+
 /* One frame that the guard may send. */
 struct wire_frame {
     enum wire_type type;
@@ -125,6 +144,7 @@ struct wire_frame {
         struct wire_record record;
         struct wire_decision decision;
         struct wire_end end;
+        struct wire_replace replace;
     };
 };
 
@@ -145,6 +165,8 @@ struct wire_rule wire_next_rule(struct text *rules);
 bool wire_write_hello(struct buffer *out, const struct wire_hello *hello);
 bool wire_write_records_end(struct buffer *out);
 bool wire_write_connect(struct buffer *out, uint32_t request, const struct wire_connect *connect);
+bool wire_write_reauthenticate(struct buffer *out, uint32_t request,
+                               const struct wire_reauthenticate *reauthenticate);
 bool wire_write_admitted(struct buffer *out, uint64_t epoch, struct text client_id);
 bool wire_write_offline(struct buffer *out, uint64_t epoch, struct text client_id, bool kept);
 
