@@ -163,9 +163,12 @@ class Installation:
         pid: int = until(f"{name} is started again", other)
         return pid
 
+    def close_clients(self) -> None:
+        while self.clients:
+            self.clients.pop().close()
+
     def stop(self) -> None:
-        for client in self.clients:
-            client.close()
+        self.close_clients()
         self.process.terminate()
         try:
             self.process.wait(30)

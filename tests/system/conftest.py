@@ -10,6 +10,15 @@ import pytest
 from tests.running import Installation, installation
 
 
+@pytest.fixture(autouse=True)
+def _nobody_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Disconnect a test's clients when it ends: the next one shares the broker with nobody."""
+    yield
+    if "running" in request.fixturenames:
+        up: Installation = request.getfixturevalue("running")
+        up.close_clients()
+
+
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """`keyfob up`, shared: no test stops a part of it."""
