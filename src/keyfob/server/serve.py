@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
 from keyfob.server.audit import AuditSink, ignore
+from keyfob.server.http_protocol import HEAD_SECONDS, BoundedHttpProtocol, connection_limit
 from keyfob.server.settings import ServerSettings
 
 __all__ = ["HttpServer", "Listen", "make_server", "serve"]
@@ -40,12 +41,14 @@ class Listen:
         certificate: PEM, the whole chain; None serves without TLS, for the loopback address and
             behind a proxy on the same machine.
         private_key: PEM.
+        head_seconds: How long the head of a request may take.
     """
 
     host: str = "127.0.0.1"
     port: int = 8443
     certificate: Path | None = None
     private_key: Path | None = None
+    head_seconds: float = HEAD_SECONDS
 
 
 class HttpServer(uvicorn.Server):
@@ -152,7 +155,7 @@ def _config(app: Starlette, listen: Listen) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=_protocol(listen),
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -169,6 +172,14 @@ def _config(app: Starlette, listen: Listen) -> uvicorn.Config:
     )
     config.load()
     return config
+
+
+def _protocol(listen: Listen) -> type[BoundedHttpProtocol]:
+    class Protocol(BoundedHttpProtocol):
+        head_seconds = listen.head_seconds
+        most_connections = connection_limit()
+
+    return Protocol
 
 
 def _check_certificate(listen: Listen) -> None:

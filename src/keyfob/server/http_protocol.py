@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP/1.1 connections with bounds: how long a request's head may be, and how long it may take.
+
+uvicorn bounds neither: one connection could send headers until the memory is gone, and a
+connection that says nothing would be kept for ever. Bodies are bounded where they are read
+(``forms``), idle connections between two requests by uvicorn's keep-alive timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["HEAD_SECONDS", "MAX_HEAD_BYTES", "BoundedHttpProtocol", "connection_limit"]
+
+# nginx gives four buffers of 8 KiB to a head, Apache 8 KiB to a line.
+MAX_HEAD_BYTES: Final = 32_768
+# What one read may bring beyond the head's end: the body rides in it.
+_MAX_READ: Final = 262_144
+# A device behind a bad radio link needs seconds for a few hundred bytes, not more.
+HEAD_SECONDS: Final = 10.0
+# Databases, listeners, logs and what the libraries open now and then.
+_RESERVED_DESCRIPTORS: Final = 128
+
+
+def connection_limit() -> int:
+    """Take as many descriptors as the system gives, and say how many connections that allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(hard - _RESERVED_DESCRIPTORS, hard // 2)
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which aborts connections that go beyond the bounds.
+
+    Attributes:
+        head_seconds: How long a head may take, from the connection or its own first byte on.
+        most_connections: How many connections there may be; one more is closed at once.
+    """
+
+    head_seconds: float = HEAD_SECONDS
+    most_connections: int = 1 << 20
+
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head: bool = True
+    _received: int = 0
+    _named: int = 0
+
+    def connection_made(  # type: ignore[override]
+        self, transport: asyncio.Transport
+    ) -> None:
+        """Begin to wait for a head, if there is room for one more."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.abort()
+            return
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes before the head has ended."""
+        if self._in_head:
+            self._arm()
+            self._received += len(data)
+            if self._received > MAX_HEAD_BYTES + _MAX_READ:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin to count a head."""
+        super().on_message_begin()
+        self._named = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Count a part of the request's target."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header with its colon and line end."""
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: what follows is bounded elsewhere."""
+        self._in_head = False
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next head may come; it has not begun to take time yet."""
+        super().on_message_complete()
+        self._in_head = True
+        self._received = 0
+
+    def _count(self, length: int) -> None:
+        self._named += length
+        if self._named > MAX_HEAD_BYTES:
+            self.transport.abort()
+
+    def _arm(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
