@@ -312,3 +312,25 @@ def test_a_change_is_whole_or_not_at_all(register: Register, store: SqliteStore)
     with pytest.raises(NotFoundError):
         begin_and_fail()
     assert revocations(store) == []
+
+
+def test_the_longest_scopes_still_make_a_token_that_guards_read(register: Register) -> None:
+    from keyfob.server.scopes import MAX_SCOPE_LENGTH
+    from keyfob.tokens.jws import MAX_TOKEN_BYTES
+    from keyfob.tokens.sign import SigningKey
+
+    room = MAX_SCOPE_LENGTH - len("mqtt.connect mqtt.publish:")
+    with pytest.raises(ConfigError):
+        register.add_device("dev2", publish=["x" * (room + 1)])
+    device = register.add_device("dev1", publish=["x" * room]).device
+    claims = {
+        "iss": "https://" + "i" * 200,
+        "sub": "s" * 128,
+        "client_id": "c" * 128,
+        "aud": "a" * 200,
+        "iat": 1_800_000_000,
+        "exp": 1_800_000_000,
+        "jti": "j" * 22,
+        "scope": " ".join(device.scopes),
+    }
+    assert len(SigningKey.generate("ES256").sign(claims)) <= MAX_TOKEN_BYTES

@@ -12,8 +12,9 @@ import pytest
 
 from keyfob.authorization.syntaxes.scopes import parse_scope
 from keyfob.mqtt.topics import TopicFilter
+from keyfob.server.clients import Client
 from keyfob.server.oauth_errors import STATUS
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.serving import ServingStore
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken, verify
 from tests.server.world import FORM, ISSUER, World, claims_of
@@ -419,25 +420,31 @@ async def test_a_device_that_is_disabled_again_during_the_wait_gets_nothing(
     assert_error(await world.device_token("dev1", issued.secret), "invalid_client")
 
 
-async def test_a_token_that_overtakes_a_disabling_is_covered_by_its_revocation(
+async def test_a_device_that_is_disabled_while_its_secret_is_checked_gets_no_token(
     world: World,
 ) -> None:
-    """The device is disabled between the server's read of it and the signature, seconds long."""
     issued = world.register.add_device("dev1")
-
-    def disable_meanwhile() -> None:
-        world.clock.now += 2
-        world.register.disable_device("dev1")
-        world.clock.now += 2
-
-    world.on_verify = disable_meanwhile
+    world.on_verify = lambda: world.register.disable_device("dev1")
     answer = await world.device_token("dev1", issued.secret)
-    jwks = (await world.http.get("/oauth2/jwks")).json()
-    iat = claims_of(answer.json()["access_token"], jwks)[1]["iat"]
-    store = open_store(world.settings.database)
-    (row,) = store.revocations_after(0, now=0, limit=10)
-    store.close()
-    assert iat <= row.issued_before
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+async def test_nothing_is_read_of_a_client_before_it_has_proven_to_be_that_client(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a registered name would cost more than one that is not, and could be told by that."""
+    world.register.add_device("dev1")
+    read: list[str] = []
+    find_client = ServingStore.find_client
+
+    async def counted(store: ServingStore, client_id: str) -> Client | None:
+        read.append(client_id)
+        return await find_client(store, client_id)
+
+    monkeypatch.setattr(ServingStore, "find_client", counted)
+    for name in ("dev1", "nobody"):
+        assert (await world.device_token(name, "wrong")).status_code == 401
+    assert read == []
 
 
 async def test_a_new_device_of_an_old_name_waits_as_well(world: World) -> None:

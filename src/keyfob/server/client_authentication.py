@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from keyfob.server.clients import Client
+from keyfob.server.clients import Client, StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.forms import decode_component
 from keyfob.server.oauth_errors import OAuthError, invalid_client, invalid_request
@@ -24,6 +24,9 @@ METHODS: Final = ("client_secret_basic", "client_secret_post")
 
 class ClientStore(Protocol):
     """What client authentication needs of the register."""
+
+    async def find_secret(self, client_id: str) -> StoredSecret | None:
+        """Return what a client has to prove."""
 
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""
@@ -97,15 +100,21 @@ class ClientAuthenticator:
         Raises:
             OAuthError: ``invalid_client``; which of the reasons it was stays in the audit.
         """
-        client = await self._clients.find_client(credentials.client_id)
-        stored = None if client is None else client.secret_hash
-        proven = self._verify(credentials.secret, stored)
-        if client is None:
+        # No more than this is read of a client before it has proven to be that client: a name
+        # that is registered must not cost more than one that is not.
+        stored = await self._clients.find_secret(credentials.client_id)
+        proven = self._verify(credentials.secret, None if stored is None else stored.secret_hash)
+        if stored is None:
             raise invalid_client("client_unknown")
-        if stored is None:  # a public client: it has no secret, and showing one is a mistake
+        if (
+            stored.secret_hash is None
+        ):  # a public client: it has no secret, and showing one is a mistake
             proven = not credentials.secret
         if not proven:
             raise invalid_client("secret_wrong" if credentials.secret else "secret_missing")
+        client = await self._clients.find_client(credentials.client_id)
+        if client is None:  # removed in this moment
+            raise invalid_client("client_unknown")
         if not client.enabled:
             raise invalid_client("client_disabled")
         return client

@@ -76,6 +76,19 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSecret:
+    """What a client has to prove: no more of it is read before it did.
+
+    Args:
+        kind: What kind of client it is.
+        secret_hash: Of its secret; None for a public client, which has none.
+    """
+
+    kind: ClientKind
+    secret_hash: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """An application that may use the password grant, as the operator sees it."""
 

@@ -24,9 +24,9 @@ from keyfob.server.oauth_errors import OAuthError
 
 __all__ = ["MAX_SCOPES", "MAX_SCOPE_LENGTH", "device_scopes", "narrowed"]
 
-# A token travels in one MQTT field of 65,535 bytes: base64 makes four characters of three, and
-# the other claims and the signature need a part of the room.
-MAX_SCOPE_LENGTH: Final = 16_384
+# A token is at most 16,384 bytes long (tokens.jws.MAX_TOKEN_BYTES): base64 makes four characters
+# of three, and the other claims, the header and the signature need a part of the room.
+MAX_SCOPE_LENGTH: Final = 10_000
 # Narrowing compares each requested scope with each registered one, in the event loop.
 MAX_SCOPES: Final = 128
 _NATIVE: Final = ("mqtt.publish:", "mqtt.subscribe:")
@@ -79,7 +79,8 @@ def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, .
     if requested is None:
         return registered
     scopes = tuple(dict.fromkeys(requested.split(" ")))
-    if len(scopes) > MAX_SCOPES or not all(map(is_scope_token, scopes)):
+    too_much = len(requested) > MAX_SCOPE_LENGTH or len(scopes) > MAX_SCOPES
+    if too_much or not all(map(is_scope_token, scopes)):
         raise OAuthError("invalid_scope", "the scope is malformed", reason="scope_malformed")
     known = frozenset(registered)
     for scope in scopes:

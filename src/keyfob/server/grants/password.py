@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from keyfob.server.clients import Client, ClientKind
+from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError, invalid_request
@@ -22,6 +22,9 @@ __all__ = ["DeviceStore", "Password"]
 
 class DeviceStore(Protocol):
     """What the password grant needs of the register."""
+
+    async def find_secret(self, client_id: str) -> StoredSecret | None:
+        """Return what a client has to prove."""
 
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""
@@ -52,14 +55,17 @@ class Password:
         username, password = parameters.get("username"), parameters.get("password")
         if username is None or password is None:
             raise invalid_request("username and password are required", reason="parameter_missing")
-        device = await self._devices.find_client(username)
-        if device is not None and device.kind is not ClientKind.DEVICE:
-            device = None
-        proven = self._verify(password, None if device is None else device.secret_hash)
-        if device is None:
+        stored = await self._devices.find_secret(username)
+        if stored is not None and stored.kind is not ClientKind.DEVICE:
+            stored = None
+        proven = self._verify(password, None if stored is None else stored.secret_hash)
+        if stored is None:
             raise _invalid_grant("device_unknown")
         if not proven:
             raise _invalid_grant("device_secret_wrong")
+        device = await self._devices.find_client(username)
+        if device is None:  # removed in this moment
+            raise _invalid_grant("device_unknown")
         if not device.enabled:
             raise _invalid_grant("device_disabled")
         return Access(

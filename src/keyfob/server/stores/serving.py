@@ -7,7 +7,7 @@ A store over a network would fit the same Protocols and would suspend.
 
 from __future__ import annotations
 
-from keyfob.server.clients import Client, ClientKind
+from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.stores.sqlite import SqliteStore, StoredRevocation
 
 __all__ = ["ServingStore"]
@@ -18,6 +18,10 @@ class ServingStore:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+
+    async def find_secret(self, client_id: str) -> StoredSecret | None:
+        """Return what a client has to prove."""
+        return self._store.secret(client_id)
 
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keyfob.errors import ConfigError, ConflictError, UpstreamError
-from keyfob.server.clients import Client, ClientKind
+from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.stores.schema import migrate
 
 __all__ = ["SqliteStore", "StoredKey", "StoredRevocation", "open_store"]
@@ -134,6 +134,13 @@ class SqliteStore:
         """Return a client by name."""
         row = self._connection.execute(_CLIENT + "WHERE client_id = ?", (client_id,)).fetchone()
         return None if row is None else _client(row)
+
+    def secret(self, client_id: str) -> StoredSecret | None:
+        """Return what a client has to prove."""
+        row = self._connection.execute(
+            "SELECT kind, secret_hash FROM client WHERE client_id = ?", (client_id,)
+        ).fetchone()
+        return None if row is None else StoredSecret(kind=ClientKind(row[0]), secret_hash=row[1])
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
         """Return every client of a kind, by name."""
