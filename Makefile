@@ -42,7 +42,7 @@ bench: setup
 	$(BIN)/python -m bench
 
 soak: setup
-	$(BIN)/python -m pytest -m soak --timeout 3600
+	$(BIN)/python -m pytest -m soak -s --timeout 3600
 
 fuzz: setup
 	$(BIN)/python -m fuzz

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All targets, in the order in which they run: one file each, named after what it fuzzes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fuzz.target import Target
+from fuzz.targets import (
+    altered_tokens,
+    claims,
+    compact_jws,
+    configuration,
+    forms,
+    guard_link_frames,
+    http_basic,
+    key_sets,
+    plugin_frames,
+    plugin_permissions,
+    plugin_topics,
+    revocation_pages,
+    scopes,
+    signed_claims,
+    strict_json,
+    topics,
+)
+
+__all__ = ["TARGETS"]
+
+TARGETS: Final[tuple[Target, ...]] = (
+    compact_jws.TARGET,
+    altered_tokens.TARGET,
+    signed_claims.TARGET,
+    strict_json.TARGET,
+    claims.TARGET,
+    key_sets.TARGET,
+    scopes.TARGET,
+    topics.TARGET,
+    guard_link_frames.TARGET,
+    forms.TARGET,
+    http_basic.TARGET,
+    configuration.TARGET,
+    revocation_pages.TARGET,
+    plugin_frames.TARGET,
+    plugin_topics.TARGET,
+    plugin_permissions.TARGET,
+)
