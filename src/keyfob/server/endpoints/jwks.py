@@ -14,8 +14,8 @@ from keyfob.tokens.sign import SigningKey
 
 __all__ = ["KeySetEndpoint"]
 
-# How long a resource server may go without looking; a new key is published this long before the
-# first token is signed with it.
+# How long a resource server may go without looking. Keys are read at the server's start; rotating
+# them will have to publish a new one this long before the first token is signed with it.
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
 
 
