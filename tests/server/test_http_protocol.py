@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,24 +14,34 @@ from pathlib import Path
 import httpx
 import pytest
 
-from keyfob.server.http_protocol import MAX_HEAD_BYTES
+from keyfob.server.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, connection_limit
 from keyfob.server.serve import HttpServer, Listen, make_server
 from keyfob.server.settings import ServerSettings
+from tests.server.certificates import Authority
 
 PATIENCE = 30.0
 
 
 @pytest.fixture
 def server(database: Path) -> Iterator[HttpServer]:
-    ready = threading.Event()
     settings = ServerSettings(issuer="http://127.0.0.1", audience="mqtt", database=database)
-    made = make_server(settings, Listen(port=0, head_seconds=0.5), on_ready=ready.set)
+    with running(settings, Listen(port=0, head_seconds=0.5)) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def running(settings: ServerSettings, listen: Listen) -> Iterator[HttpServer]:
+    """Run a server in a thread."""
+    ready = threading.Event()
+    made = make_server(settings, listen, on_ready=ready.set)
     thread = threading.Thread(target=made.run)
     thread.start()
     assert ready.wait(PATIENCE)
-    yield made
-    made.should_exit = True
-    thread.join(PATIENCE)
+    try:
+        yield made
+    finally:
+        made.should_exit = True
+        thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -41,7 +53,7 @@ def closed(connection: socket.socket) -> bool:
     """Whether the server ends the connection; a timeout of the test means that it does not."""
     try:
         return connection.recv(1) == b""
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLEOFError):
         return True
 
 
@@ -91,3 +103,73 @@ def test_a_head_within_the_bound_and_a_long_body_are_answered(server: HttpServer
     )
     assert response.status_code in (400, 401)
     assert response.json()["error"] in ("invalid_request", "invalid_client")
+
+
+POST = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+
+
+def test_a_body_that_trickles_after_its_answer_is_given_up(server: HttpServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(POST)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404")
+        with pytest.raises(ConnectionError):  # noqa: PT012 - which of the sends is the server's matter
+            for _ in range(500):
+                connection.sendall(b"x")
+                threading.Event().wait(0.02)
+
+
+def test_silence_after_a_body_that_was_answered_early_is_given_up(server: HttpServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(POST)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404")
+        connection.sendall(b"x" * 1_000)
+        assert closed(connection)
+
+
+def test_one_connection_too_many_is_closed_and_the_others_stay(server: HttpServer) -> None:
+    protocol = server.config.http_protocol_class
+    assert issubclass(protocol, BoundedHttpProtocol)
+    protocol.most_connections, protocol.head_seconds = 2, 2 * PATIENCE
+    with connect(server) as one, connect(server) as two:
+        for _ in range(3):
+            with connect(server) as three:
+                assert closed(three)
+        for each in (one, two):
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert each.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised", "connections"),
+    [
+        (256, 1_024, 1_024, 896),
+        (64, 100, 100, 50),
+        (1_024, 1_000_000_000, 8_320, 8_192),
+        (256, resource.RLIM_INFINITY, 8_320, 8_192),
+        (20_000, 20_000, None, 8_192),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, 8_192),
+    ],
+)
+def test_connections_leave_descriptors_for_everything_else(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int | None, connections: int
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    assert connection_limit() == connections
+    assert asked == ([] if raised is None else [(raised, hard)])
+
+
+def test_a_silent_connection_over_tls_is_given_up(tmp_path: Path, database: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, private_key = tmp_path / "server.pem", tmp_path / "server.key"
+    authority.certify(certificate, private_key)
+    listen = Listen(port=0, certificate=certificate, private_key=private_key, head_seconds=0.5)
+    settings = ServerSettings(issuer="https://localhost", audience="mqtt", database=database)
+    context = ssl.create_default_context(cafile=authority.ca)
+    with (
+        running(settings, listen) as server,
+        connect(server) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as secured,
+    ):
+        assert closed(secured)

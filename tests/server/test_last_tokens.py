@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -60,3 +62,53 @@ async def test_a_busy_database_only_delays_it(database: Path, register: Register
 
 def _be_impatient(store: SqliteStore) -> None:
     store._connection.execute("PRAGMA busy_timeout = 10")
+
+
+async def test_a_broken_database_costs_no_flush_and_no_ending(
+    settings: ServerSettings, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's and the reader's connections are closed nevertheless."""
+    secret = register.add_device("dev1").secret
+    closed: list[SqliteStore] = []
+    close = SqliteStore.close
+
+    def counted(store: SqliteStore) -> None:
+        closed.append(store)
+        close(store)
+
+    def fail(store: SqliteStore, moments: Mapping[str, float]) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(SqliteStore, "close", counted)
+    monkeypatch.setattr(SqliteStore, "note_tokens", fail)
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=ISSUER) as http,
+    ):
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": "dev1",
+            "client_secret": secret,
+        }
+        assert (await http.post("/oauth2/token", data=form)).status_code == 200
+    assert len(closed) == 2
+
+
+async def test_an_ending_that_fails_still_closes_the_writer(
+    database: Path, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register.add_device("dev1")
+    writer = Writer(database)
+    last_tokens = LastTokens(writer)
+    last_tokens.note("dev1", 1.0)
+
+    def fail(store: SqliteStore, moments: Mapping[str, float]) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(SqliteStore, "note_tokens", fail)
+    with pytest.raises(RuntimeError, match="not foreseen"):
+        await last_tokens.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await writer.run(lambda _: None)

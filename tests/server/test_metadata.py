@@ -106,7 +106,9 @@ async def test_health_is_503_where_the_register_cannot_be_read(database: Path) -
 
 async def test_there_is_nothing_else(world: World) -> None:
     for path in ("/", "/oauth2", "/oauth2/token/x", "/docs", "/metrics"):
-        assert (await world.http.get(path)).status_code == 404
+        answer = await world.http.get(path)
+        assert (answer.status_code, answer.json()["error"]) == (404, "invalid_request")
+        assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -220,3 +220,30 @@ async def test_everybody_waiting_goes_home_when_the_server_stops(
     transport.app.state.stopping.set()  # type: ignore[attr-defined]
     for document in await asyncio.wait_for(asyncio.gather(*waiting), 10):
         assert document["revocations"] == []
+
+
+async def test_the_operator_is_told_of_each_refusal_and_of_no_reading(
+    world: World, guard: httpx.BasicAuth
+) -> None:
+    device = world.register.add_device("dev1")
+    await read(world, guard)
+    for name, secret in (
+        ("guard", "kfs_wrong"),
+        ("dev1", device.secret),
+        (device.secret, "dev1"),  # the fields exchanged by mistake
+    ):
+        await world.http.get("/oauth2/revocations", auth=httpx.BasicAuth(name, secret))
+    await world.http.get("/oauth2/revocations?wait=x", auth=guard)
+    await world.http.get("/oauth2/revocations")
+    told = [(event.client_id, event.error, event.reason) for event in world.events]
+    assert told == [
+        ("guard", "invalid_client", "secret_wrong"),
+        ("dev1", "insufficient_scope", "not_a_guard"),
+        ("?", "invalid_client", "client_unknown"),
+        ("guard", "invalid_request", "wait_invalid"),
+        ("", "invalid_client", "credentials_missing"),
+    ]
+    assert {(event.request, event.outcome) for event in world.events} == {
+        ("revocations", "refused")
+    }
+    assert device.secret not in repr(world.events)

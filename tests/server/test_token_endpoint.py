@@ -10,11 +10,13 @@ from urllib.parse import quote_plus
 import httpx
 import pytest
 
+from keyfob.authorization.permissions import Rule
 from keyfob.authorization.syntaxes.scopes import parse_scope
 from keyfob.mqtt.topics import TopicFilter
 from keyfob.server.clients import Client
 from keyfob.server.oauth_errors import STATUS
 from keyfob.server.stores.serving import ServingStore
+from keyfob.server.stores.sqlite import open_store
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken, verify
 from tests.server.world import FORM, ISSUER, World, claims_of
@@ -389,6 +391,8 @@ async def test_another_method_is_not_allowed(world: World, method: str) -> None:
     answer = await world.http.request(method, "/oauth2/token")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
 
 
 async def test_a_path_with_a_closing_slash_is_not_redirected(world: World) -> None:
@@ -511,3 +515,66 @@ async def test_scopes_survive_the_way_into_the_token(world: World) -> None:
     answer = await world.device_token("dev1", issued.secret, scope=scope)
     assert answer.json()["scope"] == scope
     assert parse_scope(scope).filter == TopicFilter.parse(text.replace("{device}", "dev1"))
+
+
+async def test_narrowing_parses_every_scope_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing each with each is quick; parsing each for each would hold up everybody else."""
+    issued = world.register.add_device("dev1", publish=[f"a/{number}/#" for number in range(50)])
+    parsed: list[str] = []
+
+    def counted(scope: str) -> Rule:
+        parsed.append(scope)
+        return parse_scope(scope)
+
+    monkeypatch.setattr("keyfob.server.scopes.parse_scope", counted)
+    wanted = [f"mqtt.publish:a/{number}/b" for number in range(50)]
+    answer = await world.device_token("dev1", issued.secret, scope=" ".join(wanted))
+    assert answer.json()["scope"].split() == wanted
+    assert len(parsed) == len(set(parsed)) == 101
+
+
+async def test_a_token_that_overtakes_a_disabling_is_covered_by_its_revocation(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is disabled between the server's read of it and the signature, seconds long."""
+    issued = world.register.add_device("dev1")
+    find_client = ServingStore.find_client
+
+    async def overtaken(store: ServingStore, client_id: str) -> Client | None:
+        client = await find_client(store, client_id)
+        world.clock.now += 2
+        world.register.disable_device("dev1")
+        world.clock.now += 2
+        return client
+
+    monkeypatch.setattr(ServingStore, "find_client", overtaken)
+    answer = await world.device_token("dev1", issued.secret)
+    jwks = (await world.http.get("/oauth2/jwks")).json()
+    iat = claims_of(answer.json()["access_token"], jwks)[1]["iat"]
+    store = open_store(world.settings.database)
+    (row,) = store.revocations_after(0, now=0, limit=10)
+    store.close()
+    assert iat <= row.issued_before
+
+
+async def test_a_secret_that_is_rotated_while_it_is_checked_proves_nothing(world: World) -> None:
+    application = world.register.add_application("gateway")
+    device = world.register.add_device("dev1")
+
+    def rotate() -> None:
+        world.register.rotate_secret("dev1")
+
+    world.on_verify = rotate
+    assert_error(await world.device_token("dev1", device.secret), "invalid_client")
+    world.on_verify = None
+    secret = world.register.rotate_secret("dev1").secret
+    world.on_verify = rotate
+    answer = await world.token(
+        auth=("gateway", application.secret or ""),
+        grant_type="password",
+        username="dev1",
+        password=secret,
+    )
+    assert answer.status_code == 400

@@ -41,6 +41,7 @@ def endured(directory: Path, plan: Plan) -> Report:
     return report
 
 
+@pytest.mark.soak  # tests/system/test_restarts.py is the short form: this one is left to chance
 def test_short_what_is_acknowledged_arrives(tmp_path: Path) -> None:
     plan = Plan(seconds=8, seed=SEED, devices=10, lifetimes=(2, 5), pause=(0.2, 0.8), interval=0.25)
     endured(tmp_path, plan)

@@ -24,6 +24,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -47,7 +48,7 @@ from keyfob.server.grants.client_credentials import ClientCredentials
 from keyfob.server.grants.password import Password
 from keyfob.server.issue import TokenIssuer, signing_keys
 from keyfob.server.last_tokens import LastTokens
-from keyfob.server.oauth_errors import OAuthError, error_response
+from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import SqliteStore, open_store
@@ -72,7 +73,7 @@ def create_app(
 
     Args:
         settings: Issuer, audience, database.
-        audit: Is told of each token that is issued or refused.
+        audit: Is told of each token that is issued or refused, and of each refused guard.
         clock: Unix seconds.
         sleep: Waits for some seconds.
         verify: Compares a client's secret with the stored hash.
@@ -97,7 +98,7 @@ def create_app(
         sleep=sleep,
     )
     revocations = RevocationsEndpoint(
-        authenticator=authenticator, store=reads, clock=clock, stopping=stopping
+        authenticator=authenticator, store=reads, audit=audit, clock=clock, stopping=stopping
     )
     metadata = MetadataEndpoint(settings, reads)
     at = settings.path
@@ -109,7 +110,7 @@ def create_app(
             *(Route(path, metadata.get) for path in metadata_paths(settings)),
             Route("/healthz", HealthEndpoint(reads).get),
         ],
-        exception_handlers={Exception: _server_error},
+        exception_handlers={HTTPException: _not_here, Exception: _server_error},
         lifespan=lambda _: _lifespan(store, last_tokens),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
@@ -125,10 +126,24 @@ async def _lifespan(store: SqliteStore, last_tokens: LastTokens) -> AsyncIterato
         yield
     finally:
         flushing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await flushing
-        await last_tokens.close()
-        store.close()
+        async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
+            closing.callback(store.close)
+            closing.push_async_callback(last_tokens.close)
+            with contextlib.suppress(asyncio.CancelledError):
+                await flushing
+
+
+async def _not_here(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Answer for a path or a method that there is not; Allow says which methods there are."""
+    if not isinstance(error, HTTPException):
+        raise error
+    answer = error_response(
+        invalid_request(
+            "no such path, or not with this method", reason="no_route", status=error.status_code
+        )
+    )
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _server_error(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator is told about each request for a token: never a secret, never a token."""
+"""What the operator is told about requests for tokens and revocations: never a secret or token."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ __all__ = ["AuditSink", "TokenEvent", "ignore"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenEvent:
-    """A token was issued, or a request for one refused.
+    """A token was issued, or a request for one or for the revocations refused.
+
+    A guard that reads the revocations is no event: it does so all the time.
 
     Args:
         at: When, in Unix seconds.
         outcome: Which of the two.
         peer: The address that the request came from.
+        request: What was asked for.
         grant_type: What was asked for; empty where it is no grant of this server.
         client_id: Who claimed to ask; empty where unknown, ``?`` where it is not a name (people
             paste secrets into the wrong field).
@@ -31,6 +34,7 @@ class TokenEvent:
     at: float
     outcome: Literal["issued", "refused"]
     peer: str
+    request: Literal["token", "revocations"] = "token"
     grant_type: str = ""
     client_id: str = ""
     subject: str = ""

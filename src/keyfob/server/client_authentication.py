@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is asking: client authentication by secret (RFC 6749 section 2.3.1).
 
-Whatever is wrong with the credentials, the answer is the same and so is the work: one look into the
-register, one hash, one comparison.
+Whatever is wrong with the credentials, the answer is the same and so is the work: one look for a
+secret, one hash, one comparison. The rest of a client is read once it has proven itself.
 """
 
 from __future__ import annotations
@@ -106,14 +106,12 @@ class ClientAuthenticator:
         proven = self._verify(credentials.secret, None if stored is None else stored.secret_hash)
         if stored is None:
             raise invalid_client("client_unknown")
-        if (
-            stored.secret_hash is None
-        ):  # a public client: it has no secret, and showing one is a mistake
+        if stored.secret_hash is None:  # a public client: showing a secret is a mistake
             proven = not credentials.secret
         if not proven:
             raise invalid_client("secret_wrong" if credentials.secret else "secret_missing")
         client = await self._clients.find_client(credentials.client_id)
-        if client is None:  # removed in this moment
+        if client is None or client.secret_hash != stored.secret_hash:  # changed in this moment
             raise invalid_client("client_unknown")
         if not client.enabled:
             raise invalid_client("client_disabled")

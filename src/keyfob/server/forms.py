@@ -20,7 +20,7 @@ from keyfob.server.oauth_errors import OAuthError, invalid_request
 __all__ = ["MAX_BODY_BYTES", "decode_component", "parse_form", "read_form"]
 
 # The longest request that makes sense holds the longest scope (scopes.MAX_SCOPE_LENGTH) with
-# every character percent-encoded.
+# every character percent-encoded, three bytes each, and leaves room for the other parameters.
 MAX_BODY_BYTES: Final = 65_536
 MAX_PARAMETERS: Final = 64
 # uvicorn has no deadline of its own for a body; a client that trickles one must not sit here.

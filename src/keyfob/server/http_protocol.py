@@ -22,15 +22,25 @@ MAX_HEAD_BYTES: Final = 32_768
 _MAX_READ: Final = 262_144
 # A device behind a bad radio link needs seconds for a few hundred bytes, not more.
 HEAD_SECONDS: Final = 10.0
-# Databases, listeners, logs and what the libraries open now and then.
+# Databases, listeners, logs, handshakes, and what the libraries open now and then.
 _RESERVED_DESCRIPTORS: Final = 128
+# The hard limit may be a thousand million: a connection over TLS has buffers of its own, and
+# this many of them stay below some gigabytes.
+_MOST_CONNECTIONS: Final = 8_192
 
 
 def connection_limit() -> int:
-    """Take as many descriptors as the system gives, and say how many connections that allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(hard - _RESERVED_DESCRIPTORS, hard // 2)
+    """Take the descriptors that are needed, and say how many connections those given allow."""
+    wanted = _MOST_CONNECTIONS + _RESERVED_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _MOST_CONNECTIONS
+    given = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
+    except (OSError, ValueError):  # some systems have a further limit
+        given = soft
+    return max(given - _RESERVED_DESCRIPTORS, given // 2)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -38,11 +48,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     Attributes:
         head_seconds: How long a head may take, from the connection or its own first byte on.
+            So long may the rest of a body take, too, once it is answered.
         most_connections: How many connections there may be; one more is closed at once.
     """
 
     head_seconds: float = HEAD_SECONDS
-    most_connections: int = 1 << 20
+    most_connections: int = _MOST_CONNECTIONS
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head: bool = True
@@ -100,6 +111,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_head = True
         self._received = 0
+
+    def on_response_complete(self) -> None:
+        """Do not wait for ever for the rest of a body that was answered before its end.
+
+        uvicorn throws such a body away, and each piece of it ends uvicorn's keep-alive timeout.
+        """
+        super().on_response_complete()
+        if not self._in_head:
+            self._arm()
 
     def _count(self, length: int) -> None:
         self._named += length

@@ -8,6 +8,7 @@ crash loses the last half minute of it.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import Final
 
 from keyfob.errors import KeyfobError
@@ -30,13 +31,13 @@ class LastTokens:
         self._pending[client_id] = at
 
     async def flush(self) -> None:
-        """Write down what was collected; where the database is busy, it stays for the next time."""
+        """Write down what was collected; where the database fails, it stays for the next time."""
         batch, self._pending = self._pending, {}
         if not batch:
             return
         try:
             await self._writer.run(lambda store: store.note_tokens(batch))
-        except KeyfobError:
+        except (KeyfobError, sqlite3.Error):
             self._pending = batch | self._pending
 
     async def run(self) -> None:
@@ -47,5 +48,7 @@ class LastTokens:
 
     async def close(self) -> None:
         """Write down the rest and close the writer."""
-        await self.flush()
-        self._writer.close()
+        try:
+            await self.flush()
+        finally:
+            self._writer.close()

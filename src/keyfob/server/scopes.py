@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from keyfob.authorization.permissions import Operation
+from keyfob.authorization.permissions import Operation, Rule
 from keyfob.authorization.syntaxes.scopes import (
     CONNECT,
     encode_scope,
     is_scope_token,
     parse_scope,
-    scope_covers,
 )
-from keyfob.errors import ConfigError
-from keyfob.mqtt.topics import expand
+from keyfob.errors import ConfigError, TopicError
+from keyfob.mqtt.topics import covers, expand
 from keyfob.server.oauth_errors import OAuthError
 
 __all__ = ["MAX_SCOPES", "MAX_SCOPE_LENGTH", "device_scopes", "narrowed"]
@@ -83,12 +82,32 @@ def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, .
     if too_much or not all(map(is_scope_token, scopes)):
         raise OAuthError("invalid_scope", "the scope is malformed", reason="scope_malformed")
     known = frozenset(registered)
-    for scope in scopes:
-        if scope not in known and not any(scope_covers(each, scope) for each in registered):
-            raise OAuthError(
-                "invalid_scope", "the scope exceeds what is registered", reason="scope_exceeded"
-            )
+    others = [scope for scope in scopes if scope not in known]
+    if others and not _all_covered(registered, others):
+        raise OAuthError(
+            "invalid_scope", "the scope exceeds what is registered", reason="scope_exceeded"
+        )
     return scopes
+
+
+def _all_covered(registered: Iterable[str], requested: Iterable[str]) -> bool:
+    """Compare every scope with every other, but parse each of them once only."""
+    held = [rule for rule in map(_rule, registered) if rule is not None]
+    return all(
+        wanted is not None and any(_covers(each, wanted) for each in held)
+        for wanted in map(_rule, requested)
+    )
+
+
+def _rule(scope: str) -> Rule | None:
+    try:
+        return parse_scope(scope)
+    except TopicError:  # not about topics: comparing the text was all there is to do
+        return None
+
+
+def _covers(held: Rule, wanted: Rule) -> bool:
+    return held.operations == wanted.operations and covers(held.filter, wanted.filter)
 
 
 def _native_scope(device_id: str, operation: Operation, template: str) -> str:

@@ -20,9 +20,11 @@ from typing import Final, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keyfob.server.client_authentication import ClientAuthenticator, presented
+from keyfob.server.audit import AuditSink, TokenEvent
+from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
 from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.json_response import NO_STORE, json_response
+from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.stores.sqlite import StoredRevocation
 
@@ -56,6 +58,7 @@ class RevocationsEndpoint:
     Args:
         authenticator: Checks who asks.
         store: The register.
+        audit: Is told of every refusal.
         clock: Unix seconds.
         stopping: Set when the server wants to end; nobody is made to wait then.
     """
@@ -65,20 +68,26 @@ class RevocationsEndpoint:
         *,
         authenticator: ClientAuthenticator,
         store: RevocationStore,
+        audit: AuditSink,
         clock: Callable[[], float],
         stopping: asyncio.Event,
     ) -> None:
         self._authenticator = authenticator
         self._store = store
+        self._audit = audit
         self._clock = clock
         self._stopping = stopping
 
     async def get(self, request: Request) -> Response:
         """Answer a guard; anybody else is refused."""
+        client_id = ""
         try:
-            await self._admit(request)
+            credentials = presented(request.headers.getlist("authorization"), {})
+            client_id = credentials.client_id
+            await self._admit(credentials)
             cursor, wait = _cursor(request), _wait(request)
         except OAuthError as error:
+            self._audit(self._refused(request, client_id, error))
             return error_response(error)
         if cursor > (last := await self._store.last_cursor()):
             rows, cursor = await self._page(0), last
@@ -92,13 +101,23 @@ class RevocationsEndpoint:
         }
         return json_response(document, headers=NO_STORE)
 
-    async def _admit(self, request: Request) -> None:
-        credentials = presented(request.headers.getlist("authorization"), {})
+    async def _admit(self, credentials: Presented) -> None:
         client = await self._authenticator.authenticate(credentials)
         if GUARD_SCOPE not in client.scopes:
             raise OAuthError(
                 "insufficient_scope", f"needs the scope {GUARD_SCOPE}", reason="not_a_guard"
             )
+
+    def _refused(self, request: Request, client_id: str, error: OAuthError) -> TokenEvent:
+        return TokenEvent(
+            at=self._clock(),
+            outcome="refused",
+            peer=request.client.host if request.client else "",
+            request="revocations",
+            client_id=shown_name(client_id),
+            error=error.error,
+            reason=error.reason,
+        )
 
     async def _page(self, cursor: int) -> tuple[StoredRevocation, ...]:
         return await self._store.revocations_after(cursor, now=self._clock(), limit=PAGE + 1)

@@ -64,7 +64,7 @@ class Password:
         if not proven:
             raise _invalid_grant("device_secret_wrong")
         device = await self._devices.find_client(username)
-        if device is None:  # removed in this moment
+        if device is None or device.secret_hash != stored.secret_hash:  # changed in this moment
             raise _invalid_grant("device_unknown")
         if not device.enabled:
             raise _invalid_grant("device_disabled")

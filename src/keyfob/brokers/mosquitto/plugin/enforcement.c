@@ -5,6 +5,7 @@
 
 enum {
     MOST_KICKS = 500,    /* per TICK: each closes a connection, and the broker has others */
+    OVERDUE_MS = 1000,   /* ten TICKs */
     CLOCK_STEP_MS = 250, /* a wall clock that moves less than this is being slewed */
 };
 
@@ -90,10 +91,23 @@ static bool may_read(const struct record *record, const struct mosquitto_evt_acl
     return permissions_receive(record_permissions(record), text_of(event->topic));
 }
 
-static bool allowed_online(const struct record *record, const struct mosquitto_evt_acl_check *event)
+/* The token has run out and the next TICK, at most 100 ms away, ends the connection. A message that
+ * is refused now would be in nobody's queue, although the session goes on queueing from that TICK
+ * on: it goes through, as if the clocks of issuer and broker were that far apart. Not where no TICK
+ * ever comes. */
+static bool allowed_overdue(const struct keyfob *keyfob, const struct record *record,
+                            const struct mosquitto_evt_acl_check *event, int64_t now)
 {
-    if (boottime_ms() >= record->deadline || wall_ms() >= record->expires_at) {
-        return false;
+    return event->access == MOSQ_ACL_READ && keyfob->ticked &&
+           now < record->deadline + OVERDUE_MS && may_read(record, event);
+}
+
+static bool allowed_online(const struct keyfob *keyfob, const struct record *record,
+                           const struct mosquitto_evt_acl_check *event)
+{
+    int64_t now = boottime_ms();
+    if (now >= record->deadline || wall_ms() >= record->expires_at) {
+        return allowed_overdue(keyfob, record, event, now);
     }
     switch (event->access) {
     case MOSQ_ACL_WRITE: return may_write(record, event);
@@ -143,7 +157,7 @@ int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_chec
     }
     bool allowed = false;
     switch ((enum record_state)record->state) {
-    case RECORD_ONLINE: allowed = allowed_online(record, event); break;
+    case RECORD_ONLINE: allowed = allowed_online(keyfob, record, event); break;
     case RECORD_ENDED: allowed = allowed_ended(keyfob, record, event); break;
     case RECORD_OFFLINE: allowed = allowed_offline(keyfob, record, event); break;
     case RECORD_REVOKED: break;
