@@ -268,7 +268,7 @@ def test_the_example_for_a_foreign_issuer_is_accepted_and_does_what_it_says() ->
     verified = verify(token, {issuer: binding.trusted}, keys, now)
     assert isinstance(verified, VerifiedToken)
     assert verified.device == "thermometer-7"
-    rules = binding.policy.permissions(verified, verified.device).permissions.rules
+    rules = binding.policy.permissions(verified.claims, verified.device).permissions.rules
     assert {str(rule.filter) for rule in rules} == {
         "devices/thermometer-7/#",
         "commands/thermometer-7/#",

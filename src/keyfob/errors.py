@@ -52,6 +52,7 @@ TOKEN_CODES: Final = frozenset(
         "key_unknown",
         "key_refused",
         "signature_invalid",
+        "token_inactive",
         # ClaimError
         "claim_missing",
         "claim_invalid",

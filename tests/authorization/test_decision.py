@@ -11,7 +11,11 @@ from keyfob.errors import TOKEN_CODES
 from keyfob.mqtt.reason_codes import ReasonCode
 from keyfob.mqtt.topics import TopicFilter, TopicName
 
-UNAVAILABLE = {DenyReason.KEYS_UNAVAILABLE, DenyReason.GUARD_UNAVAILABLE}
+UNAVAILABLE = {
+    DenyReason.KEYS_UNAVAILABLE,
+    DenyReason.INTROSPECTION_UNAVAILABLE,
+    DenyReason.GUARD_UNAVAILABLE,
+}
 
 
 def allowed(**changes: object) -> Decision:

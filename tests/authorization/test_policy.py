@@ -55,7 +55,7 @@ def row(
 
 
 def given(policy: Policy, verified: VerifiedToken, device: str = "dev1") -> Granted:
-    granted = policy.permissions(verified, device)
+    granted = policy.permissions(verified.claims, device)
     assert granted.permissions.form is Form.ALLOW_ONLY
     return granted
 
@@ -178,7 +178,7 @@ def test_more_permissions_than_a_broker_holds_are_refused_as_a_whole() -> None:
     policy = Policy(rules=(row("scope", "s", *filters),))
     assert len(given(policy, token("s")).permissions.rules) == MAX_RULES
     with pytest.raises(KeyfobError) as caught:
-        policy.permissions(token("s mqtt.publish:a"), "dev1")
+        policy.permissions(token("s mqtt.publish:a").claims, "dev1")
     assert caught.value.code == "too_many_rules"
 
 

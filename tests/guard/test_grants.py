@@ -53,7 +53,7 @@ def test_what_is_shared_is_what_the_policy_says(
     policy = Policy(rules=rules)
     grants = Grants({ISSUER: policy})
     for each in (token(), token(**claims), token()):
-        assert grants.of(each) == policy.permissions(each, each.device)
+        assert grants.of(each) == policy.permissions(each.claims, each.device)
 
 
 def test_the_least_recently_used_goes_first() -> None:

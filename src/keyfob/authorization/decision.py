@@ -79,8 +79,10 @@ class DenyReason(StrEnum):
     CLIENT_ID_MISMATCH = auto()
     CLIENT_ID_REFUSED = auto()
     SESSION_OWNED_BY_ANOTHER = auto()
+    TOKEN_INACTIVE = auto()
     TOKEN_REVOKED = auto()
     KEYS_UNAVAILABLE = auto()
+    INTROSPECTION_UNAVAILABLE = auto()
     GUARD_UNAVAILABLE = auto()
     PERMISSIONS_INVALID = auto()
     ENHANCED_AUTHENTICATION_UNSUPPORTED = auto()
@@ -152,8 +154,16 @@ _ANSWERS: Final = MappingProxyType(
             _NOT_AUTHORIZED,
             "The client identifier has a session of somebody else.",
         ),
+        DenyReason.TOKEN_INACTIVE: (
+            _NOT_AUTHORIZED,
+            "The issuer, asked about the token, says that it is not active.",
+        ),
         DenyReason.TOKEN_REVOKED: (_NOT_AUTHORIZED, "The token was revoked."),
         DenyReason.KEYS_UNAVAILABLE: (_UNAVAILABLE, "The issuer's keys could not be read."),
+        DenyReason.INTROSPECTION_UNAVAILABLE: (
+            _UNAVAILABLE,
+            "The issuer could not be asked about the token.",
+        ),
         DenyReason.GUARD_UNAVAILABLE: (_UNAVAILABLE, "The guard is not ready to decide."),
         DenyReason.PERMISSIONS_INVALID: (
             _NOT_AUTHORIZED,

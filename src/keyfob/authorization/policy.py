@@ -22,7 +22,6 @@ from keyfob.mqtt.topics import expand, placeholders
 
 if TYPE_CHECKING:
     from keyfob.tokens.claims import Claims
-    from keyfob.tokens.verify import VerifiedToken
 
 __all__ = ["Granted", "Policy", "PolicyRule"]
 
@@ -122,8 +121,8 @@ class Policy:
         known = frozenset(rule.value for rule in self.rules if rule.kind == "scope")
         object.__setattr__(self, "_scopes", known)
 
-    def permissions(self, token: VerifiedToken, device: str) -> Granted:
-        """Return what ``token`` allows ``device``.
+    def permissions(self, claims: Claims, device: str) -> Granted:
+        """Return what the claims of a verified token allow ``device``.
 
         Raises:
             KeyfobError: With code ``too_many_rules`` where it is more than a broker can hold.
@@ -131,12 +130,12 @@ class Policy:
         rules: list[Rule] = []
         ignored = [
             (f"scope {entry.scope}", entry.why)
-            for entry in self._native(token.claims, rules)
+            for entry in self._native(claims, rules)
             if entry.scope not in self._scopes
         ]
         for row in self.rules:
-            if row.applies(token.claims):
-                _expand_row(row, token.claims, device, rules, ignored)
+            if row.applies(claims):
+                _expand_row(row, claims, device, rules, ignored)
         return Granted(permissions=Permissions.allow_only(rules), ignored=tuple(ignored))
 
     def _native(self, claims: Claims, rules: list[Rule]) -> Iterable[IgnoredScope]:

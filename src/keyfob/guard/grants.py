@@ -45,13 +45,13 @@ class Grants:
         claims = token.claims
         policy = self._policies[claims.issuer]
         if claims.issuer not in self._shareable:
-            return policy.permissions(token, token.device)
+            return policy.permissions(claims, token.device)
         key = (claims.issuer, token.device, claims.subject, claims.client_id, claims.scope)
         granted = self._shared.get(key)
         if granted is not None:
             self._shared.move_to_end(key)
             return granted
-        granted = self._shared[key] = policy.permissions(token, token.device)
+        granted = self._shared[key] = policy.permissions(claims, token.device)
         if len(self._shared) > self._size:
             self._shared.popitem(last=False)
         return granted
