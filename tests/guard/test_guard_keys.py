@@ -123,7 +123,7 @@ async def test_a_withdrawn_key_lets_nobody_in_that_it_let_in_before(
     assert (await keeper.connect(request(), deadline=30)).allowed
     http.answer("/jwks", jwks(OTHER_KEY))
     clock.now += COOLDOWN
-    flight = keys.ask_again()
+    flight = keys.ask_again(None)
     assert flight is not None
     await flight
     assert keeper.decide(request()).reason is DenyReason.KEY_UNKNOWN

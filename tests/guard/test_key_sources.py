@@ -51,7 +51,7 @@ def at(http: HttpServer, clock: Clock, backoff: Backoff | None = None) -> HttpKe
 
 
 async def asked(source: KeySource) -> None:
-    flight = source.ask_again()
+    flight = source.ask_again(None)
     assert flight is not None
     await flight
 
@@ -80,9 +80,9 @@ async def test_unknown_keys_cause_one_fetch_per_cooldown(http: HttpServer, clock
     source = at(http, clock)
     await asked(source)
     for _ in range(100):
-        assert source.ask_again() is None
+        assert source.ask_again(None) is None
     clock.now += COOLDOWN - 0.1
-    assert source.ask_again() is None
+    assert source.ask_again(None) is None
     clock.now += 0.1
     await asked(source)
     assert http.count("/jwks") == 2
@@ -92,7 +92,7 @@ async def test_unknown_keys_cause_one_fetch_per_cooldown(http: HttpServer, clock
 async def test_concurrent_questions_share_one_fetch(http: HttpServer, clock: Clock) -> None:
     http.answer("/jwks", jwks(KEY))
     source = at(http, clock)
-    flights = {source.ask_again() for _ in range(50)}
+    flights = {source.ask_again(None) for _ in range(50)}
     assert len(flights) == 1
     await asyncio.gather(*(flight for flight in flights if flight is not None))
     assert http.count("/jwks") == 1
@@ -109,11 +109,11 @@ async def test_a_fetch_outlives_whoever_waited_for_it(http: HttpServer, clock: C
 
     http.routes["/jwks"] = slow
     source = at(http, clock)
-    flight = source.ask_again()
+    flight = source.ask_again(None)
     assert flight is not None
     await asyncio.wait({flight}, timeout=0.01)
-    assert source.ask_again() is flight
-    assert not source.conclusive
+    assert source.ask_again(None) is flight
+    assert not source.lacks(None)
     let_go.set()
     await flight
     assert kids(source) == {KEY.kid}
@@ -132,7 +132,7 @@ async def test_the_last_good_keys_stay_while_the_issuer_is_down(
         clock.now += COOLDOWN
         await asked(source)
         assert source.keys is before
-        assert not source.conclusive
+        assert not source.lacks("new")
         assert source.health().failure
     assert source.health().age == 4 * COOLDOWN
     await source.aclose()
@@ -150,7 +150,8 @@ async def test_a_key_that_the_issuer_withdraws_is_gone(http: HttpServer, clock: 
     clock.now += COOLDOWN
     await asked(source)
     assert kids(source) == set()
-    assert source.conclusive
+    assert source.lacks(KEY.kid)
+    assert source.lacks(OTHER_KEY.kid)
     await source.aclose()
 
 
@@ -166,24 +167,29 @@ async def test_the_same_document_is_the_same_key_set(http: HttpServer, clock: Cl
     await source.aclose()
 
 
-async def test_conclusive_means_that_the_last_answer_was_good_and_none_is_due(
+async def test_a_key_is_lacking_only_once_an_answer_to_a_later_question_lacks_it(
     http: HttpServer, clock: Clock
 ) -> None:
-    source = at(http, clock)
-    states = [source.conclusive]
-    await asked(source)
-    states.append(source.conclusive)
+    """A key that nobody asked for yet may be a new one, however fresh the set at hand is."""
     http.answer("/jwks", jwks(KEY))
-    clock.now += COOLDOWN
+    source = at(http, clock)
     await asked(source)
-    states.append(source.conclusive)
+    assert source.ask_again("new") is None  # the cooldown forbids it
+    assert not source.lacks("new")
     clock.now += COOLDOWN
-    flight = source.ask_again()
-    states.append(source.conclusive)
+    flight = source.ask_again("newer")
     assert flight is not None
+    await asyncio.sleep(0)  # the question is on its way
+    assert source.ask_again("newest") is flight
+    assert not source.lacks("new")
     await flight
-    states.append(source.conclusive)
-    assert states == [False, False, True, False, True]
+    assert [source.lacks(kid) for kid in ("new", "newer", "newest")] == [True, True, False]
+    http.answer("/jwks", jwks(KEY, OTHER_KEY))
+    clock.now += COOLDOWN
+    source.ask_again(OTHER_KEY.kid)
+    await asked(source)
+    assert not source.lacks(OTHER_KEY.kid)
+    assert source.lacks("newest")
     await source.aclose()
 
 
@@ -244,7 +250,7 @@ async def test_a_static_source_has_nobody_to_ask() -> None:
     await source.first_keys()
     await source.aclose()
     assert kids(source) == {KEY.kid}
-    assert source.conclusive
+    assert source.lacks("any")
     assert source.health().keys == 1
 
 

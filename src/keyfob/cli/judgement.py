@@ -131,7 +131,7 @@ async def _fault(installation: Installation, text: str) -> Fault | None:
 
 async def _keys(source: KeySource, need: NeedKeys) -> dict[str, KeySet]:
     """Fetch the keys that a token needs."""
-    if (flight := source.ask_again()) is not None:
+    if (flight := source.ask_again(need.kid)) is not None:
         await asyncio.wait({flight}, timeout=_KEYS_DEADLINE)
     if source.keys is None:
         raise _no_keys(need.issuer.issuer, source)

@@ -171,7 +171,7 @@ class Guard:
         now = self._clock()
         answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
-            self._issuers[answer.issuer.issuer].keys.ask_again()
+            self._issuers[answer.issuer.issuer].keys.ask_again(answer.kid)
             answer = self._judge.without_keys(answer)
         return answer if explain else self._decided(answer, request, broker, now)
 
@@ -194,7 +194,7 @@ class Guard:
         now = self._clock()
         answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
-            flight = self._issuers[answer.issuer.issuer].keys.ask_again()
+            flight = self._issuers[answer.issuer.issuer].keys.ask_again(answer.kid)
             if flight is not None:
                 await asyncio.wait({flight}, timeout=deadline)
                 now = self._clock()

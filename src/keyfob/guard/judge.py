@@ -131,7 +131,7 @@ class Judge:
     def without_keys(self, need: NeedKeys) -> Decision:
         """Refuse a token for which there is no key, and no more time to wait for one."""
         source = self._issuers[need.issuer.issuer].keys
-        if need.loaded and source.conclusive:
+        if need.loaded and source.lacks(need.kid):
             return _refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
         return _refuse(
             DenyReason.KEYS_UNAVAILABLE, "token", f"no keys of {need.issuer.name} at hand"

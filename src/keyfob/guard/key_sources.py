@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import httpx
 
 from keyfob.errors import ConfigError, KeyfobError, UpstreamError
+from keyfob.guard.absent_keys import AbsentKeys
 from keyfob.guard.backoff import Backoff
 from keyfob.guard.discovery import discover_jwks_uri
 from keyfob.guard.fetching import MAX_BODY, Fetcher, require_safe
@@ -80,12 +81,14 @@ class KeySource(Protocol):
     def keys(self) -> KeySet | None:
         """The last good keys; None: none yet. A changed set is a new object."""
 
-    @property
-    def conclusive(self) -> bool:
-        """Whether ``keys`` is the issuer's present word, so that other keys are not its own."""
+    def lacks(self, kid: str | None) -> bool:
+        """Tell whether the issuer was asked for a key after it was wanted, and has none."""
 
-    def ask_again(self) -> asyncio.Future[None] | None:
+    def ask_again(self, kid: str | None) -> asyncio.Future[None] | None:
         """Start a fetch, or join the one under way, from within the event loop.
+
+        Args:
+            kid: The key that is wanted; None: the token names none.
 
         Returns:
             What ends with the fetch, good or bad; None: the cooldown forbids one now.
@@ -123,12 +126,11 @@ class StaticKeySource:
         """The keys."""
         return self._keys
 
-    @property
-    def conclusive(self) -> bool:
-        """Always: there is nobody to ask."""
+    def lacks(self, kid: str | None) -> bool:  # noqa: ARG002 - whichever it is
+        """Return True: there is nobody to ask."""
         return True
 
-    def ask_again(self) -> None:
+    def ask_again(self, kid: str | None) -> None:
         """Return None: there is nobody to ask."""
 
     async def first_keys(self) -> None:
@@ -169,6 +171,7 @@ class _RefreshingKeySource(ABC):
         self._asked_at: float | None = None
         self._failure = ""
         self._flight: asyncio.Task[None] | None = None
+        self._absent = AbsentKeys()
         self._have_keys = asyncio.Event()
         self._changed: Callable[[str], None] = _nobody
 
@@ -177,13 +180,13 @@ class _RefreshingKeySource(ABC):
         """The last good keys; None: none yet."""
         return self._keys
 
-    @property
-    def conclusive(self) -> bool:
-        """Whether the last attempt was good and no other is under way."""
-        return self._keys is not None and not self._failure and self._flight is None
+    def lacks(self, kid: str | None) -> bool:
+        """Tell whether the issuer was asked for a key after it was wanted, and has none."""
+        return not self._failure and kid in self._absent
 
-    def ask_again(self) -> asyncio.Future[None] | None:
+    def ask_again(self, kid: str | None) -> asyncio.Future[None] | None:
         """Start a fetch, or join the one under way; None while the cooldown lasts."""
+        self._absent.want(kid)
         if self._flight is not None:
             return self._flight
         now = self._monotonic()
@@ -234,6 +237,8 @@ class _RefreshingKeySource(ABC):
         self._flight = None
 
     async def _attempt(self) -> None:
+        self._absent.begin()
+        before = _kids(self._keys)
         try:
             document, self._fresh_for = await self._document_now()
             if document != self._document or self._keys is None:
@@ -250,9 +255,14 @@ class _RefreshingKeySource(ABC):
         if self._failure:
             self._changed("")
         self._failure = ""
+        self._absent.answered(before, _kids(self._keys))
         self._backoff.reset()
         self._good_at = self._monotonic()
         self._have_keys.set()
+
+
+def _kids(keys: KeySet | None) -> tuple[str | None, ...]:
+    return tuple(key.kid for key in keys.keys) if keys is not None else ()
 
 
 class HttpKeySource(_RefreshingKeySource):

@@ -124,8 +124,7 @@ async def test_a_refusal_carries_its_reason_code(
 class NoKeysYet(StaticKeySource):
     """An issuer that did not answer yet."""
 
-    @property
-    def conclusive(self) -> bool:
+    def lacks(self, kid: str | None) -> bool:  # noqa: ARG002 - whichever it is
         return False
 
 
