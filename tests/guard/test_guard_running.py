@@ -20,7 +20,7 @@ from keyfob.guard.guard import CLOCK_SKEW, Guard, IssuerBinding
 from keyfob.guard.key_sources import HttpKeySource, StaticKeySource
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import Revocation, RevocationStore
-from keyfob.guard.session import End, EndCause, SessionState
+from keyfob.guard.session import Change, End, EndCause, SessionState
 from keyfob.guard.sessions import SessionStore
 from tests.guard.world import (
     ISSUER,
@@ -129,11 +129,11 @@ async def test_a_feed_ends_sessions_and_tells_the_brokers(http: HttpServer, cloc
     http.answer("/jwks", jwks(KEY))
     http.answer("/oauth2/revocations", b"", status=503)
     async with whole(http, clock) as keeper:
-        await keeper._issuers[http.url].keys.first_keys()
+        await keeper._upstreams.issuers[http.url].keys.first_keys()
         token = mint("dev1", iss=http.url)
         decision = keeper.decide(request("dev1", token), broker="b1")
         assert keeper.admitted("b1", "dev1", 4, decision) is None
-        told: list[End] = []
+        told: list[Change] = []
         keeper.subscribe(told.append)
         http.answer("/oauth2/revocations", page("dev1"))
         await until(lambda: told)
@@ -145,7 +145,7 @@ async def test_what_is_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
     clock, revocations = Clock(), RevocationStore()
     sessions = SessionStore(max_offline_age=60)
     sessions.put(session("dev1", state=SessionState.OFFLINE, offline_since=NOW))
-    sink, told = EventList(), list[End]()
+    sink, told = EventList(), list[Change]()
     with AuditLog([sink]) as audit:
         keeper = guard(
             clock=clock,

@@ -15,10 +15,12 @@ from keyfob.guard.audit import AuditLog, Outcome
 from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard
 from keyfob.guard.revocations import Revocation, RevocationStore
-from keyfob.guard.session import End, EndCause, Session, SessionState
+from keyfob.guard.session import Change, End, EndCause, Session, SessionState
 from keyfob.guard.sessions import SessionStore
+from keyfob.tokens import base64url
 from tests.guard.world import (
     ISSUER,
+    KEY,
     NOW,
     Clock,
     EventList,
@@ -59,7 +61,9 @@ def let_in(keeper: Guard, client_id: str = "dev1", epoch: int = 1, **changes: An
 async def test_only_what_was_admitted_is_a_session() -> None:
     sessions = SessionStore()
     keeper = guard(sessions=sessions)
-    decision = keeper.decide(request(clean=False), broker="b1")
+    token = mint()
+    claims = base64url.decode(token.split(".")[1].encode())
+    decision = keeper.decide(request(token=token, clean=False), broker="b1")
     assert len(sessions) == 0
     assert keeper.admitted("b1", "dev1", 7, decision) is None
     assert sessions.get("b1", "dev1") == Session(
@@ -76,6 +80,8 @@ async def test_only_what_was_admitted_is_a_session() -> None:
         issued_at=NOW - 10,
         expires_at=NOW + 3600,
         permissions=decision.permissions,
+        payload=claims,
+        key_id=str(KEY.kid),
     )
     keeper.offline("b1", "dev1", 7, True)
     stored = sessions.get("b1", "dev1")
@@ -143,7 +149,7 @@ async def test_revoking_ends_live_and_stored_sessions_and_tells_the_brokers() ->
     for client_id in ("dev1", "dev2"):
         let_in(keeper, client_id)
     sessions.put(session("dev1-b", subject="dev1", state=SessionState.OFFLINE, offline_since=NOW))
-    told: list[End] = []
+    told: list[Change] = []
     unsubscribe = keeper.subscribe(told.append)
     ended = await keeper.revoke(revocation("dev1"))
     assert {each.client_id for each in ended} == {"dev1", "dev1-b"}

@@ -14,7 +14,14 @@ from keyfob.guard.audit import AuditLog, Outcome
 from keyfob.guard.guard import Guard
 from keyfob.guard.resync import ResyncAnswer
 from keyfob.guard.revocations import Revocation, RevocationStore
-from keyfob.guard.session import End, EndCause, PluginRecord, Session, SessionState
+from keyfob.guard.session import (
+    End,
+    EndCause,
+    PluginRecord,
+    Replacement,
+    Session,
+    SessionState,
+)
 from keyfob.guard.sessions import SessionStore
 from tests.guard.world import ISSUER, NOW, EventList, guard, permissions, record, session
 
@@ -84,8 +91,20 @@ def test_other_brokers_sessions_are_nobodys_business_here() -> None:
 
 def test_what_both_know_alike_stays_as_the_guard_knows_it() -> None:
     keeper, store = remembering(session("dev1"))
-    from_the_wire = record("dev1", expires_at=NOW + 3599.999, permissions=permissions("x"))
+    from_the_wire = record("dev1", principal="a name of an earlier day")
     assert linked(keeper, OLD, from_the_wire) == NOTHING
+    assert only(store) == session("dev1")
+
+
+@pytest.mark.parametrize(
+    "believed", [{"expires_at": NOW + 3599.999}, {"permissions": permissions("x")}]
+)
+def test_a_live_client_whose_rights_changed_while_there_was_no_link_is_told(
+    believed: dict[str, Any],
+) -> None:
+    keeper, store = remembering(session("dev1"))
+    answer = linked(keeper, OLD, record("dev1", **believed))
+    assert answer == replace(NOTHING, replacements=(Replacement(session=session("dev1")),))
     assert only(store) == session("dev1")
 
 

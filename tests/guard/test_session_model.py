@@ -15,7 +15,7 @@ from keyfob.authorization.decision import DenyReason
 from keyfob.guard.guard import Guard
 from keyfob.guard.resync import Resync, ResyncAnswer
 from keyfob.guard.revocations import Revocation, RevocationStore
-from keyfob.guard.session import End, EndCause, PluginRecord, Session, SessionState
+from keyfob.guard.session import Change, End, EndCause, PluginRecord, Session, SessionState
 from keyfob.guard.sessions import SessionStore
 from tests.guard.world import ISSUER, NOW, Clock, guard, mint, request, trusted
 
@@ -66,8 +66,9 @@ class Model(RuleBasedStateMachine):
 
     # What the plugin does
 
-    def hear(self, end: End) -> None:
+    def hear(self, end: Change) -> None:
         """Take an END, if there is a link for it to come by."""
+        assert isinstance(end, End)
         truth = self.broker.get(end.client_id)
         if not self.linked or truth is None or end.epoch not in (0, truth.record.epoch):
             return

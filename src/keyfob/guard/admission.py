@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyfob.authorization.decision import Decision
 
@@ -19,9 +19,17 @@ class Admission(Decision):
         client: The token's ``client_id``.
         issued_at: The token's ``iat``.
         clean: The broker will store nothing past the connection, as far as CONNECT tells.
+        assigned: The broker made up the client identifier, or will.
+        payload: The JSON of the token's claims.
+        key_id: The key that verified them.
+        judge: Who judged: where another judges now, it is to be judged again.
     """
 
     client_id: str
     client: str
     issued_at: float | None
     clean: bool
+    assigned: bool
+    payload: bytes = field(repr=False)
+    key_id: str
+    judge: object = field(repr=False, compare=False)

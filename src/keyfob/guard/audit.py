@@ -53,6 +53,7 @@ class Outcome(StrEnum):
     ALLOWED = "allowed"
     REFUSED = "refused"
     REVOKED = "revoked"
+    REPLACED = "replaced"
     FORGOTTEN = "forgotten"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_RECOVERED = "upstream_recovered"

@@ -106,6 +106,11 @@ def _revoked(event: AuditEvent) -> str:
     return f"ended {_client(event)}: {_why(event)}"
 
 
+def _replaced(event: AuditEvent) -> str:
+    until = time.strftime("%H:%M:%S", time.localtime(event.expires_at))
+    return f"changed {_client(event)}: {_why(event)} (until {until})"
+
+
 def _forgotten(event: AuditEvent) -> str:
     return f"forgot the stored session of {_client(event)}: {_why(event)}"
 
@@ -122,6 +127,7 @@ _CONSOLE: Final = {
     Outcome.ALLOWED: _allowed,
     Outcome.REFUSED: _refused,
     Outcome.REVOKED: _revoked,
+    Outcome.REPLACED: _replaced,
     Outcome.FORGOTTEN: _forgotten,
     Outcome.UPSTREAM_FAILED: _failed,
     Outcome.UPSTREAM_RECOVERED: _recovered,

@@ -39,9 +39,7 @@ BATCH_INTERVAL: Final = 0.02
 RETRY_INTERVAL: Final = 1.0
 """Seconds before a batch that the disk refused is tried again."""
 
-VERSION: Final = 1
-
-_SCHEMA: Final = """
+_SESSIONS_AND_REVOCATIONS: Final = """
 CREATE TABLE broker (
   name TEXT PRIMARY KEY,
   instance BLOB NOT NULL
@@ -81,6 +79,17 @@ CREATE TABLE feed (
   cursor INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+_CLAIMS_OF_SESSIONS: Final = """
+ALTER TABLE session ADD COLUMN payload BLOB NOT NULL DEFAULT x'';
+ALTER TABLE session ADD COLUMN key_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE session ADD COLUMN assigned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN ask_by REAL;
+"""
+
+_MIGRATIONS: Final = (_SESSIONS_AND_REVOCATIONS, _CLAIMS_OF_SESSIONS)
+VERSION: Final = len(_MIGRATIONS)
+"""How many migrations a file has gone through; later ones are only ever appended."""
 
 # SQLite's errors over the change itself: trying again cannot help, as with any mistake in it.
 _HOPELESS: Final = (
@@ -316,8 +325,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise ConfigError(f"{path}: written by a later Keyfob (version {version})")
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+    for number, migration in enumerate(_MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;{migration}PRAGMA user_version={number};COMMIT;")
 
 
 def _damaged(path: Path, error: sqlite3.Error) -> ConfigError:

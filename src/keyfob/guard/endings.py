@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from keyfob.authorization.decision import DenyReason
+from keyfob.authorization.decision import Decision, DenyReason
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.revocations import Revocation, RevocationStore
-from keyfob.guard.session import End, EndCause, Session, SessionState
+from keyfob.guard.session import Change, End, EndCause, Session, SessionState
 from keyfob.guard.sessions import SessionStore
 
 __all__ = ["Endings", "Listener"]
 
-Listener = Callable[[End], None]
-"""Told, in the event loop, which session a broker has to end; returns at once."""
+Listener = Callable[[Change], None]
+"""Told, in the event loop, what a broker has to do with a session; returns at once."""
 
 
 class Endings:
@@ -65,13 +65,27 @@ class Endings:
         for session in sessions:
             if session.state is not SessionState.REVOKED and _concerns(revocation, session):
                 ended.append(self._sessions.revoke(session, now=self._clock()))
-                self._notify(self.tell_revoked(session, revocation))
+                self.notify(self.tell_revoked(session, revocation))
         return tuple(ended)
 
     def evict(self) -> None:
         """Forget stored sessions that are too old or too many."""
         for session in self._sessions.evict(self._clock()):
-            self._notify(self.tell_forgotten(session, "It was away for too long, or too many are."))
+            self.notify(self.tell_forgotten(session, "It was away for too long, or too many are."))
+
+    def refuse(self, session: Session, decision: Decision) -> None:
+        """End a session whose token would not be let in any more.
+
+        A live one counts as revoked. Of a stored one the permissions are forgotten: its client is
+        decided anew when it comes.
+        """
+        self._record(session, Outcome.REVOKED, decision.reason or "", decision.detail)
+        if session.state is SessionState.ONLINE:
+            self._sessions.revoke(session, now=self._clock())
+            self.notify(_end(session, EndCause.REVOKED))
+        else:
+            self._sessions.remove(*session.key)
+            self.notify(_end(session, EndCause.FORGOTTEN))
 
     def tell_revoked(self, session: Session, revocation: Revocation) -> End:
         """Have the audit hear of a revoked session; return what its broker is to be told."""
@@ -91,9 +105,10 @@ class Endings:
         self._record(session, Outcome.REFUSED, reason, reason.explanation)
         return _end(session, EndCause.REVOKED)
 
-    def _notify(self, end: End) -> None:
+    def notify(self, change: Change) -> None:
+        """Have the brokers' listeners told."""
         for listener in tuple(self._listeners):
-            listener(end)
+            listener(change)
 
     def _record(self, session: Session, outcome: Outcome, reason: str, explanation: str) -> None:
         self._audit.record(

@@ -14,24 +14,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, Self
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Self
 
 from keyfob.authorization.decision import ConnectRequest, Decision
-from keyfob.errors import ConfigError, ProtocolError
+from keyfob.errors import ProtocolError
 from keyfob.guard.admission import Admission
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
-from keyfob.guard.background import Work, keep_running
+from keyfob.guard.background import keep_running
 from keyfob.guard.credentials import TokenField
 from keyfob.guard.endings import Endings, Listener
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
+from keyfob.guard.key_sources import KeySource
+from keyfob.guard.patience import Patience
+from keyfob.guard.reconsidering import Reconsidered, Reconsidering
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.resync import Resync
 from keyfob.guard.revocations import FeedPosition, Revocation, RevocationStore
 from keyfob.guard.session import End, Session, SessionState
 from keyfob.guard.sessions import SessionStore
+from keyfob.guard.upstreams import Upstreams
 from keyfob.tokens.verify import NeedKeys
 
 __all__ = ["Guard", "GuardHealth", "IssuerBinding", "Listener"]
@@ -41,6 +44,9 @@ KEYS_DEADLINE: Final = 0.15
 
 MAINTENANCE_INTERVAL: Final = 60.0
 """Seconds between two looks for what is over: revocations, stored sessions."""
+
+RELOAD_TIMEOUT: Final = 10.0
+"""Seconds that the keys of an issuer which is new in the configuration may take."""
 
 CLOCK_SKEW: Final = 300.0
 """Seconds by which an issuer's clock may be ahead or behind when it says until when a revocation
@@ -76,47 +82,34 @@ class Guard:
         empty_client_id: EmptyClientId = "accept",
         token_fields: Sequence[TokenField] = ("password", "username"),
     ) -> None:
-        _check(issuers)
-        self._issuers = dict(issuers)
         self._sessions = SessionStore() if sessions is None else sessions
         self._revocations = RevocationStore() if revocations is None else revocations
         self._audit = AuditLog() if audit is None else audit
         self._clock = clock
         self._reservations = Reservations()
         self._endings = Endings(self._sessions, self._revocations, self._audit, clock)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._judge = Judge(
-            self._issuers,
-            sessions=self._sessions,
-            revocations=self._revocations,
-            reservations=self._reservations,
-            token_fields=token_fields,
-            empty_client_id=empty_client_id,
-        )
-        expiry_leeway = max((b.trusted.expiry_leeway for b in issuers.values()), default=0)
-        self._purge_margin = expiry_leeway + CLOCK_SKEW
+        self._reconsidering = Reconsidering(self._sessions, self._endings, self._audit, clock)
+        self._upstreams = Upstreams(issuers, learn=self._learn, changed=self._upstream_changed)
+        self._maintenance: asyncio.Task[None] | None = None
+        self._patience: dict[str, Patience] = {}
+        self._token_fields = tuple(token_fields)
+        self._empty_client_id: EmptyClientId = empty_client_id
+        self._purge_margin = CLOCK_SKEW
+        self._judge = self._judge_of(issuers)
 
     # Running
 
     async def __aenter__(self) -> Self:
-        for iss, binding in self._issuers.items():
-            changed = partial(self._upstream_changed, iss)
-            self._start(f"keys of {iss}", partial(binding.keys.run, changed))
-            if binding.revocations is not None:
-                run = partial(binding.revocations.run, self._learn, changed=changed)
-                self._start(f"revocations of {iss}", run)
-        self._start("guard maintenance", self._maintain)
+        self._upstreams.start()
+        work = keep_running("guard maintenance", self._maintain)
+        self._maintenance = asyncio.create_task(work, name="guard maintenance")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-        for binding in self._issuers.values():
-            await binding.keys.aclose()
-            if binding.revocations is not None:
-                await binding.revocations.aclose()
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
+        await self._upstreams.stop()
 
     async def ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it is an answer
         """Wait until every issuer's keys and present revocations have been read.
@@ -127,21 +120,47 @@ class Guard:
         Returns:
             Whether they have.
         """
-        waits: list[Coroutine[Any, Any, object]] = []
-        for binding in self._issuers.values():
-            waits.append(binding.keys.first_keys())
-            if binding.revocations is not None:
-                waits.append(binding.revocations.ready.wait())
-        try:
-            async with asyncio.timeout(timeout):
-                await asyncio.gather(*waits)
-        except TimeoutError:
-            return False
-        return True
+        return await self._upstreams.ready(timeout)
+
+    async def reload(
+        self,
+        issuers: Mapping[str, IssuerBinding],
+        *,
+        timeout: float = RELOAD_TIMEOUT,  # noqa: ASYNC109 - a bound, not an error
+    ) -> Reconsidered:
+        """Trust other issuers, or the same ones otherwise, and decide the connected again.
+
+        Only those whose rights ended are dropped; who may do something else than before goes on
+        with that.
+
+        Args:
+            issuers: By their ``iss``. Key sources and feeds that are to go on are the same objects.
+            timeout: Seconds that the keys of new issuers may take, while the old ones still count.
+
+        Returns:
+            What became of the sessions.
+
+        Raises:
+            ConfigError: The issuers do not fit together; nothing has changed.
+        """
+        judge = self._judge_of(issuers)
+        if not await self._upstreams.replace(issuers, timeout=timeout):
+            _log.warning("not every issuer has answered; deciding with what is known")
+        self._judge = judge
+        return await self.reconsider()
+
+    async def reconsider(self, broker: str | None = None) -> Reconsidered:
+        """Decide the sessions of a broker, or of all, by what is trusted now.
+
+        Args:
+            broker: Its name; None: all.
+        """
+        sessions = tuple(self._sessions) if broker is None else self._sessions.of_broker(broker)
+        return await self._reconsidering.all(sessions, self._judge)
 
     def health(self) -> GuardHealth:
         """Tell the state."""
-        bindings = self._issuers.items()
+        bindings = self._upstreams.issuers.items()
         return GuardHealth(
             keys={iss: binding.keys.health() for iss, binding in bindings},
             feeds={
@@ -161,7 +180,9 @@ class Guard:
     def decide(
         self, request: ConnectRequest, *, broker: str = "", explain: bool = False
     ) -> Decision:
-        """Decide a CONNECT now, with the keys at hand; called in the event loop.
+        """Decide a CONNECT now, with what is at hand; called in the event loop.
+
+        What is missing is fetched, for whoever asks next.
 
         Args:
             request: The CONNECT.
@@ -171,9 +192,32 @@ class Guard:
         now = self._clock()
         answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
-            self._issuers[answer.issuer.issuer].keys.ask_again(answer.kid)
+            self._keys_of(answer).ask_again(answer.kid)
             answer = self._judge.without_keys(answer)
         return answer if explain else self._decided(answer, request, broker, now)
+
+    def answer(
+        self, request: ConnectRequest, *, broker: str, wait: float, stands_still: bool
+    ) -> Decision | Awaitable[Decision]:
+        """Decide a CONNECT, at once where everything is at hand.
+
+        Args:
+            request: The CONNECT.
+            broker: The broker's name.
+            wait: Seconds that may be spent on what is not at hand.
+            stands_still: The broker serves nobody else meanwhile, so that it is only kept waiting
+                for an issuer that has answered as fast as that.
+
+        Returns:
+            The decision, or what becomes it.
+        """
+        now = self._clock()
+        answer = self._judge.judge(request, broker, now)
+        if isinstance(answer, Decision):
+            return self._decided(answer, request, broker, now)
+        if wait <= 0 or (stands_still and not self._patience_with(answer).may_wait):
+            return self.decide(request, broker=broker)
+        return self.connect(request, broker=broker, deadline=wait)
 
     async def connect(
         self,
@@ -183,25 +227,45 @@ class Guard:
         deadline: float = KEYS_DEADLINE,
         explain: bool = False,
     ) -> Decision:
-        """Decide a CONNECT, and wait for keys if it takes some that are not at hand.
+        """Decide a CONNECT, and wait for what is not at hand.
 
         Args:
             request: The CONNECT.
             broker: The broker's name.
-            deadline: Seconds to wait for keys at most.
+            deadline: Seconds to wait at most.
             explain: The question is hypothetical: nothing is counted, held or told.
         """
         now = self._clock()
         answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
-            flight = self._issuers[answer.issuer.issuer].keys.ask_again(answer.kid)
+            flight = self._keys_of(answer).ask_again(answer.kid)
             if flight is not None:
-                await asyncio.wait({flight}, timeout=deadline)
+                await self._wait(flight, self._patience_with(answer), deadline)
                 now = self._clock()
                 answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
             answer = self._judge.without_keys(answer)
         return answer if explain else self._decided(answer, request, broker, now)
+
+    async def _wait(
+        self, flight: asyncio.Future[None], patience: Patience, deadline: float
+    ) -> None:
+        """Wait for an issuer's answer, and remember how fast it is."""
+        began = asyncio.get_running_loop().time()
+
+        def landed(_: asyncio.Future[None]) -> None:
+            patience.answered(flight.get_loop().time() - began, deadline)
+
+        flight.add_done_callback(landed)
+        await asyncio.wait({flight}, timeout=deadline)
+        if not flight.done():
+            patience.waited_in_vain()
+
+    def _keys_of(self, need: NeedKeys) -> KeySource:
+        return self._upstreams.issuers[need.issuer.issuer].keys
+
+    def _patience_with(self, need: NeedKeys) -> Patience:
+        return self._patience.setdefault(need.issuer.issuer, Patience())
 
     def _decided(
         self, decision: Decision, request: ConnectRequest, broker: str, now: float
@@ -242,7 +306,7 @@ class Guard:
             broker,
             instance,
             endings=self._endings,
-            trusted=self._issuers.__contains__,
+            trusted=lambda issuer: issuer in self._upstreams.issuers,
             clock=self._clock,
         )
 
@@ -274,6 +338,8 @@ class Guard:
             self._sessions.revoke(session, now=self._clock())
             return self._endings.tell_revoked(session, revocation)
         self._sessions.put(session)
+        if decision.judge is not self._judge:  # the policy has changed since
+            self._reconsidering.one(session, self._judge)
         return None
 
     def offline(self, broker: str, client_id: str, epoch: int, kept: bool) -> None:
@@ -326,18 +392,26 @@ class Guard:
 
     # In the background
 
-    def _start(self, name: str, work: Work) -> None:
-        self._tasks.append(asyncio.create_task(keep_running(name, work), name=name))
-
     async def _maintain(self) -> None:
+        await self.reconsider()  # the policy may be another than when the file was written
         while True:
             self._revocations.purge(self._clock() - self._purge_margin)
             self._endings.evict()
             await asyncio.sleep(MAINTENANCE_INTERVAL)
 
+    def _judge_of(self, issuers: Mapping[str, IssuerBinding]) -> Judge:
+        expiry_leeway = max((b.trusted.expiry_leeway for b in issuers.values()), default=0)
+        self._purge_margin = max(self._purge_margin, expiry_leeway + CLOCK_SKEW)
+        return Judge(
+            issuers,
+            sessions=self._sessions,
+            revocations=self._revocations,
+            reservations=self._reservations,
+            token_fields=self._token_fields,
+            empty_client_id=self._empty_client_id,
+        )
+
     def _upstream_changed(self, issuer: str, failure: str) -> None:
-        if failure:
-            _log.warning("%s: %s", issuer, failure)
         self._audit.record(
             AuditEvent(
                 time=self._clock(),
@@ -363,13 +437,7 @@ def _session(broker: str, client_id: str, epoch: int, admission: Admission) -> S
         issued_at=admission.issued_at,
         expires_at=admission.expires_at,
         permissions=admission.permissions,
+        payload=admission.payload,
+        key_id=admission.key_id,
+        assigned=admission.assigned,
     )
-
-
-def _check(issuers: Mapping[str, IssuerBinding]) -> None:
-    names = [binding.trusted.name for binding in issuers.values()]
-    if len(set(names)) != len(names):
-        raise ConfigError("two issuers have the same name")
-    for iss, binding in issuers.items():
-        if binding.trusted.issuer != iss:
-            raise ConfigError(f"{binding.trusted.name}: bound under another iss than its own")

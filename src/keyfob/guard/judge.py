@@ -32,12 +32,20 @@ from keyfob.guard.key_sources import KeySource
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
+from keyfob.guard.session import Session
 from keyfob.guard.sessions import SessionStore
 from keyfob.guard.steps import steps
 from keyfob.guard.verified_tokens import CachedToken, VerifiedTokens
 from keyfob.tokens import confirmation
 from keyfob.tokens.keys import KeySet
-from keyfob.tokens.verify import NeedIntrospection, NeedKeys, TrustedIssuer, VerifiedToken, verify
+from keyfob.tokens.verify import (
+    NeedIntrospection,
+    NeedKeys,
+    TrustedIssuer,
+    VerifiedToken,
+    reverify,
+    verify,
+)
 
 __all__ = ["EmptyClientId", "IssuerBinding", "Judge"]
 
@@ -128,6 +136,32 @@ class Judge:
             return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
         return self._judge_verified(request, broker, entry, now)
 
+    def reconsider(self, session: Session, now: float) -> Decision | None:
+        """Judge a session again by its token's claims: may it stay, and what may it do?
+
+        Whether its token has run out, or was revoked, is not asked: its end is set, and revocations
+        end sessions as they come.
+
+        Returns:
+            The decision; None where the claims are not known.
+        """
+        if not session.payload:
+            return None
+        try:
+            token = reverify(session.payload, self._trusted, now, key_id=session.key_id)
+            granted = self._grants.of(token)
+        except TokenError as error:
+            return _refuse(DenyReason(error.code), "token", error.message)
+        except KeyfobError as error:
+            return _refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+        request = ConnectRequest(client_id=session.client_id, assigned=session.assigned)
+        if reason := self._device_fault(request, token):
+            return _refuse(reason, "device", _binding_detail(reason, token, request))
+        entry = CachedToken(
+            token=token, keys=KeySet(), verified_at=now, principal=session.principal
+        )
+        return self._admit(request, entry, granted)
+
     def without_keys(self, need: NeedKeys) -> Decision:
         """Refuse a token for which there is no key, and no more time to wait for one."""
         source = self._issuers[need.issuer.issuer].keys
@@ -187,7 +221,29 @@ class Judge:
                 entry.granted = self._grants.of(token)
         except KeyfobError as error:
             return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
-        return _admit(request, entry, entry.granted)
+        return self._admit(request, entry, entry.granted)
+
+    def _admit(self, request: ConnectRequest, entry: CachedToken, granted: Granted) -> Admission:
+        token, claims = entry.token, entry.token.claims
+        return Admission(
+            allowed=True,
+            principal=entry.principal,
+            issuer=claims.issuer,
+            subject=claims.subject,
+            token_id=claims.token_id,
+            permissions=granted.permissions,
+            expires_at=token.expires_at,
+            explain=partial(steps, entry=entry, client_id=request.client_id),
+            client_id=request.client_id,
+            client=claims.client_id,
+            issued_at=claims.issued_at,
+            # MQTT 5's Clean Start says nothing of the end: a Session Expiry Interval may follow.
+            clean=request.clean and (request.protocol_version < 5 or request.assigned),
+            assigned=request.assigned or not request.client_id,
+            payload=token.payload,
+            key_id=token.key_id,
+            judge=self,
+        )
 
     def _device_fault(self, request: ConnectRequest, token: VerifiedToken) -> DenyReason | None:
         """Check that the client identifier is the device's, or rightly left to the broker."""
@@ -228,25 +284,6 @@ class _CurrentKeys(Mapping[str, KeySet]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def _admit(request: ConnectRequest, entry: CachedToken, granted: Granted) -> Admission:
-    token, claims = entry.token, entry.token.claims
-    return Admission(
-        allowed=True,
-        principal=entry.principal,
-        issuer=claims.issuer,
-        subject=claims.subject,
-        token_id=claims.token_id,
-        permissions=granted.permissions,
-        expires_at=token.expires_at,
-        explain=partial(steps, entry=entry, client_id=request.client_id),
-        client_id=request.client_id,
-        client=claims.client_id,
-        issued_at=claims.issued_at,
-        # MQTT 5's Clean Start says nothing of the end: a Session Expiry Interval may follow.
-        clean=request.clean and (request.protocol_version < 5 or request.assigned),
-    )
 
 
 def _refuse(

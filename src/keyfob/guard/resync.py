@@ -23,13 +23,21 @@ device connects again and is known then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from keyfob.errors import ProtocolError
 from keyfob.guard.endings import Endings
-from keyfob.guard.session import End, EndCause, PluginRecord, Session, SessionState
+from keyfob.guard.session import (
+    End,
+    EndCause,
+    PluginRecord,
+    Replacement,
+    Session,
+    SessionState,
+)
 from keyfob.guard.sessions import SessionStore
 
 __all__ = ["Resync", "ResyncAnswer"]
@@ -46,10 +54,12 @@ class ResyncAnswer:
     Attributes:
         records: Sessions that it needs and did not have.
         ends: Sessions that it must end, after those records.
+        replacements: Live sessions that may do something else than it believes.
     """
 
     records: tuple[Session, ...]
     ends: tuple[End, ...]
+    replacements: tuple[Replacement, ...] = ()
 
 
 class Resync:
@@ -113,10 +123,14 @@ class Resync:
             stored = self._marked_if_revoked(_stored(session, now), now)
             records.append(stored)
             ends.extend(_ends(stored))
+        replacements: list[Replacement] = []
         for record in self._listed.values():
             ends.extend(self._adopt(record, restarted=restarted, now=now))
+            replacements.extend(self._replacement(record))
         self._listed = {}
-        return ResyncAnswer(records=tuple(records), ends=tuple(ends))
+        return ResyncAnswer(
+            records=tuple(records), ends=tuple(ends), replacements=tuple(replacements)
+        )
 
     def confirm(self) -> None:
         """Take note that the plugin has read the answer: from now on its next list is the truth."""
@@ -131,6 +145,16 @@ class Resync:
             return (self._endings.tell_forgotten(session, "Its issuer is not trusted any more."),)
         session = self._marked_if_revoked(session, now)
         return () if record.state is SessionState.REVOKED else _ends(session)
+
+    def _replacement(self, record: PluginRecord) -> tuple[Replacement, ...]:
+        """Say what a live session may do if the plugin was not told: the link was down."""
+        session = self._store.get(self._broker, record.client_id)
+        if session is None or session.state is not SessionState.ONLINE:
+            return ()
+        present = (session.permissions, math.floor(session.expires_at * 1000) / 1000)
+        if present == (record.permissions, record.expires_at):
+            return ()
+        return (Replacement(session=session),)
 
     def _marked_if_revoked(self, session: Session, now: float) -> Session:
         if session.state is not SessionState.REVOKED:
@@ -178,12 +202,22 @@ def _merged(
         principal=record.principal,
         issuer=record.issuer,
         subject=record.subject,
-        client=known.client if known is not None and same_token else None,
+        client=None,
         token_id=record.token_id,
-        issued_at=known.issued_at if known is not None and same_token else None,
+        issued_at=None,
         expires_at=record.expires_at,
         permissions=record.permissions,
     )
+    if known is not None and same_token:
+        adopted = replace(
+            adopted,
+            client=known.client,
+            issued_at=known.issued_at,
+            payload=known.payload,
+            key_id=known.key_id,
+            assigned=known.assigned,
+            ask_by=known.ask_by,
+        )
     if known is not None and same_connection and known.state is SessionState.REVOKED:
         # Its END may be what the plugin did not read before the link broke.
         return replace(adopted, state=known.state, offline_since=known.offline_since)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from keyfob.authorization.permissions import Permissions
 
-__all__ = ["End", "EndCause", "PluginRecord", "Session", "SessionState"]
+__all__ = ["Change", "End", "EndCause", "PluginRecord", "Replacement", "Session", "SessionState"]
 
 
 class SessionState(IntEnum):
@@ -83,6 +83,11 @@ class Session:
         expires_at: When the permission ends, in Unix seconds.
         permissions: What it may do.
         offline_since: When it was last seen to go, in Unix seconds; None while it is online.
+        payload: The JSON of the token's claims, by which it is decided again when the policy
+            changes; empty: not known. Without its signature it is no token.
+        key_id: The key that verified them.
+        assigned: The broker made up the client identifier.
+        ask_by: When the issuer has to be asked about the token again, in Unix seconds; None: never.
     """
 
     broker: str
@@ -99,6 +104,10 @@ class Session:
     expires_at: float
     permissions: Permissions
     offline_since: float | None = None
+    payload: bytes = field(default=b"", repr=False)
+    key_id: str = ""
+    assigned: bool = False
+    ask_by: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -109,3 +118,19 @@ class Session:
     def owner(self) -> tuple[str, str]:
         """Whose session it is: issuer and subject."""
         return self.issuer, self.subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """Tells a broker that a live session has other permissions or another end from now on."""
+
+    session: Session
+
+    @property
+    def broker(self) -> str:
+        """Which broker."""
+        return self.session.broker
+
+
+Change = End | Replacement
+"""What a broker is told about a session, unasked."""

@@ -20,9 +20,9 @@ __all__ = ["delete", "load_instances", "load_sessions", "store", "store_instance
 
 _COLUMNS: Final = (
     "broker, client_id, epoch, state, clean, principal, issuer, subject, client, token_id,"
-    " issued_at, expires_at, permissions, offline_since"
+    " issued_at, expires_at, permissions, offline_since, payload, key_id, assigned, ask_by"
 )
-_VALUES: Final = ", ".join("?" * 14)
+_VALUES: Final = ", ".join("?" * 18)
 _STORE: Final = f"INSERT OR REPLACE INTO session ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608
 _DELETE: Final = "DELETE FROM session WHERE broker = ? AND client_id = ?"
 _STORE_INSTANCE: Final = "INSERT OR REPLACE INTO broker (name, instance) VALUES (?, ?)"
@@ -84,6 +84,10 @@ def _store(session: Session, connection: sqlite3.Connection) -> None:
         session.expires_at,
         _encoder.encode(_permissions_row(session.permissions)),
         session.offline_since,
+        session.payload,
+        session.key_id,
+        session.assigned,
+        session.ask_by,
     )
     connection.execute(_STORE, row)
 
@@ -108,6 +112,10 @@ def _session(row: tuple[Any, ...]) -> Session:
         expires_at=row[11],
         permissions=_permissions(_decoder.decode(row[12])),
         offline_since=row[13],
+        payload=row[14],
+        key_id=row[15],
+        assigned=bool(row[16]),
+        ask_by=row[17],
     )
 
 

@@ -18,8 +18,9 @@ How it works, in the order in which it happens:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
 
 from keyfob.errors import ClaimError, UntrustedTokenError
@@ -34,6 +35,7 @@ __all__ = [
     "NeedKeys",
     "TrustedIssuer",
     "VerifiedToken",
+    "reverify",
     "unverified",
     "verify",
 ]
@@ -51,6 +53,8 @@ class VerifiedToken:
     Attributes:
         issuer: By whose rules it was verified.
         claims: Its claims.
+        payload: The JSON that they were read from, for ``reverify``. Without the signature that
+            stood beside it, it is no token.
         key_id: The ``kid`` of the key that signed it, or that key's thumbprint.
         device: What the issuer's ``device_claim`` says: a clean, non-empty text.
         expires_at: When it stops being good: ``exp`` and the issuer's ``expiry_leeway``.
@@ -58,6 +62,7 @@ class VerifiedToken:
 
     issuer: TrustedIssuer
     claims: Claims
+    payload: bytes = field(repr=False)
     key_id: str
     device: str
     expires_at: float
@@ -132,7 +137,41 @@ def verify(
     return VerifiedToken(
         issuer=issuer,
         claims=claims,
+        payload=parsed.payload,
         key_id=key.key_id,
+        device=_device(claims, issuer.device_claim),
+        expires_at=claims.expires_at + issuer.expiry_leeway,
+        seal=_SEAL,
+    )
+
+
+def reverify(
+    payload: bytes, issuers: Mapping[str, TrustedIssuer], now: float, *, key_id: str
+) -> VerifiedToken:
+    """Judge the claims of a token again whose signature was verified when its session began.
+
+    Whom we trust, and how far, may have changed since. What the token is signed with is not known
+    any more, so a change of algorithms, types or keys counts from its bearer's next CONNECT on; and
+    that it has run out is no fault here: ``expires_at`` tells.
+
+    Args:
+        payload: The ``payload`` of the verified token.
+        issuers: Whom we trust now, by their ``iss``.
+        now: Seconds since 1970.
+        key_id: Its ``key_id``.
+
+    Raises:
+        TokenError: It would be refused.
+    """
+    members = jws.json_object(payload, "claims set")
+    issuer = _issuer(members.get("iss"), issuers)
+    claims = Claims.parse(members)
+    _check_claims(claims, issuer, min(now, math.nextafter(claims.expires_at, 0.0)))
+    return VerifiedToken(
+        issuer=issuer,
+        claims=claims,
+        payload=payload,
+        key_id=key_id,
         device=_device(claims, issuer.device_claim),
         expires_at=claims.expires_at + issuer.expiry_leeway,
         seal=_SEAL,

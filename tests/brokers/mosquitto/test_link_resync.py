@@ -191,6 +191,7 @@ async def test_a_new_link_of_the_same_broker_replaces_the_old_one(tmp_path: Path
         await old.admit("dev1", 1)
         new, _ = await here.plugin(FIRST_RUN, record("dev1", 1))
         await old.closed()
+        assert isinstance(await new.hear(), frames.Replace)  # its record is not what was decided
         await here.revoke("dev1")
         assert isinstance(await new.hear(), frames.End)
         assert [status.name for status in here.server.brokers()] == ["mosquitto"]

@@ -18,7 +18,7 @@ from keyfob.brokers.mosquitto.frames import Hello
 from keyfob.brokers.mosquitto.plugin_link import PluginLink
 from keyfob.brokers.mosquitto.unix_socket import UnixListener, user_ids
 from keyfob.guard.guard import Guard
-from keyfob.guard.session import End
+from keyfob.guard.session import Change
 
 __all__ = ["BrokerStatus", "LinkServer"]
 
@@ -149,9 +149,9 @@ class LinkServer:
         self._links.add(link)
         return link
 
-    def _push(self, end: End) -> None:
-        if end.broker in self._brokers:
-            self._brokers[end.broker][0].push(end)
+    def _push(self, change: Change) -> None:
+        if change.broker in self._brokers:
+            self._brokers[change.broker][0].push(change)
 
 
 def _version(number: int) -> str:

@@ -26,7 +26,7 @@ from keyfob.brokers.mosquitto.unix_socket import peer_user
 from keyfob.errors import ProtocolError
 from keyfob.guard.guard import Guard
 from keyfob.guard.resync import Resync, ResyncAnswer
-from keyfob.guard.session import End, EndCause, PluginRecord, Session
+from keyfob.guard.session import Change, End, EndCause, PluginRecord, Session
 
 __all__ = ["LinkOwner", "PluginLink"]
 
@@ -116,12 +116,12 @@ class PluginLink(asyncio.Protocol):
 
     # For the owner
 
-    def push(self, end: End) -> None:
-        """Tell the plugin to end a session."""
+    def push(self, change: Change) -> None:
+        """Tell the plugin what becomes of a session."""
         if not self.synchronised or self._ended:
             return  # resynchronising tells it
         try:
-            self._outbox.send(_end_frame(end.client_id, end.epoch, end.cause))
+            self._outbox.send(_change_frame(change))
         except ProtocolError as error:
             self.end(error.message)
 
@@ -303,8 +303,8 @@ def _plugin_record(frame: frames.Record) -> PluginRecord:
     )
 
 
-def _record_frame(session: Session) -> bytes:
-    grant = frames.Grant(
+def _grant(session: Session) -> frames.Grant:
+    return frames.Grant(
         expires_at=_milliseconds(session.expires_at),
         principal=session.principal,
         issuer=session.issuer,
@@ -312,18 +312,36 @@ def _record_frame(session: Session) -> bytes:
         token_id=session.token_id,
         permissions=session.permissions,
     )
+
+
+def _record_frame(session: Session) -> bytes:
     record = frames.Record(
         epoch=session.epoch,
         state=session.state,
         clean=session.clean,
         client_id=session.client_id,
-        grant=grant,
+        grant=_grant(session),
     )
     return wire.encode(record)
 
 
 def _end_frame(client_id: str, epoch: int, cause: EndCause) -> bytes:
     return wire.encode(frames.End(epoch=epoch, cause=cause, client_id=client_id))
+
+
+def _change_frame(change: Change) -> bytes:
+    if isinstance(change, End):
+        return _end_frame(change.client_id, change.epoch, change.cause)
+    session = change.session
+    replace = frames.Replace(
+        epoch=session.epoch, client_id=session.client_id, grant=_grant(session)
+    )
+    try:
+        return wire.encode(replace)
+    except ProtocolError as error:
+        # It must not go on with what it had. Its client is decided anew when it comes again.
+        _log.warning("cannot tell what %r may do: %s", session.client_id, error.message)
+        return _end_frame(session.client_id, session.epoch, EndCause.REVOKED)
 
 
 def _answer_frames(answer: ResyncAnswer) -> Iterator[bytes]:
@@ -336,6 +354,8 @@ def _answer_frames(answer: ResyncAnswer) -> Iterator[bytes]:
     for end in answer.ends:
         yield _end_frame(end.client_id, end.epoch, end.cause)
     yield wire.encode(frames.RecordsEnd())
+    for replacement in answer.replacements:
+        yield _change_frame(replacement)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trusted issuers, and the background work that keeps what is known of them fresh.
+
+An issuer's parts (its keys, its feed of revocations) are exchanged one by one when the
+configuration is read again: a part that stayed the same object goes on undisturbed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from typing import Protocol
+
+from keyfob.errors import ConfigError
+from keyfob.guard.background import Work, keep_running
+from keyfob.guard.judge import IssuerBinding
+from keyfob.guard.revocation_feed import Learn
+
+__all__ = ["Changed", "Upstreams"]
+
+Changed = Callable[[str, str], None]
+"""Told an ``iss`` and why asking it fails, or "" when it works again."""
+
+_log = logging.getLogger("keyfob.guard")
+
+
+class _Part(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class Upstreams:
+    """The trusted issuers of a guard.
+
+    Args:
+        issuers: By their ``iss``.
+        learn: Takes what their feeds bring.
+        changed: Told when an issuer begins to fail, and when it answers again.
+
+    Raises:
+        ConfigError: The issuers do not fit together.
+    """
+
+    def __init__(
+        self, issuers: Mapping[str, IssuerBinding], *, learn: Learn, changed: Changed
+    ) -> None:
+        _check(issuers)
+        self.issuers: Mapping[str, IssuerBinding] = dict(issuers)
+        self._learn = learn
+        self._changed = changed
+        self._running: dict[_Part, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Start the work of every part that is not at work."""
+        for part, name, work in self._works(self.issuers):
+            if part not in self._running:
+                task = asyncio.create_task(keep_running(name, work), name=name)
+                self._running[part] = task
+
+    async def stop(self) -> None:
+        """End all work and close all connections."""
+        await self._end(_parts(self.issuers))
+
+    async def ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it is an answer
+        """Wait until every issuer's keys and present revocations have been read.
+
+        Args:
+            timeout: Seconds to wait at most; None: for as long as it takes.
+
+        Returns:
+            Whether they have.
+        """
+        waits: list[Awaitable[object]] = []
+        for binding in self.issuers.values():
+            waits.append(binding.keys.first_keys())
+            if binding.revocations is not None:
+                waits.append(binding.revocations.ready.wait())
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*waits)
+        except TimeoutError:
+            return False
+        return True
+
+    async def replace(
+        self,
+        issuers: Mapping[str, IssuerBinding],
+        *,
+        timeout: float,  # noqa: ASYNC109 - a bound, not an error
+    ) -> bool:
+        """Trust other issuers from now on, once their keys are at hand.
+
+        Args:
+            issuers: By their ``iss``. Parts that are to go on are the same objects.
+            timeout: Seconds to wait for the keys of new ones, while the old ones are still trusted.
+
+        Returns:
+            Whether the keys and revocations of all were read in time.
+
+        Raises:
+            ConfigError: The issuers do not fit together; nothing has changed.
+        """
+        _check(issuers)
+        before = _parts(self.issuers)
+        coming = Upstreams(issuers, learn=self._learn, changed=self._changed)
+        coming._running = self._running
+        coming.start()
+        ready = await coming.ready(timeout)
+        self.issuers = coming.issuers
+        await self._end(part for part in before if part not in set(_parts(self.issuers)))
+        return ready
+
+    def _works(self, issuers: Mapping[str, IssuerBinding]) -> Iterator[tuple[_Part, str, Work]]:
+        for iss, binding in issuers.items():
+            changed = partial(self._upstream_changed, iss)
+            yield binding.keys, f"keys of {iss}", partial(binding.keys.run, changed)
+            if binding.revocations is not None:
+                run = partial(binding.revocations.run, self._learn, changed=changed)
+                yield binding.revocations, f"revocations of {iss}", run
+
+    async def _end(self, parts: Iterator[_Part]) -> None:
+        parts_ = tuple(parts)
+        tasks = [task for part in parts_ if (task := self._running.pop(part, None)) is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for part in parts_:
+            await part.aclose()
+
+    def _upstream_changed(self, issuer: str, failure: str) -> None:
+        if failure:
+            _log.warning("%s: %s", issuer, failure)
+        self._changed(issuer, failure)
+
+
+def _parts(issuers: Mapping[str, IssuerBinding]) -> Iterator[_Part]:
+    for binding in issuers.values():
+        yield binding.keys
+        if binding.revocations is not None:
+            yield binding.revocations
+
+
+def _check(issuers: Mapping[str, IssuerBinding]) -> None:
+    names = [binding.trusted.name for binding in issuers.values()]
+    if len(set(names)) != len(names):
+        raise ConfigError("two issuers have the same name")
+    for iss, binding in issuers.items():
+        if binding.trusted.issuer != iss:
+            raise ConfigError(f"{binding.trusted.name}: bound under another iss than its own")
