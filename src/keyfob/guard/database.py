@@ -120,14 +120,18 @@ class Database:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, role: str = "") -> Self:
         """Open the file for the one guard that owns it; made, for its owner only, when missing.
 
+        Args:
+            path: The file.
+            role: Which of the guard's processes this is, where several share it.
+
         Raises:
-            ConfigError: Another guard has it, it is damaged, or of a later version.
+            ConfigError: Another guard (in that role) has it, it is damaged, or of a later version.
         """
         try:
-            lock_file = _lock_out_others(path)
+            lock_file = _lock_out_others(path, role)
             # Only a file that is new: closing a descriptor drops every POSIX lock that this process
             # has on the file (fcntl(2)), SQLite's among them.
             with suppress(FileExistsError):
@@ -308,9 +312,9 @@ def _hopeless(connection: sqlite3.Connection, changes: Iterable[Change]) -> Exce
     return None
 
 
-def _lock_out_others(path: Path) -> int:
+def _lock_out_others(path: Path, role: str) -> int:
     # A file of its own: SQLite's locks on the database would be lost with any descriptor closed.
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(f"{path}{role}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

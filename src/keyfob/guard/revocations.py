@@ -113,13 +113,14 @@ class RevocationStore:
 
     Args:
         database: The file they are kept in; None: they are not kept past the process.
+        writes: Whether this process writes the file; otherwise it only reads what is there.
 
     Raises:
         ConfigError: The file holds damaged revocations.
     """
 
-    def __init__(self, database: Database | None = None) -> None:
-        self._database = database
+    def __init__(self, database: Database | None = None, *, writes: bool = True) -> None:
+        self._database = database if writes else None
         self._by_target: dict[_Target, Revocation] = {}
         self._shapes: Counter[_Shape] = Counter()
         # For tokens whose client is not known: what concerns any client, under its name _ANY.
@@ -134,6 +135,11 @@ class RevocationStore:
 
     def __iter__(self) -> Iterator[Revocation]:
         return iter(tuple(self._by_target.values()))
+
+    @property
+    def unsaved(self) -> tuple[Revocation, ...]:
+        """Those that took effect and are not on the disk yet."""
+        return tuple(self._unsaved.values())
 
     @property
     def cursors(self) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from typing import Final
 from keyfob.guard import session_rows
 from keyfob.guard.database import Database
 from keyfob.guard.session import Session, SessionState
+from keyfob.guard.shares import WHOLE, Share
 
 __all__ = ["MAX_OFFLINE", "MAX_OFFLINE_AGE", "MAX_OFFLINE_OF_OWNER", "SessionStore"]
 
@@ -40,6 +41,7 @@ class SessionStore:
         max_offline: How many sessions that are not live are kept.
         max_offline_age: For how many seconds one is kept.
         max_offline_of_owner: How many are kept of one subject at one broker.
+        share: Which part of the file's sessions are ours, where several workers share it.
 
     Raises:
         ConfigError: The file holds damaged sessions.
@@ -52,8 +54,10 @@ class SessionStore:
         max_offline: int = MAX_OFFLINE,
         max_offline_age: float = MAX_OFFLINE_AGE,
         max_offline_of_owner: int = MAX_OFFLINE_OF_OWNER,
+        share: Share = WHOLE,
     ) -> None:
         self._database = database
+        self._share = share
         self._max_offline = max_offline
         self._max_offline_age = max_offline_age
         self._max_offline_of_owner = max_offline_of_owner
@@ -66,9 +70,12 @@ class SessionStore:
         self._crowded: set[_Owner] = set()  # owners who may have too many
         self._instances: dict[str, bytes] = {}
         if database is not None:
-            self._instances.update(session_rows.load_instances(database))
+            for note, instance in session_rows.load_instances(database).items():
+                if (broker := share.noted(note)) is not None:
+                    self._instances[broker] = instance
             for session in session_rows.load_sessions(database):
-                self._remember(session)
+                if share.holds(session.client_id):
+                    self._remember(session)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -102,7 +109,8 @@ class SessionStore:
         self._instances[broker] = instance
         if self._database is not None:
             key = ("broker", broker)
-            self._database.put(key, session_rows.store_instance(broker, instance))
+            note = self._share.note(broker)
+            self._database.put(key, session_rows.store_instance(note, instance))
 
     def put(self, session: Session) -> None:
         """Add or replace a session."""
