@@ -37,6 +37,7 @@ from tests.guard.world import (
 
 pytestmark = pytest.mark.anyio
 
+VERIFIED = ("issuer", "key", "audience", "time", "scope")
 SECOND = "https://second.example"
 THUMBPRINT = hashlib.sha256(b"certificate").digest()
 BOUND = {"x5t#S256": base64.urlsafe_b64encode(THUMBPRINT).rstrip(b"=").decode()}
@@ -332,16 +333,17 @@ async def test_permissions_that_no_broker_can_hold_are_refused() -> None:
 async def test_an_accepted_token_tells_every_check_and_its_rules() -> None:
     decision = guard().decide(request())
     checks = [step.check for step in decision.steps]
-    assert checks[:7] == [
+    assert checks[:12] == [
         "credentials",
         "token",
+        *VERIFIED,
         "confirmation",
         "revocation",
         "device",
         "session",
         "permissions",
     ]
-    assert len(checks) == 9
+    assert len(checks) == 14
     assert all(step.ok for step in decision.steps)
 
 
@@ -351,6 +353,7 @@ async def test_a_refusal_tells_the_checks_before_it_and_none_after() -> None:
     assert told == [
         ("credentials", True),
         ("token", True),
+        *[(check, True) for check in VERIFIED],
         ("confirmation", True),
         ("revocation", True),
         ("device", False),

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from keyfob import __version__
-from keyfob.cli import application, device, judgement, mosquitto, serve, token, up
+from keyfob.cli import application, device, explaining, inspecting, mosquitto, serve, token, up
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
 
@@ -31,8 +31,8 @@ app.command("up")(up.up)
 app.command("server")(serve.server)
 app.command("guard")(serve.guard)
 app.command("token")(token.token)
-app.command("inspect")(judgement.inspect)
-app.command("explain")(judgement.explain)
+app.command("inspect")(inspecting.inspect)
+app.command("explain")(explaining.explain)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
 app.add_typer(mosquitto.app, name="mosquitto")

@@ -196,6 +196,26 @@ class Guard:
             answer = self._judge.without_keys(answer)
         return answer if explain else self._decided(answer, request, broker, now)
 
+    def suppose(self, payload: bytes, request: ConnectRequest, *, broker: str = "") -> Decision:
+        """Decide a CONNECT as if a trusted key had signed these claims; nothing comes of it.
+
+        Args:
+            payload: A claims set, as JSON.
+            request: The CONNECT; what its fields hold does not matter.
+            broker: The broker's name.
+        """
+        return self._judge.suppose(payload, request, broker, self._clock())
+
+    def recall(self, broker: str, client_id: str) -> tuple[Session, Decision | None] | None:
+        """Tell of a session, and how it would be decided now; None: there is none.
+
+        The decision is None where the claims of its token are not known.
+        """
+        session = self._sessions.get(broker, client_id)
+        if session is None:
+            return None
+        return session, self._judge.reconsider(session, self._clock())
+
     def answer(
         self, request: ConnectRequest, *, broker: str, wait: float, stands_still: bool
     ) -> Decision | Awaitable[Decision]:

@@ -136,6 +136,24 @@ class Judge:
             return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
         return self._judge_verified(request, broker, entry, now)
 
+    def suppose(self, payload: bytes, request: ConnectRequest, broker: str, now: float) -> Decision:
+        """Judge a CONNECT as if a trusted key had signed these claims.
+
+        Args:
+            payload: A claims set, as JSON.
+            request: The CONNECT; what its fields hold does not matter.
+            broker: The broker's name.
+            now: Unix seconds.
+        """
+        try:
+            token = reverify(payload, self._trusted, now, key_id="")
+        except TokenError as error:
+            return _refuse(DenyReason(error.code), "token", error.message)
+        entry = CachedToken(
+            token=token, keys=KeySet(), verified_at=now, principal=self._principal(token)
+        )
+        return self._judge_verified(request, broker, entry, now)
+
     def reconsider(self, session: Session, now: float) -> Decision | None:
         """Judge a session again by its token's claims: may it stay, and what may it do?
 
@@ -148,7 +166,9 @@ class Judge:
         if not session.payload:
             return None
         try:
-            token = reverify(session.payload, self._trusted, now, key_id=session.key_id)
+            token = reverify(
+                session.payload, self._trusted, now, key_id=session.key_id, past_end=True
+            )
             granted = self._grants.of(token)
         except TokenError as error:
             return _refuse(DenyReason(error.code), "token", error.message)
@@ -158,7 +178,11 @@ class Judge:
         if reason := self._device_fault(request, token):
             return _refuse(reason, "device", _binding_detail(reason, token, request))
         entry = CachedToken(
-            token=token, keys=KeySet(), verified_at=now, principal=session.principal
+            token=token,
+            keys=KeySet(),
+            verified_at=now,
+            principal=session.principal,
+            granted=granted,
         )
         return self._admit(request, entry, granted)
 

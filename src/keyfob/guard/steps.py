@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from keyfob.authorization.decision import Step
 from keyfob.guard.verified_tokens import CachedToken
+from keyfob.tokens.verify import VerifiedToken
 
 __all__ = ["CHECKS", "steps"]
 
@@ -34,12 +36,39 @@ def steps(
         client_id: The client identifier.
     """
     passed = CHECKS[: CHECKS.index(failed)] if failed else CHECKS
-    told = [Step(check=check, ok=True, detail=_passed(check, entry, client_id)) for check in passed]
+    told: list[Step] = []
+    for check in passed:
+        told.append(Step(check=check, ok=True, detail=_passed(check, entry, client_id)))
+        if check == "token" and entry is not None:
+            told.extend(_token_steps(entry.token))
     if failed:
         told.append(Step(check=failed, ok=False, detail=detail))
     elif entry is not None and entry.granted is not None:
         told.extend(entry.granted.steps)
     return tuple(told)
+
+
+def _token_steps(token: VerifiedToken) -> tuple[Step, ...]:
+    """Tell what verifying the token looked at, with what it found."""
+    claims, issuer = token.claims, token.issuer
+    key = f"signed with {token.key_id!a}" if token.key_id else "signed by nobody: mere claims"
+    audience = ", ".join(sorted(issuer.audiences.intersection(claims.audience)))
+    scopes = " ".join(sorted(issuer.required_scopes)) or "none is required"
+    return (
+        Step(check="issuer", ok=True, detail=ascii(issuer.issuer)[1:-1]),
+        Step(check="key", ok=True, detail=key),
+        Step(check="audience", ok=True, detail=ascii(audience)[1:-1]),
+        Step(check="time", ok=True, detail=f"until {_moment(token.expires_at)}"),
+        Step(check="scope", ok=True, detail=ascii(scopes)[1:-1]),
+    )
+
+
+def _moment(seconds: float) -> str:
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return "the end of all days"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _passed(check: str, entry: CachedToken | None, client_id: str) -> str:
@@ -50,7 +79,7 @@ def _passed(check: str, entry: CachedToken | None, client_id: str) -> str:
     bound = "bound to the client's certificate" if token.claims.confirmation else "a bearer token"
     return {
         "credentials": "one field holds a token",
-        "token": f"of {token.issuer.name}, for {token.device!a}, key {token.key_id!a}",
+        "token": f"of {token.issuer.name}, for {token.device!a}",
         "confirmation": bound,
         "revocation": "not revoked",
         "device": f"{token.device!a} may be {client_id!a}",

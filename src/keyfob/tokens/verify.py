@@ -146,19 +146,24 @@ def verify(
 
 
 def reverify(
-    payload: bytes, issuers: Mapping[str, TrustedIssuer], now: float, *, key_id: str
+    payload: bytes,
+    issuers: Mapping[str, TrustedIssuer],
+    now: float,
+    *,
+    key_id: str,
+    past_end: bool = False,
 ) -> VerifiedToken:
     """Judge the claims of a token again whose signature was verified when its session began.
 
     Whom we trust, and how far, may have changed since. What the token is signed with is not known
-    any more, so a change of algorithms, types or keys counts from its bearer's next CONNECT on; and
-    that it has run out is no fault here: ``expires_at`` tells.
+    any more, so a change of algorithms, types or keys counts from its bearer's next CONNECT on.
 
     Args:
         payload: The ``payload`` of the verified token.
         issuers: Whom we trust now, by their ``iss``.
         now: Seconds since 1970.
-        key_id: Its ``key_id``.
+        key_id: Its ``key_id``; empty for claims that nobody signed, to see what they would allow.
+        past_end: Whether one that has run out is accepted: ``expires_at`` tells.
 
     Raises:
         TokenError: It would be refused.
@@ -166,7 +171,8 @@ def reverify(
     members = jws.json_object(payload, "claims set")
     issuer = _issuer(members.get("iss"), issuers)
     claims = Claims.parse(members)
-    _check_claims(claims, issuer, min(now, math.nextafter(claims.expires_at, 0.0)))
+    moment = min(now, math.nextafter(claims.expires_at, 0.0)) if past_end else now
+    _check_claims(claims, issuer, moment)
     return VerifiedToken(
         issuer=issuer,
         claims=claims,
