@@ -144,6 +144,11 @@ def _check_header(header: jws.Header, issuer: TrustedIssuer) -> None:
 
 
 def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
+    if "events" in claims.members:
+        # RFC 8417 section 2.2: a security event or a logout token, whatever its typ says.
+        raise UntrustedTokenError(
+            "the token tells of events, it is not an access token", code="type_refused"
+        )
     for name in issuer.required_claims:
         if name not in claims.members:
             raise missing(name)
