@@ -39,9 +39,7 @@ BATCH_INTERVAL: Final = 0.02
 RETRY_INTERVAL: Final = 1.0
 """Seconds before a batch that the disk refused is tried again."""
 
-VERSION: Final = 1
-
-_SCHEMA: Final = """
+_VERSION_1: Final = """
 CREATE TABLE broker (
   name TEXT PRIMARY KEY,
   instance BLOB NOT NULL
@@ -81,6 +79,21 @@ CREATE TABLE feed (
   cursor INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+_VERSION_2: Final = """
+-- Security event tokens that were taken in, so that one that comes again is known.
+CREATE TABLE event (
+  issuer TEXT NOT NULL,
+  jti TEXT NOT NULL,
+  until REAL NOT NULL,
+  PRIMARY KEY (issuer, jti)
+) STRICT, WITHOUT ROWID;
+"""
+
+_MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
+"""What makes each version of the file from the one before; each runs once, in a transaction."""
+
+VERSION: Final = len(_MIGRATIONS)
 
 # SQLite's errors over the change itself: trying again cannot help, as with any mistake in it.
 _HOPELESS: Final = (
@@ -316,8 +329,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise ConfigError(f"{path}: written by a later Keyfob (version {version})")
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;")
 
 
 def _damaged(path: Path, error: sqlite3.Error) -> ConfigError:
