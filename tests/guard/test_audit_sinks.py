@@ -105,6 +105,16 @@ def test_a_truncated_file_goes_on_at_its_beginning(tmp_path: Path) -> None:
             f"upstream {ISSUER}: keys: no answer\n",
         ),
         (event(Outcome.UPSTREAM_RECOVERED), f"upstream {ISSUER}: answers again\n"),
+        (
+            event(Outcome.EVENT_ACCEPTED, explanation="session-revoked"),
+            f"event from {ISSUER}: session-revoked from 127.0.0.1\n",
+        ),
+        (
+            event(
+                Outcome.EVENT_REFUSED, issuer="", reason="type_refused", explanation="No.", peer=""
+            ),
+            "event from somebody: No. (type_refused)\n",
+        ),
     ],
 )
 def test_the_console_says_it_in_a_sentence(shown: AuditEvent, line: str) -> None:

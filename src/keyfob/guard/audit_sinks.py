@@ -118,6 +118,10 @@ def _recovered(event: AuditEvent) -> str:
     return f"upstream {printable(event.issuer, 200)}: answers again"
 
 
+def _event(event: AuditEvent) -> str:
+    return f"event from {printable(event.issuer, 200) or 'somebody'}: {_why(event)}{_origin(event)}"
+
+
 _CONSOLE: Final = {
     Outcome.ALLOWED: _allowed,
     Outcome.REFUSED: _refused,
@@ -125,6 +129,9 @@ _CONSOLE: Final = {
     Outcome.FORGOTTEN: _forgotten,
     Outcome.UPSTREAM_FAILED: _failed,
     Outcome.UPSTREAM_RECOVERED: _recovered,
+    Outcome.EVENT_ACCEPTED: _event,
+    Outcome.EVENT_IGNORED: _event,
+    Outcome.EVENT_REFUSED: _event,
 }
 
 

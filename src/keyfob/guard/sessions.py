@@ -8,7 +8,8 @@ denied: the broker is told to forget it, so that nothing is delivered to it unti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -64,6 +65,7 @@ class SessionStore:
         self._revoked: dict[_Key, None] = {}
         self._away: dict[_Owner, dict[_Key, None]] = {}
         self._crowded: set[_Owner] = set()  # owners who may have too many
+        self._counts: Counter[tuple[str, SessionState]] = Counter()
         self._instances: dict[str, bytes] = {}
         if database is not None:
             self._instances.update(session_rows.load_instances(database))
@@ -75,6 +77,11 @@ class SessionStore:
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
+
+    @property
+    def counts(self) -> Mapping[tuple[str, SessionState], int]:
+        """How many there are of each broker in each state."""
+        return self._counts
 
     @property
     def failure(self) -> str:
@@ -200,6 +207,7 @@ class SessionStore:
             return
         self._forget(session.key)
         self._sessions[session.key] = session
+        self._counts[session.broker, session.state] += 1
         self._by_owner.setdefault(session.owner, {})[session.key] = None
         if session.state is SessionState.OFFLINE:
             self._offline[session.key] = None
@@ -216,6 +224,7 @@ class SessionStore:
         session = self._sessions.pop(key, None)
         if session is None:
             return None
+        self._counts[session.broker, session.state] -= 1
         owned = self._by_owner[session.owner]
         del owned[key]
         if not owned:
