@@ -164,3 +164,20 @@ def test_no_event_reaches_beyond_what_it_names(
     for target in meant:
         assert len([name for name in target if name]) == 1
         assert set(target) - {None} <= named
+
+
+@given(st.dictionaries(_MEMBERS, _SIMPLE, min_size=1), st.sampled_from(["sub", "client_id"]))
+def test_no_user_or_device_that_it_names_goes_unharmed(
+    members: dict[str, dict[str, str]], claim: str
+) -> None:
+    """Unless it names one token, which is meant alone."""
+    meant = revoked({"format": "complex", **members}, claim)
+    session = members.get("session", {})
+    if session.get("format") == "jwt_id" and session["iss"] == ISSUER:
+        assert meant == {(None, None, session["jti"])}
+        return
+    for member in ("user", "device"):
+        identifier = members.get(member, {})
+        if identifier.get("iss", ISSUER) == ISSUER and identifier.get("format") != "jwt_id":
+            name = identifier.get("sub") or identifier.get("id")
+            assert name is None or (name, None, None) in meant

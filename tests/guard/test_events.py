@@ -334,6 +334,15 @@ async def test_a_second_issuer_is_held_to_its_own_keys_audience_and_secret(tmp_p
         assert await push("ours", key=key) == (400, "invalid_key")
 
 
+async def test_who_may_send_can_change_while_it_runs(world: World) -> None:
+    sources = world.receiver._sources
+    world.receiver.accept_from({})
+    refused = await world.push(event_token())
+    assert (refused.status_code, refused.json()["err"]) == (401, "authentication_failed")
+    world.receiver.accept_from(sources)
+    assert (await world.push(event_token())).status_code == 202
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [({}, "max_lifetime"), ({"audience": ""}, "audience")],

@@ -217,6 +217,21 @@ def test_a_time_of_the_event_that_is_none_or_to_come_is_refused(
     assert not_received(event_token(event_claims)) == "claim_invalid"
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"iss":"%s","iss":"%s"}',
+        '{"iss":"%s","events":{"urn:x":{},"urn:x":{}},"x":"%s"}',
+        '{"iss":"%s","sub_id":{"format":"opaque","id":"a","id":"a"},"x":"%s"}',
+    ],
+)
+def test_a_member_that_stands_twice_is_refused_at_every_depth(
+    payload: str, forge: Forge, not_received: Callable[..., str]
+) -> None:
+    token = forge((payload % (ISSUER, ISSUER)).encode(), {"typ": "secevent+jwt"})
+    assert not_received(token) == "duplicate_member"
+
+
 def test_without_the_key_it_is_asked_for(
     event_claims: Members,
     event_token: Forge,

@@ -161,15 +161,23 @@ class EventReceiver:
         clock: Callable[[], float],
         keys_wait: float = KEYS_WAIT,
     ) -> None:
-        self._sources = dict(sources)
-        self._trusted = {iss: source.trusted for iss, source in sources.items()}
-        self._audiences = {iss: source.audience for iss, source in sources.items()}
+        self.accept_from(sources)
         self._guard = guard
         self._seen = seen
         self._audit = audit
         self._clock = clock
         self._keys_wait = keys_wait
         self._purged_at = clock()
+
+    def accept_from(self, sources: Mapping[str, EventSource]) -> None:
+        """Take events from these issuers from now on, and from no others.
+
+        Args:
+            sources: The issuers that may send events, by their ``iss``; none: nobody may.
+        """
+        self._sources = dict(sources)
+        self._trusted = {iss: source.trusted for iss, source in sources.items()}
+        self._audiences = {iss: source.audience for iss, source in sources.items()}
 
     def admits(self, credential: str) -> bool:
         """Say whether anybody may send events with this secret; it is asked before they are read.

@@ -69,6 +69,7 @@ class GuardMetrics(Collector):
 
     Args:
         names: What each issuer is called in the configuration, by its ``iss``; no other is named.
+            It is looked into at each scrape, so it may change.
         health: Tells the guard's state.
         audit: Counts its decisions.
         latency: How long they took.
@@ -88,7 +89,7 @@ class GuardMetrics(Collector):
         introspection: Upstreams = _nothing,
         breakers: Upstreams = _nothing,
     ) -> None:
-        self._names = dict(names)
+        self._names = names
         self._health = health
         self._audit = audit
         self._latency = latency
