@@ -179,15 +179,20 @@ class EventReceiver:
         self._trusted = {iss: source.trusted for iss, source in sources.items()}
         self._audiences = {iss: source.audience for iss, source in sources.items()}
 
-    def admits(self, credential: str) -> bool:
-        """Say whether anybody may send events with this secret; it is asked before they are read.
+    def admit(self, credential: str, peer: str = "") -> None:
+        """Check that anybody may send events with this secret, before one is read.
 
         Args:
             credential: What stood behind ``Authorization: Bearer``; empty: nothing.
+            peer: The transmitter's network address, for people.
+
+        Raises:
+            EventRefusedError: Nobody may.
         """
         # All are compared, so that the time does not tell which was nearly right.
         same = [_same(source.authorization, credential) for source in self._sources.values()]
-        return any(same)
+        if not any(same):
+            raise self._wrong_secret(peer)
 
     async def receive(self, token: bytes, *, credential: str = "", peer: str = "") -> None:
         """Take a security event token in; the return is the promise that it lasts.
@@ -209,12 +214,12 @@ class EventReceiver:
             self._tell(Outcome.EVENT_REFUSED, error.code, explanation, peer=peer)
             err = _ERRORS.get(error.code, "invalid_request")
             raise EventRefusedError(err, error.message) from None
-        source = self._sources[verified.issuer.issuer]
-        if not _same(source.authorization, credential):
-            self._tell(Outcome.EVENT_REFUSED, "authentication_failed", "A wrong secret.", peer=peer)
-            raise EventRefusedError(
-                "authentication_failed", "not the secret of this issuer", secret=True
-            )
+        except EventUnavailableError:
+            reason = DenyReason.KEYS_UNAVAILABLE
+            self._tell(Outcome.EVENT_REFUSED, reason, reason.explanation, peer=peer)
+            raise
+        if not _same(self._sources[verified.issuer.issuer].authorization, credential):
+            raise self._wrong_secret(peer)
         await self._take_in(verified, peer)
 
     async def _verify(self, token: bytes) -> SecurityEventToken:
@@ -231,8 +236,6 @@ class EventReceiver:
                 asked = flight is not None or isinstance(source, StaticKeySource)
                 if asked and answer.loaded and source.conclusive:
                     raise answer.refusal()
-                explanation = DenyReason.KEYS_UNAVAILABLE.explanation
-                self._tell(Outcome.EVENT_REFUSED, DenyReason.KEYS_UNAVAILABLE, explanation)
                 raise EventUnavailableError("no keys at hand")
         return answer
 
@@ -270,6 +273,11 @@ class EventReceiver:
         reason = "" if revocations else "without_effect"
         return self._tell(outcome, reason, _explanation(effects, len(ended)), token, peer)
 
+    def _wrong_secret(self, peer: str) -> EventRefusedError:
+        err = "authentication_failed"
+        self._tell(Outcome.EVENT_REFUSED, err, "The secret is missing or wrong.", peer=peer)
+        return EventRefusedError(err, "show the secret of this stream", secret=True)
+
     def _purge(self, now: float) -> None:
         if not 0 <= now - self._purged_at < PURGE_INTERVAL:
             self._purged_at = now
@@ -298,7 +306,9 @@ class EventReceiver:
 
 def _same(secret: str, credential: str) -> bool:
     """Compare in a time that tells nothing; where no secret is asked for any will do."""
-    return not secret or hmac.compare_digest(secret.encode(), credential.encode("utf-8", "replace"))
+    # A header is read as Latin-1, whatever its bytes are (RFC 9110 section 5.5).
+    shown = credential.encode("latin-1", "replace")
+    return not secret or hmac.compare_digest(secret.encode(), shown)
 
 
 def _explanation(effects: Sequence[Effect], ended: int) -> str:

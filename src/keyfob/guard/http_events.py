@@ -43,12 +43,11 @@ class EventsEndpoint:
     async def post(self, request: Request) -> Response:
         """Answer a push."""
         credential = _credential(request)
-        if not self._receiver.admits(credential):
-            return _error(401, "authentication_failed", "show the secret of this stream")
-        if _media_type(request) != _MEDIA_TYPE:
-            return _error(415, "invalid_request", f"the content type has to be {_MEDIA_TYPE}")
         peer = request.client.host if request.client else ""
         try:
+            self._receiver.admit(credential, peer)
+            if _media_type(request) != _MEDIA_TYPE:
+                return _error(415, "invalid_request", f"the content type has to be {_MEDIA_TYPE}")
             body = await read_body(request, limit=MAX_BODY_BYTES, seconds=self._body_seconds)
             await self._receiver.receive(body, credential=credential, peer=peer)
         except BodyError as error:
