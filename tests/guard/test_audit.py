@@ -85,11 +85,14 @@ def test_flush_delivers_what_was_recorded() -> None:
         assert len(sink.events) == 1
 
 
-def test_counts_are_by_issuer_and_reason() -> None:
+def test_counts_are_by_issuer_outcome_and_reason() -> None:
     log = AuditLog()
     for reason in ("", "", "token_expired"):
         log.record(event(reason=reason))
-    assert log.counts == {(ISSUER, "allowed"): 2, (ISSUER, "token_expired"): 1}
+    assert log.counts == {
+        (ISSUER, Outcome.ALLOWED, ""): 2,
+        (ISSUER, Outcome.REFUSED, "token_expired"): 1,
+    }
 
 
 def test_what_a_client_made_long_is_cut_before_it_is_kept() -> None:
@@ -134,7 +137,7 @@ def test_a_stuck_sink_makes_the_log_drop_and_count_and_not_grow() -> None:
     for number in range(MAX_WAITING + 500):
         log.record(event(number))
     assert log.dropped == 500
-    assert log.counts[ISSUER, "allowed"] == MAX_WAITING + 501
+    assert log.counts[ISSUER, Outcome.ALLOWED, ""] == MAX_WAITING + 501
     stuck.let_go.set()
     log.close()
     assert stuck.written == MAX_WAITING + 1

@@ -233,3 +233,44 @@ def test_a_mistake_in_one_change_does_not_end_the_writing(path: Path, database: 
     put(database, "a", b"1")
     database.flush()
     assert instances(path) == {"a": b"1"}
+
+
+def tables(path: Path) -> tuple[int, set[str]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    return version, {name for (name,) in names}
+
+
+def first_version(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{module._MIGRATIONS[0]}PRAGMA user_version=1;")
+        connection.execute("INSERT INTO broker VALUES ('a', x'31')")
+        connection.execute("INSERT INTO revocation VALUES ('i', 's', '', '', 1.0, 2.0)")
+        connection.commit()
+
+
+def test_an_earlier_version_is_brought_up_and_keeps_what_it_holds(path: Path) -> None:
+    first_version(path)
+    assert tables(path) == (1, {"broker", "session", "revocation", "feed"})
+    for _ in range(2):
+        with Database.open(path) as opened:
+            assert list(opened.rows("SELECT subject FROM revocation")) == [("s",)]
+    version, names = tables(path)
+    assert version == module.VERSION
+    assert "event" in names
+    assert instances(path) == {"a": b"1"}
+
+
+def test_a_step_that_breaks_leaves_the_version_before_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_version(path)
+    broken = "CREATE TABLE half (x INTEGER) STRICT; CREATE TABLE broker (x INTEGER) STRICT;"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_MIGRATIONS", (*module._MIGRATIONS[:1], broken))
+        with pytest.raises(ConfigError, match=r"guard\.db"):
+            Database.open(path)
+    assert tables(path) == (1, {"broker", "session", "revocation", "feed"})
+    Database.open(path).close()
+    assert tables(path)[0] == module.VERSION

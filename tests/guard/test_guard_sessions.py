@@ -245,7 +245,10 @@ async def test_every_decision_is_an_event_without_any_credential() -> None:
     assert (refused.client_id, refused.principal, refused.peer) == ("dev2", "dev1", "10.1.1.2")
     assert refused.explanation
     assert not any(part in repr(sink.events) for part in token.split("."))
-    assert audit.counts == {(ISSUER, "allowed"): 1, (ISSUER, "client_id_mismatch"): 1}
+    assert audit.counts == {
+        (ISSUER, Outcome.ALLOWED, ""): 1,
+        (ISSUER, Outcome.REFUSED, "client_id_mismatch"): 1,
+    }
 
 
 async def test_an_ended_session_is_an_event() -> None:

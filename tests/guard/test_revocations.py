@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 from pathlib import Path
@@ -16,7 +17,7 @@ from keyfob.errors import ConfigError, UpstreamError
 from keyfob.guard import revocations as module
 from keyfob.guard.database import Database
 from keyfob.guard.revocations import FeedPosition, Revocation, RevocationStore
-from tests.guard.world import ISSUER, NOW
+from tests.guard.world import ISSUER, NOW, guard
 
 pytestmark = pytest.mark.anyio
 
@@ -220,3 +221,30 @@ def test_a_damaged_row_is_told_and_not_guessed(database: Database) -> None:
     database.commit([lambda connection: connection.execute(row)]).result()
     with pytest.raises(ConfigError, match="damaged revocation"):
         RevocationStore(database)
+
+
+async def test_what_belongs_to_a_revocation_is_written_in_its_transaction_or_not_at_all(
+    database: Database, tmp_path: Path
+) -> None:
+    def note(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO event VALUES ('i', 'j', 1.0)")
+
+    def held() -> Any:
+        with contextlib.closing(sqlite3.connect(tmp_path / "guard.db")) as connection:
+            counted = "SELECT (SELECT count(*) FROM revocation), (SELECT count(*) FROM event)"
+            return connection.execute(counted).fetchone()
+
+    full = [sqlite3.OperationalError("database or disk is full")]
+
+    def refuses_once(connection: sqlite3.Connection) -> None:
+        note(connection)
+        if full:
+            raise full.pop()
+
+    keeper = guard(revocations=RevocationStore(database))
+    meant = Revocation(issuer=ISSUER, subject="dev1", issued_before=NOW, until=NOW + 9)
+    with pytest.raises(sqlite3.OperationalError):
+        await keeper.revoke(meant, also=(refuses_once,))
+    assert held() == (0, 0)
+    await keeper.revoke(meant, also=(note,))
+    assert held() == (1, 1)

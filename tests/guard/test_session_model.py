@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from hypothesis import settings
@@ -257,6 +258,11 @@ class Model(RuleBasedStateMachine):
                 for client_id, truth in self.broker.items()
             }
             assert told == so
+
+    @invariant()
+    def the_sessions_are_counted(self) -> None:
+        counted = Counter((s.broker, s.state) for s in self.sessions)
+        assert +Counter(self.sessions.counts) == counted
 
     @invariant()
     def nobody_revoked_is_served_while_there_is_a_link(self) -> None:

@@ -42,6 +42,7 @@ def test_it_is_not_found_before_or_after_its_time(now: float) -> None:
     assert tokens.find(digest, NOW + 3599.9) is entry
     assert tokens.find(digest, now) is None
     assert len(tokens) == 0
+    assert (tokens.hits, tokens.misses) == (1, 1)
 
 
 def test_it_is_not_found_once_the_issuers_keys_changed() -> None:

@@ -57,10 +57,13 @@ class Outcome(StrEnum):
     FORGOTTEN = "forgotten"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_RECOVERED = "upstream_recovered"
+    EVENT_ACCEPTED = "event_accepted"
+    EVENT_IGNORED = "event_ignored"
+    EVENT_REFUSED = "event_refused"
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision, one session ended by the guard, or one change of an upstream's state.
+    """One decision, one session ended, one security event, or one change of an upstream's state.
 
     Attributes:
         time: Unix seconds.
@@ -71,7 +74,7 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
         explanation: The same for people, one sentence.
         principal: Who it is to the broker.
         issuer: The issuer identifier.
-        token_id: The token's ``jti``.
+        token_id: The token's ``jti``; of a security event, its own.
         peer: The client's network address.
         expires_at: When the permission ends, in Unix seconds; 0: it was not given.
     """
@@ -116,7 +119,7 @@ class AuditLog:
     ) -> None:
         self._sinks = tuple(sinks)
         self._interval = flush_interval
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, Outcome, str]] = Counter()
         # A deque, because appending and popping are atomic: `record` takes no lock.
         self._waiting: deque[AuditEvent] = deque()
         self._delivery = threading.Lock()
@@ -132,8 +135,8 @@ class AuditLog:
         self.close()
 
     @property
-    def counts(self) -> Mapping[tuple[str, str], int]:
-        """How often each (issuer, reason) came; the reason of what was allowed is its outcome."""
+    def counts(self) -> Mapping[tuple[str, Outcome, str], int]:
+        """How often each (issuer, outcome, reason) came."""
         return self._counts
 
     @property
@@ -143,7 +146,7 @@ class AuditLog:
 
     def record(self, event: AuditEvent) -> None:
         """Take an event; never waits for a sink and never raises for one."""
-        self._counts[event.issuer, event.reason or event.outcome.value] += 1
+        self._counts[event.issuer, event.outcome, event.reason] += 1
         if not self._sinks:
             return
         if len(self._waiting) >= MAX_WAITING or self._stop.is_set():

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where audit events go: JSON lines in a file, or one line each for a person."""
+"""Where audit events go: JSON lines in a file or a stream, or one line each for a person.
+
+``sink`` makes one from what the configuration says.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +16,11 @@ from typing import BinaryIO, Final, TextIO
 
 import msgspec
 
-from keyfob.guard.audit import AuditEvent, Outcome
+from keyfob.errors import ConfigError
+from keyfob.guard.audit import AuditEvent, AuditSink, Outcome
+from keyfob.guard.syslog_sink import SyslogSink
 
-__all__ = ["ConsoleSink", "JsonLinesSink", "printable"]
+__all__ = ["ConsoleSink", "JsonLinesSink", "JsonStreamSink", "printable", "sink"]
 
 MAX_SHOWN: Final = 64
 """Characters of a client identifier on the console; MQTT allows 65,535 bytes."""
@@ -47,13 +53,31 @@ class JsonLinesSink:
 
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Append a batch."""
-        rest = memoryview(self._encoder.encode_lines(events))
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        _write_all(self._file, self._encoder.encode_lines(events))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class JsonStreamSink:
+    """One JSON object per line, on a stream that somebody else owns, such as standard output.
+
+    Args:
+        stream: Where to write; it is flushed after every batch and not closed.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, events: Sequence[AuditEvent]) -> None:
+        """Write a batch."""
+        _write_all(self._stream, self._encoder.encode_lines(events))
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the stream to its owner."""
 
 
 class ConsoleSink:
@@ -75,6 +99,59 @@ class ConsoleSink:
 
     def close(self) -> None:
         """Leave the stream to its owner."""
+
+
+def sink(form: str, directory: Path) -> AuditSink:
+    """Make the sink that a line of the configuration names.
+
+    Args:
+        form: ``file:PATH``, ``stdout``, ``console``, ``syslog``, ``syslog:PATH`` or
+            ``syslog:HOST:PORT``.
+        directory: What a relative path is relative to.
+
+    Raises:
+        ConfigError: None of these, or a file that cannot be opened.
+    """
+    kind, colon, rest = form.partition(":")
+    match kind, rest:
+        case "file", path if path:
+            return _file(directory / path)
+        case "stdout", "" if not colon:
+            return JsonStreamSink(sys.stdout.buffer)
+        case "console", "" if not colon:
+            return ConsoleSink(sys.stdout)
+        case "syslog", "" if not colon:
+            return SyslogSink()
+        case "syslog", target if target:
+            return SyslogSink(_syslog_target(target, directory))
+    raise ConfigError(
+        f"audit: {form!a} is no sink; write file:PATH, stdout, console, syslog, syslog:PATH or"
+        " syslog:HOST:PORT"
+    )
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
+def _file(path: Path) -> AuditSink:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return JsonLinesSink(path)
+    except OSError as error:
+        raise ConfigError(f"audit: {path} cannot be opened: {error.strerror}") from error
+
+
+def _syslog_target(target: str, directory: Path) -> Path | tuple[str, int]:
+    host, colon, port = target.rpartition(":")
+    if not colon or target.startswith(("/", ".")):
+        return directory / target
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65_536:
+        raise ConfigError(f"audit: syslog:{target!a} is no HOST:PORT")
+    return host, int(port)
 
 
 def printable(text: str, limit: int = MAX_SHOWN) -> str:
@@ -123,6 +200,10 @@ def _recovered(event: AuditEvent) -> str:
     return f"upstream {printable(event.issuer, 200)}: answers again"
 
 
+def _event(event: AuditEvent) -> str:
+    return f"event from {printable(event.issuer, 200) or 'somebody'}: {_why(event)}{_origin(event)}"
+
+
 _CONSOLE: Final = {
     Outcome.ALLOWED: _allowed,
     Outcome.REFUSED: _refused,
@@ -131,6 +212,9 @@ _CONSOLE: Final = {
     Outcome.FORGOTTEN: _forgotten,
     Outcome.UPSTREAM_FAILED: _failed,
     Outcome.UPSTREAM_RECOVERED: _recovered,
+    Outcome.EVENT_ACCEPTED: _event,
+    Outcome.EVENT_IGNORED: _event,
+    Outcome.EVENT_REFUSED: _event,
 }
 
 

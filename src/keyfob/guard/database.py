@@ -39,7 +39,7 @@ BATCH_INTERVAL: Final = 0.02
 RETRY_INTERVAL: Final = 1.0
 """Seconds before a batch that the disk refused is tried again."""
 
-_SESSIONS_AND_REVOCATIONS: Final = """
+_VERSION_1: Final = """
 CREATE TABLE broker (
   name TEXT PRIMARY KEY,
   instance BLOB NOT NULL
@@ -80,16 +80,25 @@ CREATE TABLE feed (
 ) STRICT, WITHOUT ROWID;
 """
 
-_CLAIMS_OF_SESSIONS: Final = """
+_VERSION_2: Final = """
 ALTER TABLE session ADD COLUMN payload BLOB NOT NULL DEFAULT x'';
 ALTER TABLE session ADD COLUMN key_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE session ADD COLUMN assigned INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN ask_by REAL;
+
+-- Security event tokens that were taken in, so that one that comes again is known.
+CREATE TABLE event (
+  issuer TEXT NOT NULL,
+  jti TEXT NOT NULL,
+  until REAL NOT NULL,
+  PRIMARY KEY (issuer, jti)
+) STRICT, WITHOUT ROWID;
 """
 
-_MIGRATIONS: Final = (_SESSIONS_AND_REVOCATIONS, _CLAIMS_OF_SESSIONS)
+_MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
+"""What makes each version of the file from the one before; each runs once, in a transaction."""
+
 VERSION: Final = len(_MIGRATIONS)
-"""How many migrations a file has gone through; later ones are only ever appended."""
 
 # SQLite's errors over the change itself: trying again cannot help, as with any mistake in it.
 _HOPELESS: Final = (
@@ -329,8 +338,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise ConfigError(f"{path}: written by a later Keyfob (version {version})")
-    for number, migration in enumerate(_MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE;{migration}PRAGMA user_version={number};COMMIT;")
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;")
 
 
 def _damaged(path: Path, error: sqlite3.Error) -> ConfigError:

@@ -23,6 +23,7 @@ from keyfob.guard.admission import Admission
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.background import keep_running
 from keyfob.guard.credentials import TokenField
+from keyfob.guard.database import Change
 from keyfob.guard.endings import Endings, Listener
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
@@ -170,6 +171,9 @@ class Guard:
             },
             cursors=dict(self._revocations.cursors),
             sessions=len(self._sessions),
+            session_states=dict(self._sessions.counts),
+            cache_hits=self._judge.verified.hits,
+            cache_misses=self._judge.verified.misses,
             revocations=len(self._revocations),
             storage_failure=self._sessions.failure,
             audit_dropped=self._audit.dropped,
@@ -384,7 +388,10 @@ class Guard:
         return self._endings.subscribe(listener)
 
     async def revoke(
-        self, *revocations: Revocation, position: FeedPosition | None = None
+        self,
+        *revocations: Revocation,
+        position: FeedPosition | None = None,
+        also: Sequence[Change] = (),
     ) -> tuple[Session, ...]:
         """Revoke tokens and end the sessions that live on them.
 
@@ -393,6 +400,7 @@ class Guard:
         Args:
             revocations: What to revoke.
             position: How far a feed was read to know it, kept in the same transaction.
+            also: What else is true once they are revoked, written in the same transaction.
 
         Returns:
             The sessions that were ended, live and stored.
@@ -404,7 +412,7 @@ class Guard:
         ended: list[Session] = []
         for revocation in self._revocations.learn(revocations):
             ended.extend(self._endings.revoke(revocation))
-        await self._revocations.save(position)
+        await self._revocations.save(position, also)
         return tuple(ended)
 
     async def _learn(self, revocations: Sequence[Revocation], position: FeedPosition) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from keyfob.guard.key_sources import KeyHealth
 from keyfob.guard.revocation_feed import FeedHealth
+from keyfob.guard.session import SessionState
 
 __all__ = ["GuardHealth"]
 
@@ -21,6 +22,9 @@ class GuardHealth:
         feeds: Of each issuer whose revocations are followed.
         cursors: How far each feed has been read and stored.
         sessions: How many there are, live and stored.
+        session_states: How many there are of each broker in each state.
+        cache_hits: How many CONNECTs brought a token that was known to be good.
+        cache_misses: How many brought another.
         revocations: How many still matter.
         storage_failure: Why the file does not follow at present; empty: it does.
         audit_dropped: How many audit lines were not written.
@@ -30,6 +34,9 @@ class GuardHealth:
     feeds: Mapping[str, FeedHealth]
     cursors: Mapping[str, int]
     sessions: int
+    session_states: Mapping[tuple[str, SessionState], int]
+    cache_hits: int
+    cache_misses: int
     revocations: int
     storage_failure: str
     audit_dropped: int

@@ -109,6 +109,11 @@ class Judge:
         self._empty_client_id = empty_client_id
         self._verified = VerifiedTokens(self._keys.now)
 
+    @property
+    def verified(self) -> VerifiedTokens:
+        """The tokens verified last."""
+        return self._verified
+
     def judge(self, request: ConnectRequest, broker: str, now: float) -> Decision | NeedKeys:
         """Judge a CONNECT.
 

@@ -199,11 +199,12 @@ class RevocationStore:
             changed.append(wider)
         return tuple(changed)
 
-    async def save(self, position: FeedPosition | None = None) -> None:
+    async def save(self, position: FeedPosition | None = None, also: Sequence[Change] = ()) -> None:
         """Return when everything learned so far is on the disk.
 
         Args:
             position: How far a feed was read to learn it, kept in the same transaction.
+            also: What else is true once it is learned, written in the same transaction.
 
         Raises:
             sqlite3.Error: The disk refuses it. It holds nevertheless, and the next call tries
@@ -214,6 +215,7 @@ class RevocationStore:
             changes = [_store(revocation) for revocation in unsaved.values()]
             if position is not None:
                 changes.append(_store_position(position))
+            changes.extend(also)
             await asyncio.wrap_future(self._database.commit(changes))
         for target, revocation in unsaved.items():
             if self._unsaved.get(target) is revocation:

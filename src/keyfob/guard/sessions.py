@@ -8,7 +8,8 @@ denied: the broker is told to forget it, so that nothing is delivered to it unti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -68,6 +69,7 @@ class SessionStore:
         self._revoked: dict[_Key, None] = {}
         self._away: dict[_Owner, dict[_Key, None]] = {}
         self._crowded: set[_Owner] = set()  # owners who may have too many
+        self._counts: Counter[tuple[str, SessionState]] = Counter()
         self._instances: dict[str, bytes] = {}
         if database is not None:
             for note, instance in session_rows.load_instances(database).items():
@@ -82,6 +84,11 @@ class SessionStore:
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
+
+    @property
+    def counts(self) -> Mapping[tuple[str, SessionState], int]:
+        """How many there are of each broker in each state."""
+        return self._counts
 
     @property
     def failure(self) -> str:
@@ -208,6 +215,7 @@ class SessionStore:
             return
         self._forget(session.key)
         self._sessions[session.key] = session
+        self._counts[session.broker, session.state] += 1
         self._by_owner.setdefault(session.owner, {})[session.key] = None
         if session.state is SessionState.OFFLINE:
             self._offline[session.key] = None
@@ -224,6 +232,7 @@ class SessionStore:
         session = self._sessions.pop(key, None)
         if session is None:
             return None
+        self._counts[session.broker, session.state] -= 1
         owned = self._by_owner[session.owner]
         del owned[key]
         if not owned:

@@ -45,6 +45,10 @@ class CachedToken:
 class VerifiedTokens:
     """The tokens verified last.
 
+    Attributes:
+        hits: How often a token was found that was still good.
+        misses: How often not.
+
     Args:
         keys_of: Returns an issuer's present keys.
         size: How many are kept; the least recently used goes first.
@@ -54,6 +58,8 @@ class VerifiedTokens:
         self._keys_of = keys_of
         self._size = size
         self._entries: OrderedDict[bytes, CachedToken] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -67,6 +73,7 @@ class VerifiedTokens:
         """Return a token that is still as good as when it was verified."""
         entry = self._entries.get(digest)
         if entry is None:
+            self.misses += 1
             return None
         token = entry.token
         if (
@@ -75,7 +82,9 @@ class VerifiedTokens:
             and self._keys_of(token.issuer.issuer) is entry.keys
         ):
             self._entries.move_to_end(digest)
+            self.hits += 1
             return entry
+        self.misses += 1
         del self._entries[digest]
         return None
 

@@ -8,13 +8,13 @@ UTF-8 is an error, never replaced.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from keyfob.http.body import BODY_SECONDS, BodyError, read_body
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 
 __all__ = ["MAX_BODY_BYTES", "decode_component", "parse_form", "read_form"]
@@ -23,13 +23,11 @@ __all__ = ["MAX_BODY_BYTES", "decode_component", "parse_form", "read_form"]
 # every character percent-encoded, three bytes each, and leaves room for the other parameters.
 MAX_BODY_BYTES: Final = 65_536
 MAX_PARAMETERS: Final = 64
-# uvicorn has no deadline of its own for a body; a client that trickles one must not sit here.
-_BODY_SECONDS: Final = 10.0
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 
 
-async def read_form(request: Request, *, seconds: float = _BODY_SECONDS) -> dict[str, str]:
+async def read_form(request: Request, *, seconds: float = BODY_SECONDS) -> dict[str, str]:
     """Return the parameters of a POST.
 
     Args:
@@ -43,7 +41,11 @@ async def read_form(request: Request, *, seconds: float = _BODY_SECONDS) -> dict
     if request.scope["query_string"]:  # RFC 6749 section 2.3.1: a secret in a URL ends in logs
         raise invalid_request("parameters belong into the request body", reason="query_string")
     _check_content_type(request.headers.getlist("content-type"))
-    return parse_form(await _read_body(request, seconds))
+    try:
+        body = await read_body(request, limit=MAX_BODY_BYTES, seconds=seconds)
+    except BodyError as error:
+        raise invalid_request(error.message, reason=error.reason, status=error.status) from None
+    return parse_form(body)
 
 
 def parse_form(body: bytes) -> dict[str, str]:
@@ -92,20 +94,3 @@ def _check_content_type(values: list[str]) -> None:
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if media_type.strip().lower() != _MEDIA_TYPE or charset not in ("", "charset=utf-8"):
         raise invalid_request(f"the content type has to be {_MEDIA_TYPE}", reason="content_type")
-
-
-async def _read_body(request: Request, seconds: float) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise invalid_request(
-                        "the request is too large", reason="body_too_large", status=413
-                    )
-    except TimeoutError:
-        raise invalid_request("the request took too long", reason="body_slow", status=408) from None
-    except ClientDisconnect:
-        raise invalid_request("the request was cut short", reason="body_cut") from None
-    return bytes(body)

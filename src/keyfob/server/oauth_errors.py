@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keyfob.server.json_response import NO_STORE, json_response
+from keyfob.http.json_response import NO_STORE, json_response
 
 __all__ = ["STATUS", "OAuthError", "error_response", "invalid_client", "invalid_request"]
 

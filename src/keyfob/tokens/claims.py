@@ -15,7 +15,16 @@ from typing import Any, Final
 
 from keyfob.errors import ClaimError
 
-__all__ = ["MAX_TEXT_CHARS", "Claims", "invalid", "missing", "text_fault"]
+__all__ = [
+    "MAX_TEXT_CHARS",
+    "Claims",
+    "audience_of",
+    "date_of",
+    "invalid",
+    "missing",
+    "text_fault",
+    "text_of",
+]
 
 # Subjects and identifiers go into records, logs and the broker's user name; OpenID Connect
 # stops at 255 (core section 2), the longest that issuers of the field send have about 100.
@@ -74,14 +83,14 @@ class Claims:
         if "cnf" in members and not isinstance(confirmation, dict):
             raise invalid("cnf", "is not an object")
         return cls(
-            issuer=_text(members, "iss"),
-            subject=_text(members, "sub"),
-            audience=_audience(members),
-            expires_at=_date("exp", members["exp"]),
-            issued_at=_date("iat", members["iat"]) if "iat" in members else None,
-            not_before=_date("nbf", members["nbf"]) if "nbf" in members else None,
-            token_id=_text(members, "jti"),
-            client_id=_text(members, "client_id"),
+            issuer=text_of(members, "iss"),
+            subject=text_of(members, "sub"),
+            audience=audience_of(members),
+            expires_at=date_of("exp", members["exp"]),
+            issued_at=date_of("iat", members["iat"]) if "iat" in members else None,
+            not_before=date_of("nbf", members["nbf"]) if "nbf" in members else None,
+            token_id=text_of(members, "jti"),
+            client_id=text_of(members, "client_id"),
             scope=_scope(members),
             confirmation=confirmation,
             members=MappingProxyType(members if isinstance(members, dict) else dict(members)),
@@ -134,7 +143,12 @@ def invalid(name: str, fault: str) -> ClaimError:
     return ClaimError(f"the claim {name} {fault}", claim=name)
 
 
-def _text(members: Mapping[str, Any], name: str) -> str:
+def text_of(members: Mapping[str, Any], name: str) -> str:
+    """Read a claim that is a text; empty where it is absent.
+
+    Raises:
+        ClaimError: ``claim_invalid``: no text, an empty one, or one not fit for names and logs.
+    """
     if name not in members:
         return ""
     value = members[name]
@@ -143,14 +157,24 @@ def _text(members: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def _date(name: str, value: object) -> float:
+def date_of(name: str, value: object) -> float:
+    """Read a NumericDate (RFC 7519 section 2).
+
+    Raises:
+        ClaimError: ``claim_invalid``.
+    """
     # bool is an int; NaN fails both comparisons.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _DATE_END:
         return float(value)
     raise invalid(name, "is not a date in seconds since 1970")
 
 
-def _audience(members: Mapping[str, Any]) -> tuple[str, ...]:
+def audience_of(members: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read ``aud``, which must be there: one text or an array of them (RFC 7519 section 4.1.3).
+
+    Raises:
+        ClaimError: ``claim_invalid``.
+    """
     value = members["aud"]
     if isinstance(value, str):
         return (value,)

@@ -19,6 +19,7 @@ __all__ = ["TrustedIssuer"]
 # leeways: ten minutes where the issuer is ours. A longer leeway would revive revoked tokens.
 MAX_EXPIRY_LEEWAY: Final = 300
 _ACCESS_TOKEN: Final = frozenset({"at+jwt"})
+_SECURITY_EVENT: Final = "secevent+jwt"  # RFC 8417 section 2.3
 # RFC 9068 section 2.2; iss, aud and exp are required of everybody.
 _RFC_9068_CLAIMS: Final = ("sub", "client_id", "iat", "jti")
 
@@ -75,6 +76,8 @@ class TrustedIssuer:
         if not self.types:
             raise self._wrong("types", 'write ["at+jwt"]')
         types = frozenset(map(media_type, self.types))
+        if _SECURITY_EVENT in types:
+            raise self._wrong("types", f"{_SECURITY_EVENT} is never an access token")
         object.__setattr__(self, "types", types)
         strict = types == _ACCESS_TOKEN
         object.__setattr__(self, "required_claims", _RFC_9068_CLAIMS if strict else ())

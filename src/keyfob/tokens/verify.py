@@ -27,7 +27,8 @@ from keyfob.errors import ClaimError, UntrustedTokenError
 from keyfob.tokens import jws
 from keyfob.tokens.claims import Claims, invalid, missing, text_fault
 from keyfob.tokens.issuers import TrustedIssuer
-from keyfob.tokens.keys import KeySet, VerificationKey
+from keyfob.tokens.keys import KeySet
+from keyfob.tokens.signer import NeedKeys, check_algorithm, find_issuer, find_signer, shown
 
 __all__ = [
     "MAX_DEVICE_CHARS",
@@ -74,29 +75,6 @@ class VerifiedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class NeedKeys:
-    """The token cannot be judged before the issuer's keys have been fetched (again).
-
-    Attributes:
-        issuer: Whose keys.
-        kid: The key that the token names, if it names one.
-        loaded: Whether a key set was at hand and did not know the key. If a fresh set does not
-            know it either, the token is refused with ``refusal()``; without any set, keys are
-            unavailable and the token is not to blame.
-    """
-
-    issuer: TrustedIssuer
-    kid: str | None
-    loaded: bool = False
-
-    def refusal(self) -> UntrustedTokenError:
-        """Make the error for a token whose key the issuer's current set does not know."""
-        return UntrustedTokenError(
-            f"the issuer {self.issuer.name} has no key that the token names", code="key_unknown"
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class NeedIntrospection:
     """The token can be judged only by asking its issuer (RFC 7662)."""
 
@@ -127,9 +105,9 @@ def verify(
     """
     parsed = jws.parse_compact(token)
     members = jws.json_object(parsed.payload, "claims set")
-    issuer = _issuer(members.get("iss"), issuers)
+    issuer = find_issuer(members.get("iss"), issuers)
     _check_header(parsed.header, issuer)
-    key = _signer(parsed, issuer, keys.get(issuer.issuer))
+    key = find_signer(parsed, issuer, keys.get(issuer.issuer))
     if isinstance(key, NeedKeys):
         return key
     claims = Claims.parse(members)
@@ -169,7 +147,7 @@ def reverify(
         TokenError: It would be refused.
     """
     members = jws.json_object(payload, "claims set")
-    issuer = _issuer(members.get("iss"), issuers)
+    issuer = find_issuer(members.get("iss"), issuers)
     claims = Claims.parse(members)
     moment = min(now, math.nextafter(claims.expires_at, 0.0)) if past_end else now
     _check_claims(claims, issuer, moment)
@@ -201,49 +179,21 @@ def unverified(token: str | bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def _issuer(iss: object, issuers: Mapping[str, TrustedIssuer]) -> TrustedIssuer:
-    if not isinstance(iss, str) or not iss:
-        raise UntrustedTokenError("the token names no issuer (iss)", code="issuer_unknown")
-    issuer = issuers.get(iss)
-    if issuer is None or issuer.issuer != iss:
-        raise UntrustedTokenError(
-            f"the token's issuer {_shown(iss)} is not one that is configured",
-            code="issuer_unknown",
-        )
-    return issuer
-
-
 def _check_header(header: jws.Header, issuer: TrustedIssuer) -> None:
-    if header.alg not in issuer.accepted_algorithms:
-        raise UntrustedTokenError(
-            f"the algorithm {_shown(header.alg)} is not one that {issuer.name} may use",
-            code="algorithm_refused",
-        )
+    check_algorithm(header, issuer)
     if header.typ not in issuer.types:
         raise UntrustedTokenError(
-            f"the token is of type {_shown(header.typ)}, not an access token of {issuer.name}",
+            f"the token is of type {shown(header.typ)}, not an access token of {issuer.name}",
             code="type_refused",
         )
 
 
-def _signer(
-    parsed: jws.CompactJws, issuer: TrustedIssuer, key_set: KeySet | None
-) -> VerificationKey | NeedKeys:
-    kid = parsed.header.kid
-    if key_set is None:
-        return NeedKeys(issuer, kid)
-    candidates = key_set.find(kid, parsed.header.alg)
-    for key in candidates:
-        if key.verify(parsed.signing_input, parsed.signature):
-            return key
-    if candidates:
-        raise UntrustedTokenError("the token's signature is wrong", code="signature_invalid")
-    if refusal := key_set.refusal(kid):
-        raise refusal
-    return NeedKeys(issuer, kid, loaded=True)
-
-
 def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
+    if "events" in claims.members:
+        # RFC 8417 section 2.2: a security event or a logout token, whatever its typ says.
+        raise UntrustedTokenError(
+            "the token tells of events, it is not an access token", code="type_refused"
+        )
     for name in issuer.required_claims:
         if name not in claims.members:
             raise missing(name)
@@ -297,8 +247,3 @@ def _device(claims: Claims, path: str) -> str:
     if fault := text_fault(value, MAX_DEVICE_CHARS):
         raise invalid(path, fault)
     return str(value)
-
-
-def _shown(text: str) -> str:
-    """Quote a text from a token that nobody vouches for, short and without control characters."""
-    return ascii(text[:100])

@@ -9,7 +9,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keyfob.server.json_response import NO_STORE, json_response
+from keyfob.http.json_response import NO_STORE, json_response
 
 __all__ = ["HealthEndpoint"]
 

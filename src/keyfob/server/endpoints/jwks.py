@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keyfob.server.json_response import json_response
+from keyfob.http.json_response import json_response
 from keyfob.tokens.sign import SigningKey
 
 __all__ = ["KeySetEndpoint"]

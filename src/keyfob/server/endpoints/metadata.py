@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.authorization.syntaxes.scopes import CONNECT
+from keyfob.http.json_response import json_response
 from keyfob.server.client_authentication import METHODS
 from keyfob.server.clients import ClientKind
-from keyfob.server.json_response import json_response
 from keyfob.server.settings import ServerSettings
 
 __all__ = ["JWKS_PATH", "REVOCATIONS_PATH", "TOKEN_PATH", "MetadataEndpoint", "metadata_paths"]

@@ -20,10 +20,10 @@ from typing import Final, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
 from keyfob.server.clients import GUARD_SCOPE
-from keyfob.server.json_response import NO_STORE, json_response
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.stores.sqlite import StoredRevocation

@@ -28,12 +28,12 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
-from keyfob.server.json_response import NO_STORE, json_response
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.scopes import narrowed

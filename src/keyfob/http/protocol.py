@@ -3,7 +3,7 @@
 
 uvicorn bounds neither: one connection could send headers until the memory is gone, and a
 connection that says nothing would be kept for ever. Bodies are bounded where they are read
-(``forms``), idle connections between two requests by uvicorn's keep-alive timeout.
+(``body``), idle connections between two requests by uvicorn's keep-alive timeout.
 """
 
 from __future__ import annotations
