@@ -163,6 +163,8 @@ class HttpServer:
     routes: dict[str, Handler] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    connections: int = 0
 
     def answer(self, path: str, body: bytes | str, *, status: int = 200, headers: str = "") -> None:
         """Answer a path with a whole body."""
@@ -178,13 +180,17 @@ class HttpServer:
         return sum(line.split("?")[0] == path for line in self.requests)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line, *rest = head.decode().split("\r\n")
                 target = line.split(" ")[1]
-                self.requests.append(target)
                 pairs = (row.split(": ", 1) for row in rest if row)
-                self.headers.append({name.lower(): value for name, value in pairs})
+                headers = {name.lower(): value for name, value in pairs}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.requests.append(target)
+                self.headers.append(headers)
+                self.bodies.append(body)
                 handle = self.routes.get(target.split("?")[0])
                 if handle is None:
                     writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
