@@ -165,6 +165,7 @@ class HttpServer:
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def answer(self, path: str, body: bytes | str, *, status: int = 200, headers: str = "") -> None:
         """Answer a path with a whole body."""
@@ -181,6 +182,9 @@ class HttpServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line, *rest = head.decode().split("\r\n")
@@ -200,6 +204,7 @@ class HttpServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.serving.discard(task)
             writer.close()
 
 
@@ -210,7 +215,14 @@ async def http_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpSe
     port = server.sockets[0].getsockname()[1]
     served.url = f"{'https' if tls else 'http'}://localhost:{port}"
     async with server:
-        yield served
+        try:
+            yield served
+        finally:
+            # Handlers that hang on purpose.
+            hanging = tuple(served.serving)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def until(condition: Callable[[], object]) -> None:
