@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import httpx
 import pytest
 
 from keyfob.errors import ConfigError, KeyfobError, UpstreamError
@@ -171,7 +170,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
 async def test_it_goes_on_after_being_closed(http: HttpServer) -> None:
     http.answer("/x", b"{}")
-    fetcher = Fetcher(auth=httpx.BasicAuth("a", "b"))
+    fetcher = Fetcher()
     await fetcher.get(f"{http.url}/x")
     await fetcher.aclose()
     await fetcher.get(f"{http.url}/x")

@@ -58,7 +58,6 @@ class Fetcher:
 
     Args:
         ca: A file of CA certificates that alone are trusted; None: the system's.
-        auth: Credentials for HTTP Basic (RFC 7617), if the upstream asks for them.
         transport: What carries the requests instead of the network (httpx).
     """
 
@@ -66,11 +65,9 @@ class Fetcher:
         self,
         *,
         ca: Path | None = None,
-        auth: httpx.BasicAuth | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._ca = ca
-        self._auth = auth
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
 
@@ -90,7 +87,8 @@ class Fetcher:
         self,
         url: str,
         *,
-        params: dict[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         deadline: float = DEADLINE,
         limit: int = MAX_BODY,
     ) -> Answer:
@@ -99,6 +97,7 @@ class Fetcher:
         Args:
             url: Where it is.
             params: The query, if any.
+            headers: More headers, if any.
             deadline: Seconds for the whole exchange.
             limit: The most bytes of body.
 
@@ -106,7 +105,7 @@ class Fetcher:
             UpstreamError: No answer, not a 200, or a body that is too long or compressed.
             ConfigError: The URL is neither https nor this machine, or the CA file is unusable.
         """
-        return await self._exchange("GET", url, deadline, limit, params=params)
+        return await self._exchange("GET", url, deadline, limit, params=params, headers=headers)
 
     async def post(
         self,
@@ -159,7 +158,6 @@ class Fetcher:
         if self._client is None:
             self._client = httpx.AsyncClient(
                 verify=_tls_context(self._ca),
-                auth=self._auth,
                 transport=self._transport,
                 follow_redirects=False,
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
