@@ -273,3 +273,24 @@ async def test_a_dripping_answer_to_a_form_meets_the_deadline(http: HttpServer) 
     async with Fetcher() as fetcher:
         with pytest.raises(UpstreamError, match="no complete answer"):
             await fetcher.post(f"{http.url}/x", {}, deadline=0.1)
+
+
+async def test_a_server_that_echoes_a_form_brings_it_into_no_error(http: HttpServer) -> None:
+    async def echo(writer: asyncio.StreamWriter, _: str) -> None:
+        writer.write(http.bodies[-1] + b"\r\n\r\n")
+
+    http.routes["/x"] = echo
+    form = {"token": "s3cr3t"}
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError, match="speaks no HTTP") as caught:
+            await fetcher.post(f"{http.url}/x", form)
+    assert b"s3cr3t" in http.bodies[0]
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_cookies_are_not_kept(http: HttpServer) -> None:
+    http.answer("/x", b"{}", headers="Set-Cookie: a=b; Path=/\r\n")
+    async with Fetcher() as fetcher:
+        for _ in range(2):
+            await fetcher.get(f"{http.url}/x")
+    assert all("cookie" not in sent for sent in http.headers)

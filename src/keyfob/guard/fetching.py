@@ -13,6 +13,7 @@ import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -36,6 +37,9 @@ MAX_CONNECTIONS: Final = 16
 KEEP_ALIVE: Final = 4.0
 """Seconds that an idle connection is kept. Usual servers close theirs after 5 or more; a question
 that meets a closing connection fails."""
+
+# What the library says of a server that hung up, and only that, without quoting it.
+_HUNG_UP: Final = ("Server disconnected", "peer closed connection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +156,8 @@ class Fetcher:
         except httpx.InvalidURL:
             raise UpstreamError(f"{url}: not a usable address", code="upstream_invalid") from None
         except httpx.HTTPError as error:
-            raise UpstreamError(f"{url}: {_why(error)}") from error
+            # Not from the error: it may quote what a server sent, and a server may echo a secret.
+            raise UpstreamError(f"{url}: {_why(error)}") from None
 
     def _connected(self, url: str) -> httpx.AsyncClient:
         if self._client is None:
@@ -160,6 +165,8 @@ class Fetcher:
                 verify=_tls_context(self._ca),
                 transport=self._transport,
                 follow_redirects=False,
+                # A server's cookies would fill the memory and are of no use here.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                 timeout=None,  # noqa: S113 - the whole exchange is bounded, not each read
                 limits=httpx.Limits(
@@ -243,4 +250,7 @@ def _tls_context(ca: Path | None) -> ssl.SSLContext:
 
 
 def _why(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
+    message = str(error) or type(error).__name__
+    if isinstance(error, httpx.RemoteProtocolError) and not message.startswith(_HUNG_UP):
+        return "speaks no HTTP"
+    return message

@@ -313,20 +313,22 @@ class Introspector:
 
     async def _judged(self, token: bytes, presented: VerifiedToken | None) -> Active | Refused:
         """Put the question and verify what is answered; raises what is not the token's fault."""
-        body = await self._post(token)
+        text = token.decode("ascii")
+        body = await self._post(text)
         try:
-            verified = verify_introspected(
-                active_members(body), self._issuer, self._clock(), presented=presented
-            )
+            members = active_members(body)
+            # A server that repeats the token must not make it one of its claims.
+            told = {name: value for name, value in members.items() if value != text}
+            verified = verify_introspected(told, self._issuer, self._clock(), presented=presented)
         except TokenError as error:
             return Refused(code=error.code, message=error.message)
         return Active(token=verified, presented=presented)
 
-    async def _post(self, token: bytes) -> bytes:
+    async def _post(self, token: str) -> bytes:
         self._questions += 1
         proof = self._authentication.prove(self._clock())
         form = {
-            "token": token.decode("ascii"),
+            "token": token,
             "token_type_hint": "access_token",
             **proof.parameters,
         }
