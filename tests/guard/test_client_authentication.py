@@ -113,6 +113,11 @@ def test_a_secret_is_not_empty(method: type[ClientSecretBasic]) -> None:
             method(client_id=client_id, client_secret=secret)
 
 
+def test_a_signer_has_a_name() -> None:
+    with pytest.raises(ConfigError):
+        PrivateKeyJwt(client_id="", audience=ISSUER, key=SigningKey.generate())
+
+
 def test_nothing_shows_a_secret() -> None:
     key_text = pem()
     methods: list[ClientAuthentication] = [
