@@ -31,11 +31,11 @@ import httpx
 
 from keyfob.errors import KeyfobError, TokenError, UpstreamError
 from keyfob.guard.allowance import Allowance
-from keyfob.guard.answers import Active, Answers, Introspection, Refused, Unavailable
 from keyfob.guard.breaker import Breaker, BreakerState, Permit
 from keyfob.guard.client_authentication import ClientAuthentication
 from keyfob.guard.discovery import Endpoint
 from keyfob.guard.fetching import MAX_CONNECTIONS, Fetcher, require_safe
+from keyfob.guard.introspection_answers import Active, Answers, Introspection, Refused, Unavailable
 from keyfob.tokens.introspected import active_members
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken, verify_introspected
 

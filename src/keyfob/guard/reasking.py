@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-from keyfob.guard.answers import Active, Introspection, Refused
 from keyfob.guard.backoff import Jitter
+from keyfob.guard.introspection_answers import Active, Introspection, Refused
 from keyfob.tokens.verify import VerifiedToken
 
 __all__ = ["MAX_WATCHED", "Asks", "Reasking", "Schedule"]

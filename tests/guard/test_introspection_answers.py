@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.guard.answers import Active, Answers, Refused
+from keyfob.guard.introspection_answers import Active, Answers, Refused
 from keyfob.tokens.verify import verify_introspected
 from tests.guard.world import NOW, trusted
 
