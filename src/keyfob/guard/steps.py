@@ -7,7 +7,6 @@ from typing import Final
 
 from keyfob.authorization.decision import Step
 from keyfob.guard.verified_tokens import CachedToken
-from keyfob.tokens.verify import VerifiedToken
 
 __all__ = ["CHECKS", "steps"]
 
@@ -51,15 +50,10 @@ def _passed(check: str, entry: CachedToken | None, client_id: str) -> str:
     bound = "bound to the client's certificate" if token.claims.confirmation else "a bearer token"
     return {
         "credentials": "one field holds a token",
-        "token": f"of {token.issuer.name}, for {token.device!a}, {_vouched(token)}",
+        "token": f"of {token.issuer.name}, for {token.device!a}, key {token.key_id!a}",
         "confirmation": bound,
         "revocation": "not revoked",
         "device": f"{token.device!a} may be {client_id!a}",
         "session": "nobody else has a session under this client identifier",
         "permissions": f"{rules} rules",
     }[check]
-
-
-def _vouched(token: VerifiedToken) -> str:
-    signed = f"key {token.key_id!a}" if token.key_id else "opaque"
-    return f"{signed}, active" if token.introspected else signed
