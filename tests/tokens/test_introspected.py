@@ -20,6 +20,7 @@ from keyfob.tokens.verify import (
     NeedIntrospection,
     TrustedIssuer,
     VerifiedToken,
+    reverify,
     verify,
     verify_introspected,
 )
@@ -256,6 +257,8 @@ def test_any_active_answer_is_verified_or_refused_with_a_code(
     assert "mqtt" in read.claims.audience
     assert read.claims.issuer == issuer.issuer
     assert read.device == read.claims.subject != ""
+    again = reverify(read.payload, {trusted.issuer: trusted}, now, key_id="", introspected=True)
+    assert again == read
 
 
 # A JWT that its issuer is asked about
@@ -332,6 +335,39 @@ def test_an_answer_about_another_token_is_refused(
     assert code(other, issuer, now, presented=jwt) == "claim_invalid"
 
 
+def test_what_an_issuer_said_can_be_judged_again_by_other_rules(
+    claims: Members, asked: TrustedIssuer, signing_key: SigningKey, now: float
+) -> None:
+    jwt = presented(claims, asked, signing_key, now)
+    told = verify_introspected(
+        {"exp": claims["exp"] + 100, "big": 2**100}, asked, now, presented=jwt
+    )
+    for each in (jwt, told):
+        again = reverify(
+            each.payload,
+            {asked.issuer: asked},
+            now,
+            key_id=each.key_id,
+            introspected=each.introspected,
+        )
+        assert again == each
+    stricter = replace(asked, required_scopes=frozenset({"x"}))
+    with pytest.raises(ClaimError) as caught:
+        reverify(told.payload, {asked.issuer: stricter}, now, key_id="", introspected=True)
+    assert caught.value.code == "scope_missing"
+
+
+def test_only_what_an_issuer_said_may_lack_the_claims_of_a_jwt(
+    answer: Members, issuer: TrustedIssuer, now: float
+) -> None:
+    payload = verify_introspected(answer, issuer, now).payload
+    issuers = {issuer.issuer: issuer}
+    assert reverify(payload, issuers, now, key_id="", introspected=True).introspected
+    with pytest.raises(ClaimError) as caught:
+        reverify(payload, issuers, now, key_id="")
+    assert caught.value.code == "claim_missing"
+
+
 def test_an_answer_cannot_unbind_a_token(
     claims: Members, asked: TrustedIssuer, signing_key: SigningKey, now: float
 ) -> None:
@@ -350,6 +386,7 @@ def test_nobody_else_makes_a_verified_token(
         VerifiedToken(
             issuer=issuer,
             claims=token.claims,
+            payload=token.payload,
             key_id="",
             device="dev1",
             expires_at=now + 60,

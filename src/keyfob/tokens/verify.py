@@ -22,13 +22,16 @@ as step 6 does of a JWT's claims, also for opaque tokens, which have nothing els
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
 
 from keyfob.errors import ClaimError, UntrustedTokenError
-from keyfob.tokens import introspected, jws
+from keyfob.tokens import jws
 from keyfob.tokens.claims import Claims, invalid, missing, text_fault
+from keyfob.tokens.introspected import claims_set
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet, VerificationKey
 
@@ -38,6 +41,7 @@ __all__ = [
     "NeedKeys",
     "TrustedIssuer",
     "VerifiedToken",
+    "reverify",
     "unverified",
     "verify",
     "verify_introspected",
@@ -56,6 +60,8 @@ class VerifiedToken:
     Attributes:
         issuer: By whose rules it was verified.
         claims: Its claims.
+        payload: The JSON that they were read from, for ``reverify``. Without the signature that
+            stood beside it, it is no token.
         key_id: The ``kid`` of the key that signed it, or that key's thumbprint; empty: nobody
             signed it, its issuer alone vouches for it.
         device: What the issuer's ``device_claim`` says: a clean, non-empty text.
@@ -65,6 +71,7 @@ class VerifiedToken:
 
     issuer: TrustedIssuer
     claims: Claims
+    payload: bytes = field(repr=False)
     key_id: str
     device: str
     expires_at: float
@@ -142,13 +149,12 @@ def verify(
     if isinstance(key, NeedKeys):
         return key
     claims = Claims.parse(members)
-    for name in issuer.required_claims:
-        if name not in claims.members:
-            raise missing(name)
+    _require(claims, issuer)
     _check_claims(claims, issuer, now)
     verified = VerifiedToken(
         issuer=issuer,
         claims=claims,
+        payload=parsed.payload,
         key_id=key.key_id,
         device=_device(claims, issuer.device_claim),
         expires_at=claims.expires_at + issuer.expiry_leeway,
@@ -181,7 +187,8 @@ def verify_introspected(
         ClaimError: A claim says no, or is not what the token itself says.
     """
     own = None if presented is None else presented.claims.members
-    claims = Claims.parse(introspected.claims_set(members, issuer, own))
+    members = claims_set(members, issuer, own)
+    claims = Claims.parse(members)
     if claims.issuer != issuer.issuer:
         raise UntrustedTokenError(
             f"{issuer.name} says that the token's issuer is {_shown(claims.issuer)}",
@@ -191,15 +198,62 @@ def verify_introspected(
     if presented is not None:
         if device != presented.device:
             raise invalid(issuer.device_claim, "is not what the issuer says of the token")
-        claims = replace(claims, expires_at=min(claims.expires_at, presented.claims.expires_at))
+        if presented.claims.expires_at < claims.expires_at:
+            members["exp"] = presented.claims.expires_at
+            claims = Claims.parse(members)
     _check_claims(claims, issuer, now)
     return VerifiedToken(
         issuer=issuer,
         claims=claims,
+        payload=json.dumps(members).encode(),
         key_id="" if presented is None else presented.key_id,
         device=device,
         expires_at=claims.expires_at + issuer.expiry_leeway,
         introspected=True,
+        seal=_SEAL,
+    )
+
+
+def reverify(
+    payload: bytes,
+    issuers: Mapping[str, TrustedIssuer],
+    now: float,
+    *,
+    key_id: str,
+    past_end: bool = False,
+    introspected: bool = False,
+) -> VerifiedToken:
+    """Judge the claims of a token again whose signature was verified when its session began.
+
+    Whom we trust, and how far, may have changed since. What the token is signed with is not known
+    any more, so a change of algorithms, types or keys counts from its bearer's next CONNECT on.
+
+    Args:
+        payload: The ``payload`` of the verified token.
+        issuers: Whom we trust now, by their ``iss``.
+        now: Seconds since 1970.
+        key_id: Its ``key_id``; empty for claims that nobody signed, to see what they would allow.
+        past_end: Whether one that has run out is accepted: ``expires_at`` tells.
+        introspected: Whether its issuer was asked about it.
+
+    Raises:
+        TokenError: It would be refused.
+    """
+    members = jws.json_object(payload, "claims set")
+    issuer = _issuer(members.get("iss"), issuers)
+    claims = Claims.parse(members)
+    if not introspected:
+        _require(claims, issuer)
+    moment = min(now, math.nextafter(claims.expires_at, 0.0)) if past_end else now
+    _check_claims(claims, issuer, moment)
+    return VerifiedToken(
+        issuer=issuer,
+        claims=claims,
+        payload=payload,
+        key_id=key_id,
+        device=_device(claims, issuer.device_claim),
+        expires_at=claims.expires_at + issuer.expiry_leeway,
+        introspected=introspected,
         seal=_SEAL,
     )
 
@@ -261,6 +315,12 @@ def _signer(
     if refusal := key_set.refusal(kid):
         raise refusal
     return NeedKeys(issuer, kid, loaded=True)
+
+
+def _require(claims: Claims, issuer: TrustedIssuer) -> None:
+    for name in issuer.required_claims:
+        if name not in claims.members:
+            raise missing(name)
 
 
 def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
