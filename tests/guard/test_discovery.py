@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,9 +11,15 @@ import httpx
 import pytest
 
 from keyfob.errors import ConfigError, UpstreamError
-from keyfob.guard.discovery import discover_jwks_uri, metadata_urls
+from keyfob.guard.discovery import (
+    ENDPOINT_FRESH,
+    Endpoint,
+    discover,
+    discover_jwks_uri,
+    metadata_urls,
+)
 from keyfob.guard.fetching import Fetcher
-from tests.guard.world import HttpServer
+from tests.guard.world import Clock, HttpServer
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +129,44 @@ async def test_no_metadata_at_all_tells_of_the_first_place(http: HttpServer) -> 
     async with Fetcher() as fetcher:
         with pytest.raises(UpstreamError, match=f"{OAUTH}: answered 404"):
             await discover_jwks_uri(fetcher, http.url)
+
+
+async def test_an_endpoint_that_is_not_used_spoils_no_other(http: HttpServer) -> None:
+    http.answer(OAUTH, metadata(http.url, introspection_endpoint="http://as.internal/introspect"))
+    async with Fetcher() as fetcher:
+        found = await discover(fetcher, http.url)
+    assert found.address("jwks_uri") == f"{http.url}/jwks"
+    for name in ("introspection_endpoint", "token_endpoint"):
+        with pytest.raises(UpstreamError, match=name):
+            found.address(name)
+
+
+async def test_an_endpoint_is_looked_up_by_one_for_all_and_now_and_then(
+    http: HttpServer, clock: Clock
+) -> None:
+    http.answer(OAUTH, metadata(http.url, introspection_endpoint=f"{http.url}/a"))
+    endpoint = Endpoint(http.url, "introspection_endpoint", monotonic=clock)
+    assert endpoint.shown == http.url
+    async with Fetcher() as fetcher:
+        found = await asyncio.gather(*(endpoint.address(fetcher) for _ in range(20)))
+        assert set(found) == {endpoint.shown} == {f"{http.url}/a"}
+        assert http.count(OAUTH) == 1
+        http.answer(OAUTH, metadata(http.url, introspection_endpoint=f"{http.url}/b"))
+        clock.now += ENDPOINT_FRESH
+        assert await endpoint.address(fetcher) == f"{http.url}/b"
+
+
+async def test_a_configured_endpoint_is_not_looked_up(http: HttpServer) -> None:
+    endpoint = Endpoint(http.url, "introspection_endpoint", configured=f"{http.url}/c")
+    async with Fetcher() as fetcher:
+        assert await endpoint.address(fetcher) == endpoint.shown == f"{http.url}/c"
+    assert http.requests == []
+
+
+async def test_a_lookup_that_fails_is_made_again(http: HttpServer) -> None:
+    endpoint = Endpoint(http.url, "introspection_endpoint")
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError):
+            await endpoint.address(fetcher)
+        http.answer(OPENID, metadata(http.url, introspection_endpoint=f"{http.url}/a"))
+        assert await endpoint.address(fetcher) == f"{http.url}/a"

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import traceback
 from pathlib import Path
+from urllib.parse import parse_qs
 
-import httpx
 import pytest
 
-from keyfob.errors import ConfigError, UpstreamError
-from keyfob.guard.fetching import MAX_BODY, Fetcher, require_safe
+from keyfob.errors import ConfigError, KeyfobError, UpstreamError
+from keyfob.guard.fetching import MAX_BODY, MAX_CONNECTIONS, Fetcher, require_safe
 from tests.guard.world import HttpServer
 
 pytestmark = pytest.mark.anyio
@@ -169,7 +170,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
 async def test_it_goes_on_after_being_closed(http: HttpServer) -> None:
     http.answer("/x", b"{}")
-    fetcher = Fetcher(auth=httpx.BasicAuth("a", "b"))
+    fetcher = Fetcher()
     await fetcher.get(f"{http.url}/x")
     await fetcher.aclose()
     await fetcher.get(f"{http.url}/x")
@@ -214,3 +215,82 @@ def test_everything_else_is_refused_without_repeating_credentials(url: str) -> N
     with pytest.raises(ConfigError) as error:
         require_safe(url)
     assert "password" not in str(error.value)
+
+
+async def test_a_form_is_posted_and_its_answer_read(http: HttpServer) -> None:
+    http.answer("/x", b"{}", headers="Content-Type: Application/JSON; charset=utf-8\r\n")
+    async with Fetcher() as fetcher:
+        form = {"a": "1 2&=+é", "b": ""}
+        answer = await fetcher.post(f"{http.url}/x", form, headers={"Authorization": "Basic eA=="})
+    assert (answer.body, answer.media_type) == (b"{}", "application/json")
+    assert parse_qs(http.bodies[0].decode(), keep_blank_values=True) == {
+        name: [value] for name, value in form.items()
+    }
+    sent = http.headers[0]
+    assert sent["content-type"] == "application/x-www-form-urlencoded"
+    assert sent["authorization"] == "Basic eA=="
+    assert sent["accept-encoding"] == "identity"
+
+
+async def test_a_connection_is_used_again(http: HttpServer) -> None:
+    http.answer("/x", b"{}")
+    async with Fetcher() as fetcher:
+        for _ in range(10):
+            await fetcher.post(f"{http.url}/x", {"a": "b"})
+    assert (http.count("/x"), http.connections) == (10, 1)
+
+
+async def test_connections_are_bounded(http: HttpServer) -> None:
+    http.answer("/x", b"{}")
+    async with Fetcher() as fetcher:
+        posts = (fetcher.post(f"{http.url}/x", {"a": "b"}) for _ in range(100))
+        await asyncio.gather(*posts)
+    assert http.count("/x") == 100
+    assert http.connections <= MAX_CONNECTIONS
+
+
+async def test_a_form_is_never_repeated(http: HttpServer) -> None:
+    """Not to where a redirect points, and not in an error."""
+    secret = "s3cr3t-t0ken"  # a value to look for
+    http.answer("/x", secret, status=307, headers=f"Location: {http.url}/y\r\n")
+    async with Fetcher() as fetcher:
+        for url in (f"{http.url}/x", "http://127.0.0.1:1/x", "http://127.0.0.1:99999/x"):
+            with pytest.raises(KeyfobError) as caught:
+                await fetcher.post(url, {"token": secret}, headers={"Authorization": secret})
+            assert secret not in "".join(traceback.format_exception(caught.value))
+    assert http.requests == ["/x"]
+
+
+async def test_a_dripping_answer_to_a_form_meets_the_deadline(http: HttpServer) -> None:
+    async def drip(writer: asyncio.StreamWriter, __: str) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\n")
+        for number in range(6000):
+            writer.write(b"X-%d: y\r\n" % number)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    http.routes["/x"] = drip
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError, match="no complete answer"):
+            await fetcher.post(f"{http.url}/x", {}, deadline=0.1)
+
+
+async def test_a_server_that_echoes_a_form_brings_it_into_no_error(http: HttpServer) -> None:
+    async def echo(writer: asyncio.StreamWriter, _: str) -> None:
+        writer.write(http.bodies[-1] + b"\r\n\r\n")
+
+    http.routes["/x"] = echo
+    form = {"token": "s3cr3t"}
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError, match="speaks no HTTP") as caught:
+            await fetcher.post(f"{http.url}/x", form)
+    assert b"s3cr3t" in http.bodies[0]
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_cookies_are_not_kept(http: HttpServer) -> None:
+    http.answer("/x", b"{}", headers="Set-Cookie: a=b; Path=/\r\n")
+    async with Fetcher() as fetcher:
+        for _ in range(2):
+            await fetcher.get(f"{http.url}/x")
+    assert all("cookie" not in sent for sent in http.headers)

@@ -163,6 +163,9 @@ class HttpServer:
     routes: dict[str, Handler] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def answer(self, path: str, body: bytes | str, *, status: int = 200, headers: str = "") -> None:
         """Answer a path with a whole body."""
@@ -178,13 +181,20 @@ class HttpServer:
         return sum(line.split("?")[0] == path for line in self.requests)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line, *rest = head.decode().split("\r\n")
                 target = line.split(" ")[1]
-                self.requests.append(target)
                 pairs = (row.split(": ", 1) for row in rest if row)
-                self.headers.append({name.lower(): value for name, value in pairs})
+                headers = {name.lower(): value for name, value in pairs}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.requests.append(target)
+                self.headers.append(headers)
+                self.bodies.append(body)
                 handle = self.routes.get(target.split("?")[0])
                 if handle is None:
                     writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
@@ -194,6 +204,7 @@ class HttpServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.serving.discard(task)
             writer.close()
 
 
@@ -204,7 +215,14 @@ async def http_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpSe
     port = server.sockets[0].getsockname()[1]
     served.url = f"{'https' if tls else 'http'}://localhost:{port}"
     async with server:
-        yield served
+        try:
+            yield served
+        finally:
+            # Handlers that hang on purpose.
+            hanging = tuple(served.serving)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -19,6 +19,7 @@ from keyfob.errors import (
     UntrustedTokenError,
 )
 from keyfob.tokens.confirmation import check
+from keyfob.tokens.introspected import active_members
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
 from keyfob.tokens.verify import (
@@ -238,6 +239,7 @@ def test_every_token_code_is_raised_by_the_class_that_errors_py_draws_it_under(
             lambda: (_ for _ in ()).throw(attempt(forge(claims, {"kid": "x"})).refusal()),
             lambda: attempt(forge(claims, {"kid": "k"}), keys=spoilt),
             lambda: attempt(good.rpartition(".")[0] + "." + "A" * 86),
+            lambda: active_members(b'{"active":false}'),
         ],
         ClaimError: [
             lambda: attempt(forge({**claims, "jti": None, "scope": 1})),

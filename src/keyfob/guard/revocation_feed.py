@@ -22,13 +22,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote_plus
 
 import httpx
 import msgspec
 
 from keyfob.errors import KeyfobError, UpstreamError
 from keyfob.guard.backoff import Backoff
+from keyfob.guard.client_authentication import ClientSecretBasic
 from keyfob.guard.fetching import DEADLINE, Fetcher, require_safe
 from keyfob.guard.revocations import FeedPosition, Revocation
 
@@ -97,7 +97,7 @@ class RevocationFeed:
         transport: What carries the requests instead of the network (httpx).
 
     Raises:
-        ConfigError: The issuer is neither https nor this machine.
+        ConfigError: The issuer is neither https nor this machine, or there is no secret.
     """
 
     def __init__(
@@ -119,9 +119,8 @@ class RevocationFeed:
         self._wait = wait
         self._backoff = backoff or Backoff(base=1.0, cap=30.0)
         self._monotonic = monotonic
-        # RFC 6749 section 2.3.1: both are form-urlencoded before they go into HTTP Basic.
-        auth = httpx.BasicAuth(quote_plus(client_id), quote_plus(client_secret))
-        self._fetcher = Fetcher(ca=ca, auth=auth, transport=transport)
+        self._authentication = ClientSecretBasic(client_id=client_id, client_secret=client_secret)
+        self._fetcher = Fetcher(ca=ca, transport=transport)
         self._good_at: float | None = None
         self._failure = ""
 
@@ -187,7 +186,10 @@ class RevocationFeed:
 
     async def _page(self, cursor: int, wait: float) -> _Page:
         params = {"cursor": str(cursor), "wait": f"{wait:g}"}
-        answer = await self._fetcher.get(self._url, params=params, deadline=wait + DEADLINE)
+        proof = self._authentication.prove(time.time())
+        answer = await self._fetcher.get(
+            self._url, params=params, headers=proof.headers, deadline=wait + DEADLINE
+        )
         try:
             page = _decoder.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -8,5 +8,9 @@ A token walks through these modules in this order::
     signatures     the check itself                    RFC 7518, 8037
     claims         typed claims                        RFC 7519
     verify         who is trusted, for what            RFC 8725, 9068
+    introspected   what its issuer says of it          RFC 7662
     confirmation   whose hands it must be in           RFC 7800, 8705
+
+``opaque`` finds the issuer of a token that no other than that issuer can read; such a token
+meets only the last three.
 """

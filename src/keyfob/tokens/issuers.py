@@ -7,13 +7,16 @@ It is checked when it is made, so that verifying never meets a rule that means n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from keyfob.errors import ConfigError
 from keyfob.tokens.jws import media_type
 from keyfob.tokens.signatures import ALGORITHMS
 
-__all__ = ["TrustedIssuer"]
+__all__ = ["Introspect", "MissingAudience", "TrustedIssuer"]
+
+Introspect = Literal["never", "opaque", "always"]
+MissingAudience = Literal["refuse", "accept"]
 
 # Issuers remember a revocation until its last token has ended, and a while longer for clocks and
 # leeways: ten minutes where the issuer is ours. A longer leeway would revive revoked tokens.
@@ -43,6 +46,9 @@ class TrustedIssuer:
         expiry_leeway: Seconds by which a token outlives its ``exp``.
         max_lifetime: The longest ``exp - iat`` in seconds, if limited.
         client_id_template: What the MQTT client identifier must be.
+        introspect: Which of its tokens it is asked about (RFC 7662): none, those that are no JWT,
+            or all. An issuer that is asked may have no ``algorithms``: no JWT of it is accepted.
+        missing_audience: Whether an answer without ``aud`` is for us because we asked.
 
     Raises:
         ConfigError: A value that would trust nobody, everybody, or a shared secret.
@@ -59,6 +65,8 @@ class TrustedIssuer:
     expiry_leeway: int = 0
     max_lifetime: int | None = None
     client_id_template: str = "{device}"
+    introspect: Introspect = "never"
+    missing_audience: MissingAudience = "refuse"
     required_claims: tuple[str, ...] = field(init=False, repr=False, compare=False)
     accepted_algorithms: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -84,7 +92,7 @@ class TrustedIssuer:
         object.__setattr__(self, "accepted_algorithms", self._all_names())
 
     def _check_algorithms(self) -> None:
-        if not self.algorithms:
+        if not self.algorithms and self.introspect == "never":
             raise self._wrong("algorithms", 'write for example ["ES256"]')
         for name in sorted(self.algorithms):
             if name.upper().startswith("HS"):

@@ -13,11 +13,16 @@ How it works, in the order in which it happens:
 5. The signature. Everything before is Malformed or Untrusted, everything after a ClaimError.
 6. The claims: types, presence, audience, times, lifetime, scopes, the device.
 
+Where the issuer wants to be asked about every token (RFC 7662), a good one is not enough: the
+answer is NeedIntrospection. ``verify_introspected`` makes the same checks of what the issuer says
+as step 6 does of a JWT's claims, also for opaque tokens, which have nothing else.
+
 ``confirmation.check`` comes after, with what the connection proves.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
@@ -26,6 +31,7 @@ from typing import Any, Final
 from keyfob.errors import ClaimError, UntrustedTokenError
 from keyfob.tokens import jws
 from keyfob.tokens.claims import Claims, invalid, missing, text_fault
+from keyfob.tokens.introspected import claims_set
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.signer import NeedKeys, check_algorithm, find_issuer, find_signer, shown
@@ -39,6 +45,7 @@ __all__ = [
     "reverify",
     "unverified",
     "verify",
+    "verify_introspected",
 ]
 
 # The device becomes the MQTT client identifier or part of it, and part of topics.
@@ -49,16 +56,18 @@ _SEAL: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """A token that was verified; only ``verify`` makes one.
+    """A token that was verified; only this module makes one.
 
     Attributes:
         issuer: By whose rules it was verified.
         claims: Its claims.
         payload: The JSON that they were read from, for ``reverify``. Without the signature that
             stood beside it, it is no token.
-        key_id: The ``kid`` of the key that signed it, or that key's thumbprint.
+        key_id: The ``kid`` of the key that signed it, or that key's thumbprint; empty: nobody
+            signed it, its issuer alone vouches for it.
         device: What the issuer's ``device_claim`` says: a clean, non-empty text.
         expires_at: When it stops being good: ``exp`` and the issuer's ``expiry_leeway``.
+        introspected: The issuer was asked about it and said that it is active.
     """
 
     issuer: TrustedIssuer
@@ -67,18 +76,25 @@ class VerifiedToken:
     key_id: str
     device: str
     expires_at: float
+    introspected: bool = False
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
         if seal is not _SEAL:
-            raise TypeError("only keyfob.tokens.verify.verify makes a VerifiedToken")
+            raise TypeError("only keyfob.tokens.verify makes a VerifiedToken")
 
 
 @dataclass(frozen=True, slots=True)
 class NeedIntrospection:
-    """The token can be judged only by asking its issuer (RFC 7662)."""
+    """The token can be judged only by asking its issuer (RFC 7662).
+
+    Attributes:
+        issuer: Whom to ask.
+        presented: The token as verified so far; None: it is opaque.
+    """
 
     issuer: TrustedIssuer
+    presented: VerifiedToken | None = None
 
 
 def verify(
@@ -111,14 +127,67 @@ def verify(
     if isinstance(key, NeedKeys):
         return key
     claims = Claims.parse(members)
+    _require(claims, issuer)
     _check_claims(claims, issuer, now)
-    return VerifiedToken(
+    verified = VerifiedToken(
         issuer=issuer,
         claims=claims,
         payload=parsed.payload,
         key_id=key.key_id,
         device=_device(claims, issuer.device_claim),
         expires_at=claims.expires_at + issuer.expiry_leeway,
+        seal=_SEAL,
+    )
+    return NeedIntrospection(issuer, verified) if issuer.introspect == "always" else verified
+
+
+def verify_introspected(
+    members: Mapping[str, Any],
+    issuer: TrustedIssuer,
+    now: float,
+    *,
+    presented: VerifiedToken | None = None,
+) -> VerifiedToken:
+    """Verify what an issuer says about an active token (RFC 7662 section 2.2).
+
+    The claims are checked as a JWT's are. RFC 9068's required claims are not asked for: nearly
+    every member is optional here.
+
+    Args:
+        members: The active answer, from ``introspected.active_members``.
+        issuer: Who was asked.
+        now: Seconds since 1970.
+        presented: The token itself, if it is a JWT that was verified. It never outlives its own
+            ``exp``, whatever the issuer answers.
+
+    Raises:
+        UntrustedTokenError: Of another issuer, or no access token.
+        ClaimError: A claim says no, or is not what the token itself says.
+    """
+    own = None if presented is None else presented.claims.members
+    members = claims_set(members, issuer, own)
+    claims = Claims.parse(members)
+    if claims.issuer != issuer.issuer:
+        raise UntrustedTokenError(
+            f"{issuer.name} says that the token's issuer is {shown(claims.issuer)}",
+            code="issuer_unknown",
+        )
+    device = _device(claims, issuer.device_claim)
+    if presented is not None:
+        if device != presented.device:
+            raise invalid(issuer.device_claim, "is not what the issuer says of the token")
+        if presented.claims.expires_at < claims.expires_at:
+            members["exp"] = presented.claims.expires_at
+            claims = Claims.parse(members)
+    _check_claims(claims, issuer, now)
+    return VerifiedToken(
+        issuer=issuer,
+        claims=claims,
+        payload=json.dumps(members).encode(),
+        key_id="" if presented is None else presented.key_id,
+        device=device,
+        expires_at=claims.expires_at + issuer.expiry_leeway,
+        introspected=True,
         seal=_SEAL,
     )
 
@@ -130,6 +199,7 @@ def reverify(
     *,
     key_id: str,
     past_end: bool = False,
+    introspected: bool = False,
 ) -> VerifiedToken:
     """Judge the claims of a token again whose signature was verified when its session began.
 
@@ -142,6 +212,7 @@ def reverify(
         now: Seconds since 1970.
         key_id: Its ``key_id``; empty for claims that nobody signed, to see what they would allow.
         past_end: Whether one that has run out is accepted: ``expires_at`` tells.
+        introspected: Whether its issuer was asked about it.
 
     Raises:
         TokenError: It would be refused.
@@ -149,6 +220,8 @@ def reverify(
     members = jws.json_object(payload, "claims set")
     issuer = find_issuer(members.get("iss"), issuers)
     claims = Claims.parse(members)
+    if not introspected:
+        _require(claims, issuer)
     moment = min(now, math.nextafter(claims.expires_at, 0.0)) if past_end else now
     _check_claims(claims, issuer, moment)
     return VerifiedToken(
@@ -158,6 +231,7 @@ def reverify(
         key_id=key_id,
         device=_device(claims, issuer.device_claim),
         expires_at=claims.expires_at + issuer.expiry_leeway,
+        introspected=introspected,
         seal=_SEAL,
     )
 
@@ -188,15 +262,18 @@ def _check_header(header: jws.Header, issuer: TrustedIssuer) -> None:
         )
 
 
+def _require(claims: Claims, issuer: TrustedIssuer) -> None:
+    for name in issuer.required_claims:
+        if name not in claims.members:
+            raise missing(name)
+
+
 def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
     if "events" in claims.members:
         # RFC 8417 section 2.2: a security event or a logout token, whatever its typ says.
         raise UntrustedTokenError(
             "the token tells of events, it is not an access token", code="type_refused"
         )
-    for name in issuer.required_claims:
-        if name not in claims.members:
-            raise missing(name)
     if issuer.audiences.isdisjoint(claims.audience):
         raise ClaimError(
             f"the token is not for {', '.join(sorted(issuer.audiences))}",

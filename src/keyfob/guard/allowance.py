@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An allowance: so many at once, and from then on so many a second (a token bucket)."""
+
+from __future__ import annotations
+
+__all__ = ["Allowance"]
+
+
+class Allowance:
+    """What may be spent; all times are seconds of a clock that never steps.
+
+    Args:
+        rate: How much comes in a second.
+        most: How much there is at the start, and never more.
+    """
+
+    __slots__ = ("_at", "_left", "_most", "_rate")
+
+    def __init__(self, *, rate: float, most: float) -> None:
+        self._rate = rate
+        self._most = most
+        self._left = most
+        self._at: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Spend one; tell whether there was one."""
+        if self._at is not None:
+            self._left = min(self._most, self._left + max(0.0, now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose an opaque token is: a text that only its issuer can read (RFC 6749 section 1.4).
+
+Nothing in such a token names an issuer, so a configured prefix does. Whatever has the shape of a
+JOSE object is never opaque: its own ``iss`` says whose it is, and a token of one issuer must not
+be shown to another.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from keyfob.tokens.issuers import TrustedIssuer
+
+__all__ = ["MAX_OPAQUE_BYTES", "MIN_OPAQUE_BYTES", "opaque_issuer"]
+
+# A guess must succeed at most once in 2**128 (RFC 6749 section 10.10), which takes 22 characters
+# of base64; what is much shorter is a password, and nobody else's business.
+MIN_OPAQUE_BYTES: Final = 20
+# The longest that issuers of the field document have 2,048 bytes.
+MAX_OPAQUE_BYTES: Final = 4_096
+
+# RFC 6750 section 2.1: b64token.
+_B64TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]++=*+")
+
+
+def opaque_issuer(token: bytes, prefixes: Mapping[bytes, TrustedIssuer]) -> TrustedIssuer | None:
+    """Find the issuer to ask about an opaque token.
+
+    Args:
+        token: As presented.
+        prefixes: Issuers by the prefix of their opaque tokens; the longest that fits counts, and
+            an empty one fits every token.
+
+    Returns:
+        The issuer; None: nobody is asked about this one, it is a JWT or no token at all.
+    """
+    if not MIN_OPAQUE_BYTES <= len(token) <= MAX_OPAQUE_BYTES:
+        return None
+    if not _B64TOKEN.fullmatch(token) or _is_jose(token):
+        return None
+    fitting = [prefix for prefix in prefixes if token.startswith(prefix)]
+    return prefixes[max(fitting, key=len)] if fitting else None
+
+
+def _is_jose(token: bytes) -> bool:
+    """Tell whether any parser, however lenient, might find a JOSE header (RFC 7515 section 4)."""
+    header, dot, _ = token.partition(b".")
+    if not dot:
+        return False
+    try:
+        return isinstance(json.loads(base64.urlsafe_b64decode(header + b"==")), dict)
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
