@@ -109,7 +109,7 @@ def _revocation(installation: Installation, token: VerifiedToken) -> Fault | Non
     with known_revocations(installation.settings) as revocations:
         revoked = revocations.find(
             issuer=claims.issuer,
-            subject=claims.subject,
+            subject=token.subject,
             client=claims.client_id,
             token_id=claims.token_id,
             issued_at=claims.issued_at,

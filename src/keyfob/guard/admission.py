@@ -6,8 +6,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from keyfob.authorization.decision import Decision
+from keyfob.guard.introspection_answers import Active
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Asked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A token that its issuer was asked about, and the answer (RFC 7662)."""
+
+    token: bytes = field(repr=False)
+    answer: Active
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +31,7 @@ class Admission(Decision):
         assigned: The broker made up the client identifier, or will.
         payload: The JSON of the token's claims.
         key_id: The key that verified them.
+        asked: The token and what its issuer said of it, where it was asked.
         judge: Who judged: where another judges now, it is to be judged again.
     """
 
@@ -32,4 +42,5 @@ class Admission(Decision):
     assigned: bool
     payload: bytes = field(repr=False)
     key_id: str
+    asked: Asked | None = field(repr=False, compare=False)
     judge: object = field(repr=False, compare=False)

@@ -87,6 +87,12 @@ class Endings:
             self._sessions.remove(*session.key)
             self.notify(_end(session, EndCause.FORGOTTEN))
 
+    def tell_unasked(self, session: Session) -> None:
+        """Have the audit hear of a session that nobody can ask its issuer about any more."""
+        reason = DenyReason.INTROSPECTION_UNAVAILABLE
+        why = "Its token is not known any more, so that its issuer cannot be asked about it."
+        self._record(session, Outcome.REVOKED, reason, why)
+
     def tell_revoked(self, session: Session, revocation: Revocation) -> End:
         """Have the audit hear of a revoked session; return what its broker is to be told."""
         why = f" ({revocation.reason})" if revocation.reason else ""

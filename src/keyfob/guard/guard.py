@@ -26,8 +26,10 @@ from keyfob.guard.credentials import TokenField
 from keyfob.guard.database import Change
 from keyfob.guard.endings import Endings, Listener
 from keyfob.guard.health import GuardHealth
-from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
+from keyfob.guard.introspection_answers import Introspection
+from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge, Question
 from keyfob.guard.key_sources import KeySource
+from keyfob.guard.live_tokens import LiveTokens
 from keyfob.guard.patience import Patience
 from keyfob.guard.reconsidering import Reconsidered, Reconsidering
 from keyfob.guard.reservations import Reservations
@@ -90,26 +92,34 @@ class Guard:
         self._reservations = Reservations()
         self._endings = Endings(self._sessions, self._revocations, self._audit, clock)
         self._reconsidering = Reconsidering(self._sessions, self._endings, self._audit, clock)
-        self._upstreams = Upstreams(issuers, learn=self._learn, changed=self._upstream_changed)
-        self._maintenance: asyncio.Task[None] | None = None
+        self._live = LiveTokens(
+            self._sessions, self._endings, reconsider=self._reconsider, clock=clock
+        )
+        self._upstreams = Upstreams(
+            issuers, learn=self._learn, changed=self._upstream_changed, told=self._live.told
+        )
+        self._work: list[asyncio.Task[None]] = []
         self._patience: dict[str, Patience] = {}
         self._token_fields = tuple(token_fields)
         self._empty_client_id: EmptyClientId = empty_client_id
         self._purge_margin = CLOCK_SKEW
         self._judge = self._judge_of(issuers)
+        self._live.trust(self._upstreams.issuers)
 
     # Running
 
     async def __aenter__(self) -> Self:
         self._upstreams.start()
-        work = keep_running("guard maintenance", self._maintain)
-        self._maintenance = asyncio.create_task(work, name="guard maintenance")
+        works = {"guard maintenance": self._maintain, "sessions to ask about": self._live.run}
+        self._work = [
+            asyncio.create_task(keep_running(name, work), name=name) for name, work in works.items()
+        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._maintenance is not None:
-            self._maintenance.cancel()
-            await asyncio.gather(self._maintenance, return_exceptions=True)
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
         await self._upstreams.stop()
 
     async def ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it is an answer
@@ -148,6 +158,7 @@ class Guard:
         if not await self._upstreams.replace(issuers, timeout=timeout):
             _log.warning("not every issuer has answered; deciding with what is known")
         self._judge = judge
+        self._live.trust(self._upstreams.issuers)
         return await self.reconsider()
 
     async def reconsider(self, broker: str | None = None) -> Reconsidered:
@@ -198,6 +209,8 @@ class Guard:
         if isinstance(answer, NeedKeys):
             self._keys_of(answer).ask_again(answer.kid)
             answer = self._judge.without_keys(answer)
+        elif isinstance(answer, Question):
+            answer = self._told(answer.ask(), request, broker, now)
         return answer if explain else self._decided(answer, request, broker, now)
 
     def suppose(self, payload: bytes, request: ConnectRequest, *, broker: str = "") -> Decision:
@@ -239,7 +252,11 @@ class Guard:
         answer = self._judge.judge(request, broker, now)
         if isinstance(answer, Decision):
             return self._decided(answer, request, broker, now)
-        if wait <= 0 or (stands_still and not self._patience_with(answer).may_wait):
+        if isinstance(answer, Question):
+            may_wait = answer.introspector.may_wait(wait)
+        else:
+            may_wait = self._patience_with(answer).may_wait
+        if wait <= 0 or (stands_still and not may_wait):
             return self.decide(request, broker=broker)
         return self.connect(request, broker=broker, deadline=wait)
 
@@ -260,6 +277,7 @@ class Guard:
             explain: The question is hypothetical: nothing is counted, held or told.
         """
         now = self._clock()
+        began = asyncio.get_running_loop().time()
         answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
             flight = self._keys_of(answer).ask_again(answer.kid)
@@ -269,7 +287,25 @@ class Guard:
                 answer = self._judge.judge(request, broker, now)
         if isinstance(answer, NeedKeys):
             answer = self._judge.without_keys(answer)
+        elif isinstance(answer, Question):
+            asked = answer.ask()
+            left = deadline + began - asyncio.get_running_loop().time()
+            await asyncio.wait({asked}, timeout=max(0.0, left))
+            now = self._clock()
+            answer = self._told(asked, request, broker, now)
         return answer if explain else self._decided(answer, request, broker, now)
+
+    def _told(
+        self, asked: asyncio.Future[Introspection], request: ConnectRequest, broker: str, now: float
+    ) -> Decision:
+        """Decide by what an issuer says, or that it has not said anything yet."""
+        if not asked.done():
+            return self._judge.without_answer("no answer yet")
+        decision = self._judge.judge(request, broker, now, asked.result())
+        if isinstance(decision, Decision):
+            return decision
+        # What it was verified with has changed while it was asked about.
+        return self._judge.without_answer("its issuer's keys have changed")
 
     async def _wait(
         self, flight: asyncio.Future[None], patience: Patience, deadline: float
@@ -361,6 +397,7 @@ class Guard:
         if revocation is not None:
             self._sessions.revoke(session, now=self._clock())
             return self._endings.tell_revoked(session, revocation)
+        session = self._live.begin(session, decision)
         self._sessions.put(session)
         if decision.judge is not self._judge:  # the policy has changed since
             self._reconsidering.one(session, self._judge)
@@ -375,6 +412,9 @@ class Guard:
             epoch: Which of its connections.
             kept: The broker may have stored the session.
         """
+        session = self._sessions.get(broker, client_id)
+        if session is not None and session.epoch == epoch:
+            self._live.forget(session)
         self._sessions.offline(broker, client_id, epoch, kept=kept, now=self._clock())
 
     # Revoking
@@ -414,6 +454,9 @@ class Guard:
             ended.extend(self._endings.revoke(revocation))
         await self._revocations.save(position, also)
         return tuple(ended)
+
+    def _reconsider(self, session: Session) -> None:
+        self._reconsidering.one(session, self._judge)
 
     async def _learn(self, revocations: Sequence[Revocation], position: FeedPosition) -> None:
         await self.revoke(*revocations, position=position)

@@ -16,8 +16,9 @@ Every refusal has its ``DenyReason``; the checks before it are told when somebod
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -25,10 +26,13 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason, Step
 from keyfob.authorization.policy import Granted, Policy
 from keyfob.errors import KeyfobError, TokenError
-from keyfob.guard.admission import Admission
+from keyfob.guard.admission import Admission, Asked
 from keyfob.guard.credentials import TokenField, choose_token
 from keyfob.guard.grants import Grants
+from keyfob.guard.introspection import Introspector
+from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
 from keyfob.guard.key_sources import KeySource
+from keyfob.guard.reasking import Reasking
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
@@ -38,6 +42,7 @@ from keyfob.guard.steps import steps
 from keyfob.guard.verified_tokens import CachedToken, VerifiedTokens
 from keyfob.tokens import confirmation
 from keyfob.tokens.keys import KeySet
+from keyfob.tokens.opaque import opaque_issuer
 from keyfob.tokens.verify import (
     NeedIntrospection,
     NeedKeys,
@@ -47,7 +52,7 @@ from keyfob.tokens.verify import (
     verify,
 )
 
-__all__ = ["EmptyClientId", "IssuerBinding", "Judge"]
+__all__ = ["EmptyClientId", "IssuerBinding", "Judge", "Question"]
 
 EmptyClientId = Literal["accept", "refuse"]
 
@@ -61,12 +66,31 @@ class IssuerBinding:
         keys: Where its keys come from.
         policy: What its tokens allow.
         revocations: Where its revocations come from, if it publishes them.
+        introspector: What asks it about tokens, if ``trusted`` says that it is asked.
+        opaque_prefix: How its opaque tokens begin; None: it has none.
+        reasking: What asks it again about live sessions.
     """
 
     trusted: TrustedIssuer
     keys: KeySource
     policy: Policy
     revocations: RevocationFeed | None = None
+    introspector: Introspector | None = None
+    opaque_prefix: str | None = None
+    reasking: Reasking[tuple[str, str]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A CONNECT that can be judged only once its issuer has been asked (RFC 7662)."""
+
+    introspector: Introspector
+    token: bytes = field(repr=False)
+    presented: VerifiedToken | None = field(repr=False)
+
+    def ask(self) -> asyncio.Future[Introspection]:
+        """Ask, or join whoever asks already."""
+        return self.introspector.ask(self.token, presented=self.presented)
 
 
 class Judge:
@@ -100,6 +124,11 @@ class Judge:
             iss: ClientIdTemplate.parse(trusted.client_id_template)
             for iss, trusted in self._trusted.items()
         }
+        self._prefixes = {
+            binding.opaque_prefix.encode(): binding.trusted
+            for binding in issuers.values()
+            if binding.introspector is not None and binding.opaque_prefix is not None
+        }
         self._keys = _CurrentKeys(issuers)
         self._grants = Grants({iss: binding.policy for iss, binding in issuers.items()})
         self._sessions = sessions
@@ -108,19 +137,27 @@ class Judge:
         self._token_fields = tuple(token_fields)
         self._empty_client_id = empty_client_id
         self._verified = VerifiedTokens(self._keys.now)
+        self._introspected = VerifiedTokens(self._keys.now)
 
     @property
     def verified(self) -> VerifiedTokens:
         """The tokens verified last."""
         return self._verified
 
-    def judge(self, request: ConnectRequest, broker: str, now: float) -> Decision | NeedKeys:
+    def judge(
+        self,
+        request: ConnectRequest,
+        broker: str,
+        now: float,
+        answer: Introspection | None = None,
+    ) -> Decision | NeedKeys | Question:
         """Judge a CONNECT.
 
         Args:
             request: The CONNECT.
             broker: The broker's name.
             now: Unix seconds.
+            answer: What the issuer said about its token just now, if it was asked.
 
         Returns:
             The decision, an ``Admission`` where the client may come in; NeedKeys where it takes
@@ -137,9 +174,42 @@ class Judge:
             return _refuse(DenyReason(error.code), "token", error.message)
         if isinstance(entry, NeedKeys):
             return entry
-        if isinstance(entry, NeedIntrospection):
+        if not isinstance(entry, NeedIntrospection):
+            return self._judge_verified(request, broker, entry, now)
+        introspector = self._issuers[entry.issuer.issuer].introspector
+        if introspector is None:
             return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
-        return self._judge_verified(request, broker, entry, now)
+        match answer or introspector.find(introspector.digest(presented), now):
+            case None:
+                return Question(
+                    introspector=introspector, token=presented, presented=entry.presented
+                )
+            case Unavailable(reason=reason):
+                return self.without_answer(reason)
+            case Refused(code=code, message=message):
+                return _refuse(DenyReason(code), "token", message)
+            case Active() as active:
+                found = self._worked_out(presented, active.token, now)
+                asked = Asked(token=presented, answer=active)
+                return self._judge_verified(request, broker, found, now, asked)
+
+    def _worked_out(self, presented: bytes, token: VerifiedToken, now: float) -> CachedToken:
+        """Return what was worked out from what the issuer said, for as long as it says so."""
+        digest = VerifiedTokens.digest(presented)
+        entry = self._introspected.find(digest, now)
+        if entry is None or entry.token is not token:
+            entry = CachedToken(
+                token=token,
+                keys=self._keys.now(token.issuer.issuer),
+                verified_at=now,
+                principal=self._principal(token),
+            )
+            self._introspected.add(digest, entry)
+        return entry
+
+    def without_answer(self, reason: str) -> Decision:
+        """Refuse a token that its issuer could not be asked about, or not in time."""
+        return _refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
 
     def suppose(self, payload: bytes, request: ConnectRequest, broker: str, now: float) -> Decision:
         """Judge a CONNECT as if a trusted key had signed these claims.
@@ -172,7 +242,12 @@ class Judge:
             return None
         try:
             token = reverify(
-                session.payload, self._trusted, now, key_id=session.key_id, past_end=True
+                session.payload,
+                self._trusted,
+                now,
+                key_id=session.key_id,
+                past_end=True,
+                introspected=session.ask_by is not None,
             )
             granted = self._grants.of(token)
         except TokenError as error:
@@ -201,11 +276,15 @@ class Judge:
         )
 
     def _verify(self, token: bytes, now: float) -> CachedToken | NeedKeys | NeedIntrospection:
+        if self._prefixes and (issuer := opaque_issuer(token, self._prefixes)):
+            return NeedIntrospection(issuer)
         digest = VerifiedTokens.digest(token)
         entry = self._verified.find(digest, now)
         if entry is not None:
-            return entry
+            return self._good(entry)
         verified = verify(token, self._trusted, self._keys, now)
+        if isinstance(verified, NeedIntrospection) and verified.presented is not None:
+            verified = verified.presented
         if not isinstance(verified, VerifiedToken):
             return verified
         entry = CachedToken(
@@ -215,15 +294,25 @@ class Judge:
             principal=self._principal(verified),
         )
         self._verified.add(digest, entry)
-        return entry
+        return self._good(entry)
+
+    def _good(self, entry: CachedToken) -> CachedToken | NeedIntrospection:
+        """Ask for more than a good signature where the issuer wants to be asked."""
+        issuer = entry.token.issuer
+        return NeedIntrospection(issuer, entry.token) if issuer.introspect == "always" else entry
 
     def _principal(self, token: VerifiedToken) -> str:
         if len(self._issuers) == 1:
             return token.device
-        return f"{token.issuer.name}:{token.claims.subject}"
+        return f"{token.issuer.name}:{token.subject}"
 
     def _judge_verified(
-        self, request: ConnectRequest, broker: str, entry: CachedToken, now: float
+        self,
+        request: ConnectRequest,
+        broker: str,
+        entry: CachedToken,
+        now: float,
+        asked: Asked | None = None,
     ) -> Decision:
         token, claims = entry.token, entry.token.claims
         refuse = partial(_refuse, entry=entry, client_id=request.client_id)
@@ -233,7 +322,7 @@ class Judge:
             return refuse(DenyReason(error.code), "confirmation", error.message)
         revoked = self._revocations.find(
             issuer=claims.issuer,
-            subject=claims.subject,
+            subject=token.subject,
             client=claims.client_id,
             token_id=claims.token_id,
             issued_at=claims.issued_at,
@@ -242,7 +331,7 @@ class Judge:
             return refuse(DenyReason.TOKEN_REVOKED, "revocation", _because(revoked.reason))
         if reason := self._device_fault(request, token):
             return refuse(reason, "device", _binding_detail(reason, token, request))
-        owner = (claims.issuer, claims.subject)
+        owner = (claims.issuer, token.subject)
         if self._owner(broker, request.client_id, now) not in (None, owner):
             return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
         try:
@@ -250,15 +339,21 @@ class Judge:
                 entry.granted = self._grants.of(token)
         except KeyfobError as error:
             return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
-        return self._admit(request, entry, entry.granted)
+        return self._admit(request, entry, entry.granted, asked)
 
-    def _admit(self, request: ConnectRequest, entry: CachedToken, granted: Granted) -> Admission:
+    def _admit(
+        self,
+        request: ConnectRequest,
+        entry: CachedToken,
+        granted: Granted,
+        asked: Asked | None = None,
+    ) -> Admission:
         token, claims = entry.token, entry.token.claims
         return Admission(
             allowed=True,
             principal=entry.principal,
             issuer=claims.issuer,
-            subject=claims.subject,
+            subject=token.subject,
             token_id=claims.token_id,
             permissions=granted.permissions,
             expires_at=token.expires_at,
@@ -271,6 +366,7 @@ class Judge:
             assigned=request.assigned or not request.client_id,
             payload=token.payload,
             key_id=token.key_id,
+            asked=asked,
             judge=self,
         )
 
@@ -335,7 +431,7 @@ def _refuse(
         detail=detail,
         principal=entry.principal,
         issuer=claims.issuer,
-        subject=claims.subject,
+        subject=entry.token.subject,
         token_id=claims.token_id,
         explain=explain,
     )

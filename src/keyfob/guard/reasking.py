@@ -24,7 +24,7 @@ from keyfob.guard.backoff import Jitter
 from keyfob.guard.introspection_answers import Active, Introspection, Refused
 from keyfob.tokens.verify import VerifiedToken
 
-__all__ = ["MAX_WATCHED", "Asks", "Reasking", "Schedule"]
+__all__ = ["MAX_WATCHED", "Asks", "Reasking", "Schedule", "Told"]
 
 MAX_WATCHED: Final = 100_000
 """Sessions whose tokens are kept: about 100 MB with usual JWTs, a tenth of that with opaque ones.
@@ -116,6 +116,10 @@ class Schedule(Generic[K]):
         if watched is not None:
             self._times.pop(watched, None)
             self._sweep()
+
+    def watches(self, key: K) -> bool:
+        """Tell whether there is a session under this key."""
+        return key in self._watched
 
     def current(self, watched: Watched[K]) -> bool:
         """Tell whether this is still the session's token."""
@@ -225,6 +229,10 @@ class Reasking(Generic[K]):
         now = self._monotonic()
         watched = Watched(key, token, active.presented, self._end(active, now))
         return self._schedule.watch(watched, now)
+
+    def watches(self, key: K) -> bool:
+        """Tell whether a session is asked about again."""
+        return self._schedule.watches(key)
 
     def forget(self, key: K) -> None:
         """Drop a session that ended or went offline, and its token."""

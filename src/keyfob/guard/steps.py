@@ -52,6 +52,8 @@ def _token_steps(token: VerifiedToken) -> tuple[Step, ...]:
     """Tell what verifying the token looked at, with what it found."""
     claims, issuer = token.claims, token.issuer
     key = f"signed with {token.key_id!a}" if token.key_id else "signed by nobody: mere claims"
+    if token.introspected:
+        key = f"signed with {token.key_id!a}, and active" if token.key_id else "opaque, and active"
     audience = ", ".join(sorted(issuer.audiences.intersection(claims.audience)))
     scopes = " ".join(sorted(issuer.required_scopes)) or "none is required"
     return (

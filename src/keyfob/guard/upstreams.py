@@ -16,9 +16,13 @@ from typing import Protocol
 from keyfob.errors import ConfigError
 from keyfob.guard.background import Work, keep_running
 from keyfob.guard.judge import IssuerBinding
+from keyfob.guard.reasking import Told
 from keyfob.guard.revocation_feed import Learn
 
 __all__ = ["Changed", "Upstreams"]
+
+Key = tuple[str, str]
+"""A session: its broker's name and its client identifier."""
 
 Changed = Callable[[str, str], None]
 """Told an ``iss`` and why asking it fails, or "" when it works again."""
@@ -30,6 +34,13 @@ class _Part(Protocol):
     async def aclose(self) -> None: ...
 
 
+async def _ask(binding: IssuerBinding, changed: Callable[[str], None], told: Told[Key]) -> None:
+    if binding.introspector is not None:
+        binding.introspector.watch(changed)
+    if binding.reasking is not None:
+        await binding.reasking.run(told)
+
+
 class Upstreams:
     """The trusted issuers of a guard.
 
@@ -37,18 +48,25 @@ class Upstreams:
         issuers: By their ``iss``.
         learn: Takes what their feeds bring.
         changed: Told when an issuer begins to fail, and when it answers again.
+        told: Takes what issuers say of live sessions.
 
     Raises:
         ConfigError: The issuers do not fit together.
     """
 
     def __init__(
-        self, issuers: Mapping[str, IssuerBinding], *, learn: Learn, changed: Changed
+        self,
+        issuers: Mapping[str, IssuerBinding],
+        *,
+        learn: Learn,
+        changed: Changed,
+        told: Told[Key],
     ) -> None:
         _check(issuers)
         self.issuers: Mapping[str, IssuerBinding] = dict(issuers)
         self._learn = learn
         self._changed = changed
+        self._told = told
         self._running: dict[_Part, asyncio.Task[None]] = {}
 
     def start(self) -> None:
@@ -103,7 +121,7 @@ class Upstreams:
         """
         _check(issuers)
         before = _parts(self.issuers)
-        coming = Upstreams(issuers, learn=self._learn, changed=self._changed)
+        coming = Upstreams(issuers, learn=self._learn, changed=self._changed, told=self._told)
         coming._running = self._running
         coming.start()
         ready = await coming.ready(timeout)
@@ -118,6 +136,9 @@ class Upstreams:
             if binding.revocations is not None:
                 run = partial(binding.revocations.run, self._learn, changed=changed)
                 yield binding.revocations, f"revocations of {iss}", run
+            if binding.introspector is not None:
+                ask = partial(_ask, binding, changed, self._told)
+                yield binding.introspector, f"introspection at {iss}", ask
 
     async def _end(self, parts: Iterator[_Part]) -> None:
         parts_ = tuple(parts)
@@ -139,6 +160,8 @@ def _parts(issuers: Mapping[str, IssuerBinding]) -> Iterator[_Part]:
         yield binding.keys
         if binding.revocations is not None:
             yield binding.revocations
+        if binding.introspector is not None:
+            yield binding.introspector
 
 
 def _check(issuers: Mapping[str, IssuerBinding]) -> None:

@@ -36,7 +36,7 @@ class CachedToken:
     """
 
     token: VerifiedToken
-    keys: KeySet
+    keys: KeySet | None
     verified_at: float
     principal: str
     granted: Granted | None = None

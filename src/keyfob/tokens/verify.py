@@ -79,6 +79,14 @@ class VerifiedToken:
     introspected: bool = False
     seal: InitVar[object]
 
+    @property
+    def subject(self) -> str:
+        """Whose token it is: ``sub``, or the device of an issuer that writes none.
+
+        Sessions belong to subjects, so no two devices may share an empty one.
+        """
+        return self.claims.subject or self.device
+
     def __post_init__(self, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("only keyfob.tokens.verify makes a VerifiedToken")
