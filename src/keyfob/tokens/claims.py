@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from keyfob.errors import ClaimError
 
-__all__ = ["MAX_TEXT_CHARS", "Claims", "invalid", "missing", "text_fault"]
+__all__ = ["MAX_TEXT_CHARS", "Claims", "audience", "invalid", "missing", "text_fault"]
 
 # Subjects and identifiers go into records, logs and the broker's user name; OpenID Connect
 # stops at 255 (core section 2), the longest that issuers of the field send have about 100.
@@ -37,13 +37,14 @@ class Claims:
     Attributes:
         issuer: ``iss``.
         subject: ``sub``.
-        audience: ``aud``, as a tuple whether it was a text or an array.
+        audience: ``aud``, or the claim that stands for it, as a tuple whether it was a text or an
+            array.
         expires_at: ``exp`` in seconds since 1970.
         issued_at: ``iat``.
         not_before: ``nbf``.
         token_id: ``jti``.
         client_id: ``client_id``.
-        scope: ``scope``, its values in their order.
+        scope: The scopes in their order: ``scope``, or the claim that stands for it.
         confirmation: ``cnf`` (RFC 7800).
         members: Everything, as parsed.
     """
@@ -61,28 +62,39 @@ class Claims:
     members: Mapping[str, Any] = field(repr=False, hash=False)
 
     @classmethod
-    def parse(cls, members: Mapping[str, Any]) -> Claims:
+    def parse(
+        cls, members: Mapping[str, Any], *, audience_claim: str = "aud", scope_claim: str = "scope"
+    ) -> Claims:
         """Give the registered claims their types.
+
+        Args:
+            members: The claims set.
+            audience_claim: The claim that says whom the token is for, where that is not ``aud``.
+                One that is also the ``scope_claim`` is read as scopes.
+            scope_claim: The claim that holds the scopes, or what stands for them. Dots lead into
+                nested claims, as in ``get``.
 
         Raises:
             ClaimError: ``claim_missing`` or ``claim_invalid``, naming the claim.
         """
-        for name in ("iss", "aud", "exp"):
+        for name in ("iss", "exp"):
             if name not in members:
                 raise missing(name)
+        scope = _scope(members, scope_claim)
+        named = scope if audience_claim == scope_claim else audience(members, audience_claim)
         confirmation = members.get("cnf")
         if "cnf" in members and not isinstance(confirmation, dict):
             raise invalid("cnf", "is not an object")
         return cls(
             issuer=_text(members, "iss"),
             subject=_text(members, "sub"),
-            audience=_audience(members),
+            audience=named,
             expires_at=_date("exp", members["exp"]),
             issued_at=_date("iat", members["iat"]) if "iat" in members else None,
             not_before=_date("nbf", members["nbf"]) if "nbf" in members else None,
             token_id=_text(members, "jti"),
             client_id=_text(members, "client_id"),
-            scope=_scope(members),
+            scope=scope,
             confirmation=confirmation,
             members=MappingProxyType(members if isinstance(members, dict) else dict(members)),
         )
@@ -95,12 +107,23 @@ class Claims:
                 ``realm_access.roles``. A claim whose own name holds the dots, such as
                 ``https://example.com/roles``, comes first.
         """
-        value: object = self.members.get(path)
-        if value is None and "." in path and path not in self.members:
-            value = self.members
-            for name in path.split("."):
-                value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        return _at(self.members, path)
+
+
+def audience(members: Mapping[str, Any], claim: str) -> tuple[str, ...]:
+    """Read a claim that says whom a token is for (RFC 7519 section 4.1.3).
+
+    Raises:
+        ClaimError: It is missing, or neither a text nor an array of texts.
+    """
+    value = _at(members, claim)
+    if value is None and claim not in members:
+        raise missing(claim)
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise invalid(claim, "is neither a string nor an array of strings")
+    return tuple(value)
 
 
 def text_fault(value: object, longest: int) -> str | None:
@@ -134,6 +157,15 @@ def invalid(name: str, fault: str) -> ClaimError:
     return ClaimError(f"the claim {name} {fault}", claim=name)
 
 
+def _at(members: Mapping[str, Any], path: str) -> object:
+    value: object = members.get(path)
+    if value is None and "." in path and path not in members:
+        value = members
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
 def _text(members: Mapping[str, Any], name: str) -> str:
     if name not in members:
         return ""
@@ -150,20 +182,13 @@ def _date(name: str, value: object) -> float:
     raise invalid(name, "is not a date in seconds since 1970")
 
 
-def _audience(members: Mapping[str, Any]) -> tuple[str, ...]:
-    value = members["aud"]
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise invalid("aud", "is neither a string nor an array of strings")
-    return tuple(value)
-
-
-def _scope(members: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read ``scope``: one text by RFC 8693 section 4.2, an array as some issuers write it."""
-    value = members.get("scope", "")
+def _scope(members: Mapping[str, Any], claim: str) -> tuple[str, ...]:
+    """Read the scopes: one text by RFC 8693 section 4.2, an array as some issuers write it."""
+    value = _at(members, claim)
+    if value is None and claim not in members:
+        return ()
     if isinstance(value, str):
         return tuple(filter(None, value.split(" ")))
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise invalid("scope", "is not a string of scopes separated by spaces")
+        raise invalid(claim, "is not a string of scopes separated by spaces")
     return tuple(value)

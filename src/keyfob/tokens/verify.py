@@ -11,7 +11,7 @@ How it works, in the order in which it happens:
 4. ``kid`` finds a key in the issuer's own set; the key's algorithm is the token's. If the set does
    not know the name, the answer is NeedKeys: this module never fetches anything.
 5. The signature. Everything before is Malformed or Untrusted, everything after a ClaimError.
-6. The claims: types, presence, audience, times, lifetime, scopes, the device.
+6. The claims: types, presence, required values, audience, times, lifetime, scopes, the device.
 
 ``confirmation.check`` comes after, with what the connection proves.
 """
@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from keyfob.errors import ClaimError, UntrustedTokenError
 from keyfob.tokens import jws
-from keyfob.tokens.claims import Claims, invalid, missing, text_fault
+from keyfob.tokens.claims import Claims, audience, invalid, missing, text_fault
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet, VerificationKey
 
@@ -127,7 +127,9 @@ def verify(
     key = _signer(parsed, issuer, keys.get(issuer.issuer))
     if isinstance(key, NeedKeys):
         return key
-    claims = Claims.parse(members)
+    claims = Claims.parse(
+        members, audience_claim=issuer.audience_claim, scope_claim=issuer.scope_claim
+    )
     _check_claims(claims, issuer, now)
     return VerifiedToken(
         issuer=issuer,
@@ -202,19 +204,34 @@ def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
     for name in issuer.required_claims:
         if name not in claims.members:
             raise missing(name)
-    if issuer.audiences.isdisjoint(claims.audience):
-        raise ClaimError(
-            f"the token is not for {', '.join(sorted(issuer.audiences))}",
-            code="audience_mismatch",
-            claim="aud",
-        )
+    for name, expected in issuer.required_values:
+        value = claims.get(name)
+        if value is None:
+            raise missing(name)
+        if value != expected:
+            raise invalid(name, f"is not {expected!r}")
+    _check_audience(claims, issuer)
     _check_times(claims, issuer, now)
     if absent := issuer.required_scopes.difference(claims.scope):
         raise ClaimError(
             f"the token lacks the scope {' '.join(sorted(absent))}",
             code="scope_missing",
-            claim="scope",
+            claim=issuer.scope_claim,
         )
+
+
+def _check_audience(claims: Claims, issuer: TrustedIssuer) -> None:
+    named = [(issuer.audience_claim, claims.audience)]
+    if issuer.audience_claim != "aud" and "aud" in claims.members:
+        # RFC 7519 section 4.1.3: an aud that is there and does not name us refuses the token.
+        named.append(("aud", audience(claims.members, "aud")))
+    for claim, values in named:
+        if issuer.audiences.isdisjoint(values):
+            raise ClaimError(
+                f"the token is not for {', '.join(sorted(issuer.audiences))}",
+                code="audience_mismatch",
+                claim=claim,
+            )
 
 
 def _check_times(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
