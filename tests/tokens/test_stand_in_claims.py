@@ -105,7 +105,8 @@ def test_scopes_that_name_the_resource_server_can_say_whom_a_token_is_for(
         required_scopes=frozenset(),
     )
     assert attempt(forge({**claims, "scope": "other/x broker/connect"}), issuer=by_scope)
-    for scope in ("other/connect", "broker", "broker/connect2", "", []):
+    others: list[str | list[str]] = ["other/connect", "broker", "broker/connect2", "", []]
+    for scope in others:
         token = forge({**claims, "scope": scope})
         assert refusal(attempt, token, by_scope) == ("audience_mismatch", "scope")
     del claims["scope"]

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from keyfob import __version__
-from keyfob.cli import application, device, judgement, mosquitto, serve, token, up
+from keyfob.cli import application, config, device, judgement, mosquitto, serve, token, up
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
 
@@ -35,6 +35,7 @@ app.command("inspect")(judgement.inspect)
 app.command("explain")(judgement.explain)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
+app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")
 
 
