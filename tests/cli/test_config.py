@@ -69,7 +69,7 @@ def test_each_issuer_has_a_line(shell: Shell) -> None:
             "preset": "",
             "keys": "in the section",
             "introspection": "",
-            "rights": "aif, 1 policy rows",
+            "rights": "aif, 1 policy row",
         },
         {
             "name": "hydra",

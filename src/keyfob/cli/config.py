@@ -74,8 +74,8 @@ def explain(
 def _summary(issuer: IssuerSection) -> dict[str, str]:
     """Tell an issuer in short, by the columns of the answer."""
     rights: list[str] = [*issuer.rights]
-    if issuer.policy:
-        rights.append(f"{len(issuer.policy)} policy rows")
+    if count := len(issuer.policy):
+        rights.append(f"{count} policy row{'s' if count > 1 else ''}")
     asked = "" if issuer.introspection is None else issuer.introspection.use
     return {
         "name": issuer.name,

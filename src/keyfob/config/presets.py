@@ -17,8 +17,9 @@ __all__ = ["PRESETS"]
 # Server Administration Guide, "Audience support": an access token names in aud the services that
 # it is for, by an audience mapper, and not the client that asked, which is azp; an ID token names
 # that client in aud. The typ of the header is JWT for both (at+jwt where a client's advanced
-# settings say so); their own claim typ is "Bearer" and "ID" (org.keycloak.util.TokenUtil). Realm
-# keys are RS256 unless another algorithm is chosen. sub is the service account's user.
+# settings say so, from 26.2 on); the claim typ is "Bearer" and "ID" (and "DPoP" in tokens that
+# are bound to a key; org.keycloak.util.TokenUtil). Realm keys are RS256 unless another algorithm
+# is chosen. sub is the service account's user.
 _KEYCLOAK: Final[Mapping[str, Any]] = {
     "types": ["JWT", "at+jwt"],
     "algorithms": ["RS256"],
@@ -28,8 +29,9 @@ _KEYCLOAK: Final[Mapping[str, Any]] = {
 
 # Ory Hydra 2, with strategies.access_token: jwt. Access tokens are signed with RS256 and typ JWT
 # by the keys that /.well-known/jwks.json shows; scopes are the array scp unless
-# strategies.jwt.scope_claim is string or both (ory/hydra#3531); client_id is a reserved claim of
-# access tokens that no consent can set (oauth2/session.go), and ID tokens have none.
+# strategies.jwt.scope_claim is string (ory/hydra#3531; ory/fosite, token/jwt/claims_jwt.go);
+# client_id is a reserved claim of access tokens that no consent can set (ory/hydra,
+# oauth2/session.go), and ID tokens have none.
 _HYDRA: Final[Mapping[str, Any]] = {
     "types": ["JWT", "at+jwt"],
     "algorithms": ["RS256"],

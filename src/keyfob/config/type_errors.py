@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
 from keyfob.config.sections import Document
 from keyfob.config.source import Source
-from keyfob.config.unknown_keys import inner_section
+from keyfob.config.unknown_keys import hints_of, inner_section
 from keyfob.errors import ConfigError
 
 __all__ = ["NO_PATH", "type_error"]
@@ -81,7 +81,7 @@ def _type_at(key: str) -> Any:  # noqa: ANN401 - a type, or what typing makes of
             # The digits may be part of a quoted key that holds a dot.
             kind = next(iter(get_args(kind)), kind)
         elif (struct := inner_section(kind)) is not None:
-            kind = get_type_hints(struct).get(part)
+            kind = hints_of(struct).get(part)
     return kind
 
 

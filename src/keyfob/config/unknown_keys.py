@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from keyfob.config.sections import Document
 from keyfob.config.source import Source
 
-__all__ = ["inner_section", "nearest", "refuse_unknown_keys"]
+__all__ = ["hints_of", "inner_section", "nearest", "refuse_unknown_keys"]
 
 _Struct = type[msgspec.Struct]
 
@@ -37,6 +38,12 @@ def nearest(word: str, known: Collection[str]) -> str:
     """Say which of the valid words was meant, or all of them where none is near."""
     near = difflib.get_close_matches(word, known, n=1)
     return near[0] if near else f"one of {', '.join(known)}"
+
+
+@cache
+def hints_of(struct: _Struct) -> Mapping[str, Any]:
+    """Return the types of a section's keys."""
+    return get_type_hints(struct)
 
 
 def inner_section(kind: object) -> _Struct | None:
@@ -64,7 +71,7 @@ def _without_places(key: str) -> str:
 def _unknown_keys(
     data: Mapping[str, Any], struct: _Struct, prefix: str = ""
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    hints = get_type_hints(struct)
+    hints = hints_of(struct)
     for key, value in data.items():
         if key not in hints:
             yield prefix + key, struct.__struct_fields__
@@ -85,7 +92,7 @@ def _rows(value: object) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _sections(struct: _Struct, path: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
     """Walk every section with the heading that it has in a file."""
-    for key, kind in get_type_hints(struct).items():
+    for key, kind in hints_of(struct).items():
         if section := inner_section(kind):
             inner = f"{path}.{key}" if path else key
             listed = get_origin(kind) is tuple
