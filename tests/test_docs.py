@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -19,13 +19,23 @@ from keyfob.cli.compose import bindings
 from keyfob.cli.main import app
 from keyfob.cli.output import Exit
 from keyfob.config import (
+    AuditTarget,
+    AuthorizationDetailsSection,
+    Document,
+    EmqxAclSection,
+    EventsSection,
     GuardSection,
+    HttpSection,
+    IntrospectionSection,
     IssuerSection,
     MosquittoSection,
     PolicySection,
+    RabbitmqSection,
     ServerSection,
     load,
 )
+from keyfob.config.sections import Rights
+from keyfob.config.unknown_keys import inner_section
 from keyfob.server.oauth_errors import STATUS
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
@@ -102,8 +112,14 @@ def test_the_exit_codes_are_told() -> None:
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[server]`": ServerSection,
     "`[guard]`": GuardSection,
+    "`[guard.http]`": HttpSection,
     "`[[issuer]]`": IssuerSection,
     "`[[issuer.policy]]`": PolicySection,
+    "`[issuer.authorization_details]`": AuthorizationDetailsSection,
+    "`[issuer.emqx_acl]`": EmqxAclSection,
+    "`[issuer.rabbitmq]`": RabbitmqSection,
+    "`[issuer.introspection]`": IntrospectionSection,
+    "`[issuer.events]`": EventsSection,
     "`[mosquitto]`": MosquittoSection,
 }
 
@@ -120,18 +136,18 @@ def as_documented(field: msgspec.structs.FieldInfo) -> str:
         return "required"
     if field.default is None:
         return "none"
-    value = str(field.default) if isinstance(field.default, Path) else field.default
+    value = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        value = field.default_factory()
+    if isinstance(value, Path):
+        value = str(value)
     return f"`{json.dumps(value)}`"
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_every_key_stands_in_its_section_with_its_true_default(heading: str) -> None:
     struct = SECTIONS[heading]
-    nested = {
-        name
-        for name, kind in get_type_hints(struct).items()
-        if any(isinstance(k, type) and issubclass(k, msgspec.Struct) for k in get_args(kind))
-    }
+    nested = {name for name, kind in get_type_hints(struct).items() if inner_section(kind)}
     expected = {
         field.name: as_documented(field)
         for field in msgspec.structs.fields(struct)
@@ -140,11 +156,26 @@ def test_every_key_stands_in_its_section_with_its_true_default(heading: str) -> 
     assert rows(heading) == expected
 
 
-def test_the_sections_are_all_that_there_are() -> None:
-    from keyfob.config import _Document
+def headings(struct: type[msgspec.Struct], path: str = "") -> Iterator[str]:
+    """Every section as a file heads it."""
+    for name, kind in get_type_hints(struct).items():
+        if section := inner_section(kind):
+            inner = f"{path}.{name}" if path else name
+            yield f"`[[{inner}]]`" if get_origin(kind) is tuple else f"`[{inner}]`"
+            yield from headings(section, inner)
 
-    headings = {f"`[{name}]`" for name in _Document.__struct_fields__ if name != "issuer"}
-    assert set(SECTIONS) == headings | {"`[[issuer]]`", "`[[issuer.policy]]`"}
+
+def test_the_sections_are_all_that_there_are() -> None:
+    assert set(SECTIONS) == set(headings(Document))
+
+
+def test_the_ways_to_write_rights_and_the_places_for_decisions_are_told() -> None:
+    part = section(text_of("docs/configuration.md"), "How rights are written")
+    told = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", part, re.MULTILINE)
+    assert tuple(told) == get_args(Rights)
+    places = section(text_of("docs/configuration.md"), "Where decisions are written")
+    for text in re.findall(r"^\| `([a-z]+(?::[^`]+)?)` \|", places, re.MULTILINE)[1:]:
+        AuditTarget.parse(text.replace("PORT", "514"), ROOT)
 
 
 # The plugin, the reasons, the errors

@@ -36,14 +36,21 @@ socket = "run/guard.sock"
 socket_users = ["mosquitto"]
 token_fields = ["password"]
 ready_timeout = 10.0
+workers = 2
+audit = ["file:log/audit.jsonl", "syslog:[::1]:514"]
+
+[guard.http]
+port = 9443
 
 [[issuer]]
 name = "keyfob"
 issuer = "https://localhost:8443"
 audience = ["mqtt"]
 ca = "ca.pem"
+preset = "keycloak"
 leeway = 60
-max_lifetime = 0
+max_lifetime = 600
+rights = ["scopes", "rabbitmq"]
 revocation_client = "keyfob-guard"
 revocation_secret = "file:guard.secret"
 
@@ -51,6 +58,19 @@ revocation_secret = "file:guard.secret"
 claim = "realm_access.roles"
 value = "writer"
 publish = ["up/{device}/#"]
+
+[issuer.require]
+token_use = "access"
+
+[issuer.rabbitmq.aliases]
+admin = ["a", "b"]
+
+[issuer.introspection]
+client_id = "guard"
+client_secret = "env:SECRET"
+
+[issuer.events]
+audience = "https://guard.example"
 
 [mosquitto]
 host = "127.0.0.1"
@@ -135,7 +155,7 @@ def _check(settings: Settings) -> None:
     names = [issuer.name for issuer in settings.issuers]
     demand(len(set(names)) == len(names), "an issuer stands twice")
     demand(all(issuer.audience for issuer in settings.issuers), "tokens for nobody")
-    demand(all(settings.origin(key) == "file" for key in settings.origins), "out of nowhere")
+    demand(all(one.line > 0 or one.preset for one in settings.origins.values()), "out of nowhere")
 
 
 TARGET = Target(name="configuration", invariant=_INVARIANT, make=make, open=_opened)

@@ -142,9 +142,19 @@ class TopicError(KeyfobError):
 
 
 class ConfigError(KeyfobError):
-    """The configuration or the command line is wrong; the message says where and what to write."""
+    """The configuration or the command line is wrong; the message says where and what to write.
+
+    Args:
+        message: What is wrong.
+        code: One of ``ERROR_CODES``.
+        key: The setting that is wrong, for whoever knows where it was written; empty: not known.
+    """
 
     default_code = "config_invalid"
+
+    def __init__(self, message: str, *, code: str = "", key: str = "") -> None:
+        super().__init__(message, code=code)
+        self.key = key
 
 
 class UpstreamError(KeyfobError):

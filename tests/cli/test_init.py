@@ -160,7 +160,7 @@ def test_a_broken_configuration_is_named_with_its_file(fresh: Shell) -> None:
     outcome = fresh("device", "list")
     assert outcome.code == 2
     assert str(path) in outcome.err
-    assert "'server'" in outcome.err
+    assert "sever: there is no such key; write server" in outcome.err
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(fresh: Shell) -> None:

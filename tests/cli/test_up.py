@@ -108,7 +108,7 @@ def test_a_taken_port_is_named_before_anything_starts(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [
-        ('issuer = "https:', 'issuer = "ftp:', "ftp:"),
+        ('issuer = "https:', 'issuer = "ftp:', "server.issuer: is not https"),
         ('audience = ["mqtt"]', 'audience = ["mqtt"]\nalgorithms = ["HS256"]', "HS256"),
         ("file:guard.secret", "file:nowhere.secret", "nowhere.secret"),
     ],

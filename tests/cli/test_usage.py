@@ -54,7 +54,7 @@ def test_misuse_ends_with_2_and_one_line_that_says_where_to_read_on(
     assert set(as_json.json) == {"error", "message"}
 
 
-@pytest.mark.parametrize("group", [(), ("device",), ("application",), ("mosquitto",)])
+@pytest.mark.parametrize("group", [(), ("device",), ("application",), ("config",), ("mosquitto",)])
 def test_a_command_group_alone_shows_its_help_and_is_misuse(
     shell: Shell, group: tuple[str, ...]
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_command_group_alone_shows_its_help_and_is_misuse(
     assert "Usage:" in outcome.out + outcome.err
 
 
-@pytest.mark.parametrize("group", [(), ("device",), ("application",), ("mosquitto",)])
+@pytest.mark.parametrize("group", [(), ("device",), ("application",), ("config",), ("mosquitto",)])
 def test_what_a_command_does_fits_on_its_line(shell: Shell, group: tuple[str, ...]) -> None:
     listed = shell.plain(*group, "--help").out.partition("Commands:")[2]
     assert listed.strip()

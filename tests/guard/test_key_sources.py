@@ -16,7 +16,6 @@ from keyfob.guard.backoff import Backoff
 from keyfob.guard.key_sources import (
     COOLDOWN,
     DEFAULT_FRESH,
-    MAX_FRESH,
     MIN_FRESH,
     FileKeySource,
     HttpKeySource,
@@ -207,20 +206,25 @@ async def test_failure_and_recovery_are_told_once_each(http: HttpServer, clock: 
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"),
+    ("header", "refresh", "expected"),
     [
-        ("", DEFAULT_FRESH),
-        ("Cache-Control: max-age=600\r\n", 600.0),
-        ("Cache-Control: max-age=1\r\n", MIN_FRESH),
-        ("Cache-Control: no-store\r\n", MIN_FRESH),
-        ("Cache-Control: max-age=31536000\r\n", MAX_FRESH),
+        ("", DEFAULT_FRESH, DEFAULT_FRESH),
+        ("", 7200.0, 7200.0),
+        ("Cache-Control: max-age=600\r\n", DEFAULT_FRESH, 600.0),
+        ("Cache-Control: max-age=1\r\n", DEFAULT_FRESH, MIN_FRESH),
+        ("Cache-Control: no-store\r\n", DEFAULT_FRESH, MIN_FRESH),
+        ("Cache-Control: max-age=31536000\r\n", DEFAULT_FRESH, DEFAULT_FRESH),
+        ("Cache-Control: max-age=31536000\r\n", 7200.0, 7200.0),
+        ("Cache-Control: max-age=31536000\r\n", 5.0, 5.0),
+        ("Cache-Control: no-store\r\n", 5.0, 5.0),
+        ("", 5.0, 5.0),
     ],
 )
 async def test_keys_are_fresh_for_as_long_as_the_issuer_says_within_bounds(
-    http: HttpServer, clock: Clock, header: str, expected: float
+    http: HttpServer, clock: Clock, header: str, refresh: float, expected: float
 ) -> None:
     http.answer("/jwks", jwks(KEY), headers=header)
-    source = at(http, clock)
+    source = HttpKeySource(http.url, jwks_uri=f"{http.url}/jwks", refresh=refresh, monotonic=clock)
     await asked(source)
     assert source.health().fresh_for == expected
     await source.aclose()

@@ -95,7 +95,7 @@ def test_the_brokers_log_shows_the_principal_and_never_a_token(running: Installa
     assert client.try_connect(token, "") == 0
     until("the broker's log line", lambda: "u'quiet'" in running.log())
     log = running.log()
-    audit = running.settings.guard.audit.read_text(encoding="utf-8")
+    audit = (running.settings.directory / "log/audit.jsonl").read_text(encoding="utf-8")
     for part in token.split("."):
         assert part not in log
         assert part not in audit

@@ -62,7 +62,9 @@ async def session(running: Installation, tokens: dict[str, str]) -> None:
         client.writer.transport.abort()
     online = clients[:-20]
     await asyncio.sleep(0.3)  # the audit is written in batches
-    decisions = running.settings.guard.audit.read_text(encoding="utf-8").count("\n")
+    decisions = (
+        (running.settings.directory / "log/audit.jsonl").read_text(encoding="utf-8").count("\n")
+    )
     for _ in range(3):
         reloads = running.log().count("Reloading config")
         os.kill(running.pid("mosquitto"), signal.SIGHUP)
@@ -71,7 +73,7 @@ async def session(running: Installation, tokens: dict[str, str]) -> None:
         )
         assert all(await asyncio.gather(*(client.alive() for client in online)))
     await asyncio.sleep(0.3)
-    after = running.settings.guard.audit.read_text(encoding="utf-8").count("\n")
+    after = (running.settings.directory / "log/audit.jsonl").read_text(encoding="utf-8").count("\n")
     assert after == decisions, "the guard was asked"
     for client in online:
         client.writer.close()

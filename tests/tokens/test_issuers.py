@@ -39,6 +39,10 @@ def test_algorithms_that_are_not_verified_here_are_refused(
         {"algorithms": frozenset()},
         {"types": frozenset()},
         {"device_claim": ""},
+        {"audience_claim": ""},
+        {"scope_claim": ""},
+        {"required_values": (("token_use", ""),)},
+        {"required_values": (("", "access"),)},
         {"leeway": -1},
         {"expiry_leeway": -1},
         {"expiry_leeway": 301},
@@ -51,8 +55,9 @@ def test_algorithms_that_are_not_verified_here_are_refused(
 def test_a_rule_that_means_nothing_is_refused(
     change: dict[str, Any], issuer: TrustedIssuer
 ) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         replace(issuer, **change)
+    assert caught.value.key
 
 
 def test_an_issuer_of_plain_access_tokens_owes_the_claims_of_rfc_9068(

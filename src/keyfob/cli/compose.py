@@ -4,29 +4,39 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import Policy, PolicyRule
-from keyfob.config import IssuerSection, SecretReference, ServerSection, Settings
-from keyfob.errors import ConfigError
+from keyfob.config import (
+    IssuerSection,
+    PolicySection,
+    SecretReference,
+    ServerSection,
+    Settings,
+)
+from keyfob.errors import ConfigError, UpstreamError
 from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard, IssuerBinding
-from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource
+from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource, StaticKeySource
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
 from keyfob.server.settings import ServerSettings
+from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer
 
 __all__ = [
     "asked_issuers",
     "bindings",
     "check",
+    "key_source",
     "known_revocations",
     "onlooker",
+    "policy",
     "server_settings",
     "trusted_issuer",
 ]
@@ -36,15 +46,22 @@ def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
     """Make the rules by which an issuer's tokens are verified.
 
     Raises:
-        ConfigError: A rule would trust nobody, everybody, or a shared secret.
+        ConfigError: A rule would trust nobody, everybody, or a shared secret; it names the key.
     """
-    ClientIdTemplate.parse(issuer.client_id_template)
+    try:
+        ClientIdTemplate.parse(issuer.client_id_template)
+    except ConfigError as error:
+        raise ConfigError(error.message, key="client_id_template") from error
     return TrustedIssuer(
         name=issuer.name,
         issuer=issuer.issuer,
         audiences=frozenset(issuer.audience),
+        audience_claim=issuer.audience_claim,
         algorithms=frozenset(issuer.algorithms),
         required_scopes=frozenset(issuer.required_scopes),
+        scope_claim=issuer.scope_claim,
+        # An empty text takes back what the preset requires.
+        required_values=tuple((claim, text) for claim, text in issuer.require.items() if text),
         device_claim=issuer.device_claim,
         types=frozenset(issuer.types),
         leeway=issuer.leeway,
@@ -52,6 +69,43 @@ def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
         max_lifetime=issuer.max_lifetime or None,
         client_id_template=issuer.client_id_template,
     )
+
+
+def key_source(issuer: IssuerSection) -> KeySource:
+    """Make what an issuer's keys come from.
+
+    Raises:
+        ConfigError: The keys in the section or its file are unusable; it names the key.
+    """
+    if issuer.jwks:
+        return StaticKeySource(_inline_keys(issuer.jwks))
+    if issuer.jwks_file is not None:
+        try:
+            return FileKeySource(issuer.jwks_file)
+        except ConfigError as error:
+            raise ConfigError(error.message, key="jwks_file") from error
+    return HttpKeySource(
+        issuer.issuer,
+        jwks_uri=issuer.jwks_uri,
+        ca=issuer.ca,
+        refresh=issuer.jwks_refresh,
+        cooldown=issuer.jwks_cooldown,
+    )
+
+
+def policy(issuer: IssuerSection) -> Policy:
+    """Make how the rights in an issuer's tokens are read.
+
+    Raises:
+        ConfigError: A row can never give a topic filter; it names the row.
+    """
+    rules = []
+    for place, row in enumerate(issuer.policy):
+        try:
+            rules.append(_policy_rule(row))
+        except ConfigError as error:
+            raise ConfigError(error.message, key=f"policy.{place}") from error
+    return Policy(native_scopes="scopes" in issuer.rights, rules=tuple(rules))
 
 
 def bindings(settings: Settings, *, follow: bool = True) -> dict[str, IssuerBinding]:
@@ -62,18 +116,13 @@ def bindings(settings: Settings, *, follow: bool = True) -> dict[str, IssuerBind
         follow: Whether to read the issuers' revocations from them.
 
     Raises:
-        ConfigError: There is none, or one is wrong.
+        ConfigError: There is none, or one is wrong; the message says file and line.
     """
     if not settings.issuers:
-        raise ConfigError(f"{settings.path}: no [[issuer]] is trusted; write at least one")
+        raise ConfigError(f"{settings.path}: no issuer is trusted; write at least one [[issuer]]")
     return {
-        issuer.issuer: IssuerBinding(
-            trusted=trusted_issuer(issuer),
-            keys=_keys(issuer),
-            policy=_policy(issuer),
-            revocations=_feed(issuer, settings.directory) if follow else None,
-        )
-        for issuer in settings.issuers
+        issuer.issuer: _binding(settings, place, issuer, follow=follow)
+        for place, issuer in enumerate(settings.issuers)
     }
 
 
@@ -95,15 +144,20 @@ def check(settings: Settings) -> None:
     """Refuse, before anything starts, what the server or the guard would refuse.
 
     Raises:
-        ConfigError: The message names the file.
+        ConfigError: The message says file and line.
     """
     try:
         server_settings(settings.server)
-        bindings(settings)
     except ConfigError as error:
-        path = str(settings.path)
-        message = error.message if path in error.message else f"{path}: {error.message}"
-        raise ConfigError(message) from error
+        raise settings.wrong("server.issuer", error.message) from error
+    bindings(settings)
+    for key, path in _files(settings):
+        if path is not None and not os.access(path, os.R_OK):
+            raise settings.wrong(key, "cannot be read; write the path of a file that is there")
+    for key, text in _secrets(settings):
+        if text:
+            with _placed(settings, key):
+                SecretReference.parse(text, settings.directory).read()
 
 
 @asynccontextmanager
@@ -146,32 +200,77 @@ def known_revocations(settings: Settings) -> Iterator[RevocationStore]:
         yield RevocationStore(opened)
 
 
-def _keys(issuer: IssuerSection) -> KeySource:
-    if issuer.jwks_file is not None:
-        return FileKeySource(issuer.jwks_file)
-    return HttpKeySource(issuer.issuer, jwks_uri=issuer.jwks_uri, ca=issuer.ca)
-
-
-def _policy(issuer: IssuerSection) -> Policy:
-    rules = tuple(
-        PolicyRule(
-            kind="scope" if row.scope else "claim",
-            claim=row.claim,
-            value=row.scope or row.value,
-            publish=row.publish,
-            subscribe=row.subscribe,
+def _binding(
+    settings: Settings, place: int, issuer: IssuerSection, *, follow: bool
+) -> IssuerBinding:
+    with _placed(settings, f"issuer.{place}", f"issuer {issuer.name}: "):
+        return IssuerBinding(
+            trusted=trusted_issuer(issuer),
+            keys=key_source(issuer),
+            policy=policy(issuer),
+            revocations=_feed(issuer, settings.directory) if follow else None,
         )
-        for row in issuer.policy
+
+
+@contextmanager
+def _placed(settings: Settings, section: str, prefix: str = "") -> Iterator[None]:
+    """Say of errors within where they come from: their key stands in this section."""
+    try:
+        yield
+    except ConfigError as error:
+        key = f"{section}.{error.key}" if error.key else section
+        message = error.message.removeprefix(prefix).removeprefix(f"{error.key}: ")
+        raise settings.wrong(key, message) from error
+
+
+def _inline_keys(document: str) -> KeySet:
+    try:
+        keys = KeySet.from_jwks(document.encode())
+    except UpstreamError as error:
+        raise ConfigError(f"{error.message}; write a JWK Set as JSON", key="jwks") from error
+    if not keys.keys:
+        why = f": {keys.rejected[0].reason}" if keys.rejected else ""
+        raise ConfigError(f"there is no usable public key in it{why}; write one", key="jwks")
+    return keys
+
+
+def _policy_rule(row: PolicySection) -> PolicyRule:
+    return PolicyRule(
+        kind="scope" if row.scope else "claim",
+        claim=row.claim,
+        value=row.scope or row.value,
+        publish=row.publish,
+        subscribe=row.subscribe,
     )
-    return Policy(native_scopes=issuer.native_scopes, rules=rules)
 
 
 def _feed(issuer: IssuerSection, directory: Path) -> RevocationFeed | None:
     if not issuer.revocation_client:
         return None
+    try:
+        secret = SecretReference.parse(issuer.revocation_secret, directory).read()
+    except ConfigError as error:
+        raise ConfigError(error.message, key="revocation_secret") from error
     return RevocationFeed(
-        issuer.issuer,
-        client_id=issuer.revocation_client,
-        client_secret=SecretReference.parse(issuer.revocation_secret, directory).read(),
-        ca=issuer.ca,
+        issuer.issuer, client_id=issuer.revocation_client, client_secret=secret, ca=issuer.ca
     )
+
+
+def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
+    """List the files that must be there before anything starts, with their keys."""
+    yield "guard.http.certificate", settings.guard.http.certificate
+    yield "guard.http.private_key", settings.guard.http.private_key
+    for place, issuer in enumerate(settings.issuers):
+        yield f"issuer.{place}.ca", issuer.ca
+
+
+def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    """List every reference to a secret with its key; empty ones too."""
+    for place, issuer in enumerate(settings.issuers):
+        key = f"issuer.{place}"
+        yield f"{key}.revocation_secret", issuer.revocation_secret
+        if (asking := issuer.introspection) is not None:
+            yield f"{key}.introspection.client_secret", asking.client_secret
+            yield f"{key}.introspection.private_key", asking.private_key
+        if issuer.events is not None:
+            yield f"{key}.events.authorization", issuer.events.authorization

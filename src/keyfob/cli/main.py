@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from keyfob import __version__
-from keyfob.cli import application, device, explaining, inspecting, mosquitto, serve, token, up
+from keyfob.cli import (
+    application,
+    config,
+    device,
+    explaining,
+    inspecting,
+    mosquitto,
+    serve,
+    token,
+    up,
+)
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
 
@@ -35,6 +45,7 @@ app.command("inspect")(inspecting.inspect)
 app.command("explain")(explaining.explain)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
+app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")
 
 

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import uvloop
@@ -17,7 +18,7 @@ from keyfob.cli.collector import calm_collector
 from keyfob.cli.compose import bindings, server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
-from keyfob.config import ServerSection, Settings
+from keyfob.config import AuditTarget, ServerSection, Settings
 from keyfob.errors import ConfigError
 from keyfob.guard.audit import AuditLog, AuditSink
 from keyfob.guard.audit_sinks import ConsoleSink, JsonLinesSink
@@ -93,7 +94,7 @@ async def _guard(settings: Settings, show: Show) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    sinks: list[AuditSink] = [JsonLinesSink(settings.guard.audit), ConsoleSink(sys.stdout)]
+    sinks = [_sink(settings, target) for target in settings.audit]
     with Database.open(settings.guard.database) as database, AuditLog(sinks) as audit:
         deciding = Guard(
             bindings(settings),
@@ -116,6 +117,17 @@ async def _guard(settings: Settings, show: Show) -> None:
             async with link:
                 show(f"ready at {settings.guard.socket}")
                 await stop.wait()
+
+
+def _sink(settings: Settings, target: AuditTarget) -> AuditSink:
+    match target.kind:
+        case "console":
+            return ConsoleSink(sys.stdout)
+        case "stdout":
+            return JsonLinesSink(Path("/dev/stdout"))
+        case "file" if target.path is not None:
+            return JsonLinesSink(target.path)
+    raise settings.wrong("guard.audit", "syslog cannot be written to yet; write file:PATH")
 
 
 def _told(event: TokenEvent) -> str:

@@ -41,11 +41,9 @@ COOLDOWN: Final = 30.0
 MIN_FRESH: Final = 60.0
 """An issuer that says `no-store` is still asked at most once a minute unasked."""
 
-MAX_FRESH: Final = 24 * 3600.0
-"""A key that an issuer withdraws is gone here within a day, whatever it said before."""
-
 DEFAULT_FRESH: Final = 900.0
-"""Seconds between fetches where the issuer does not say: a quarter of a usual token's life."""
+"""Seconds between fetches where the issuer does not say, a quarter of a usual token's life; also
+the longest it may say, so that a key that it withdraws is gone here soon."""
 
 FILE_INTERVAL: Final = 10.0
 """Seconds between two looks at a key file."""
@@ -272,6 +270,8 @@ class HttpKeySource(_RefreshingKeySource):
         issuer: The issuer identifier; its metadata names the key set unless ``jwks_uri`` does.
         jwks_uri: The key set's address, when known.
         ca: CA certificates that alone are trusted for it; None: the system's.
+        refresh: Seconds between fetches where the issuer's answers do not say; also the longest
+            they may say.
         cooldown: Seconds between two fetches that unknown key identifiers may cause.
         monotonic: A clock that never steps.
         backoff: The delays after failures.
@@ -287,6 +287,7 @@ class HttpKeySource(_RefreshingKeySource):
         *,
         jwks_uri: str = "",
         ca: Path | None = None,
+        refresh: float = DEFAULT_FRESH,
         cooldown: float = COOLDOWN,
         monotonic: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
@@ -301,6 +302,7 @@ class HttpKeySource(_RefreshingKeySource):
         )
         self._issuer = issuer
         self._jwks_uri = jwks_uri
+        self._refresh = refresh
         self._fetcher = Fetcher(ca=ca, transport=transport)
 
     async def aclose(self) -> None:
@@ -311,8 +313,8 @@ class HttpKeySource(_RefreshingKeySource):
     async def _document_now(self) -> tuple[bytes, float]:
         url = self._jwks_uri or await discover_jwks_uri(self._fetcher, self._issuer)
         answer = await self._fetcher.get(url)
-        fresh_for = DEFAULT_FRESH if answer.max_age is None else answer.max_age
-        return answer.body, min(max(fresh_for, MIN_FRESH), MAX_FRESH)
+        said = self._refresh if answer.max_age is None else max(answer.max_age, MIN_FRESH)
+        return answer.body, min(said, self._refresh)
 
 
 class FileKeySource(_RefreshingKeySource):

@@ -70,28 +70,39 @@ class Claims:
     members: Mapping[str, Any] = field(repr=False, hash=False)
 
     @classmethod
-    def parse(cls, members: Mapping[str, Any]) -> Claims:
+    def parse(
+        cls, members: Mapping[str, Any], *, audience_claim: str = "aud", scope_claim: str = "scope"
+    ) -> Claims:
         """Give the registered claims their types.
+
+        Args:
+            members: The claims set.
+            audience_claim: The claim that says whom the token is for, where that is not ``aud``.
+                One that is also the ``scope_claim`` is read as scopes.
+            scope_claim: The claim that holds the scopes, or what stands for them. Dots lead into
+                nested claims, as in ``get``.
 
         Raises:
             ClaimError: ``claim_missing`` or ``claim_invalid``, naming the claim.
         """
-        for name in ("iss", "aud", "exp"):
+        for name in ("iss", "exp"):
             if name not in members:
                 raise missing(name)
+        scope = _scope(members, scope_claim)
+        named = scope if audience_claim == scope_claim else audience_of(members, audience_claim)
         confirmation = members.get("cnf")
         if "cnf" in members and not isinstance(confirmation, dict):
             raise invalid("cnf", "is not an object")
         return cls(
             issuer=text_of(members, "iss"),
             subject=text_of(members, "sub"),
-            audience=audience_of(members),
+            audience=named,
             expires_at=date_of("exp", members["exp"]),
             issued_at=date_of("iat", members["iat"]) if "iat" in members else None,
             not_before=date_of("nbf", members["nbf"]) if "nbf" in members else None,
             token_id=text_of(members, "jti"),
             client_id=text_of(members, "client_id"),
-            scope=_scope(members),
+            scope=scope,
             confirmation=confirmation,
             members=MappingProxyType(members if isinstance(members, dict) else dict(members)),
         )
@@ -104,12 +115,7 @@ class Claims:
                 ``realm_access.roles``. A claim whose own name holds the dots, such as
                 ``https://example.com/roles``, comes first.
         """
-        value: object = self.members.get(path)
-        if value is None and "." in path and path not in self.members:
-            value = self.members
-            for name in path.split("."):
-                value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        return _at(self.members, path)
 
 
 def text_fault(value: object, longest: int) -> str | None:
@@ -143,6 +149,15 @@ def invalid(name: str, fault: str) -> ClaimError:
     return ClaimError(f"the claim {name} {fault}", claim=name)
 
 
+def _at(members: Mapping[str, Any], path: str) -> object:
+    value: object = members.get(path)
+    if value is None and "." in path and path not in members:
+        value = members
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
 def text_of(members: Mapping[str, Any], name: str) -> str:
     """Read a claim that is a text; empty where it is absent.
 
@@ -169,25 +184,29 @@ def date_of(name: str, value: object) -> float:
     raise invalid(name, "is not a date in seconds since 1970")
 
 
-def audience_of(members: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read ``aud``, which must be there: one text or an array of them (RFC 7519 section 4.1.3).
+def audience_of(members: Mapping[str, Any], claim: str = "aud") -> tuple[str, ...]:
+    """Read a claim that says whom a token is for: one text or several (RFC 7519 section 4.1.3).
 
     Raises:
-        ClaimError: ``claim_invalid``.
+        ClaimError: It is missing, or neither a text nor an array of texts.
     """
-    value = members["aud"]
+    value = _at(members, claim)
+    if value is None and claim not in members:
+        raise missing(claim)
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise invalid("aud", "is neither a string nor an array of strings")
+        raise invalid(claim, "is neither a string nor an array of strings")
     return tuple(value)
 
 
-def _scope(members: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read ``scope``: one text by RFC 8693 section 4.2, an array as some issuers write it."""
-    value = members.get("scope", "")
+def _scope(members: Mapping[str, Any], claim: str) -> tuple[str, ...]:
+    """Read the scopes: one text by RFC 8693 section 4.2, an array as some issuers write it."""
+    value = _at(members, claim)
+    if value is None and claim not in members:
+        return ()
     if isinstance(value, str):
         return tuple(filter(None, value.split(" ")))
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise invalid("scope", "is not a string of scopes separated by spaces")
+        raise invalid(claim, "is not a string of scopes separated by spaces")
     return tuple(value)

@@ -25,6 +25,11 @@ _ACCESS_TOKEN: Final = frozenset({"at+jwt"})
 _SECURITY_EVENT: Final = "secevent+jwt"  # RFC 8417 section 2.3
 # RFC 9068 section 2.2; iss, aud and exp are required of everybody.
 _RFC_9068_CLAIMS: Final = ("sub", "client_id", "iat", "jti")
+_CLAIM_NAMES: Final = (
+    ("device_claim", "identifies the device"),
+    ("audience_claim", "says whom a token is for"),
+    ("scope_claim", "holds the scopes"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +40,20 @@ class TrustedIssuer:
         name: What people call it.
         issuer: Its ``iss``, compared exactly.
         audiences: Of these a token's ``aud`` must name one.
+        audience_claim: The claim that says whom a token is for, where the issuer sends no ``aud``.
+            A token that has an ``aud`` all the same must name one of ``audiences`` there too.
         algorithms: The only ``alg`` values it may use.
         required_scopes: Scopes without which a token does not connect.
+        scope_claim: The claim that holds the scopes, or what stands for them (``scp``, ``roles``);
+            dots lead into nested claims.
+        required_values: Claims and the text that each must be, so that no other token of the
+            issuer passes for an access token where its ``typ`` does not tell (RFC 8725 section
+            3.12); dots lead into nested claims.
         device_claim: The claim that names the device; dots lead into nested claims.
         types: Accepted ``typ`` values, as media types. Anything but exactly ``at+jwt`` relaxes
-            the issuer: only ``iss``, ``aud``, ``exp`` and the device claim are required then, and
-            ``aud`` alone keeps its ID tokens apart from its access tokens. An empty text accepts
-            a token without ``typ``.
+            the issuer: only ``iss``, ``exp``, the audience, the device claim and
+            ``required_values`` are required then, and they alone keep its ID tokens apart from its
+            access tokens. An empty text accepts a token without ``typ``.
         leeway: Seconds by which ``nbf`` and ``iat`` may lie ahead.
         expiry_leeway: Seconds by which a token outlives its ``exp``.
         max_lifetime: The longest ``exp - iat`` in seconds, if limited.
@@ -58,7 +70,10 @@ class TrustedIssuer:
     issuer: str
     audiences: frozenset[str]
     algorithms: frozenset[str]
+    audience_claim: str = "aud"
     required_scopes: frozenset[str] = frozenset({"mqtt.connect"})
+    scope_claim: str = "scope"
+    required_values: tuple[tuple[str, str], ...] = ()
     device_claim: str = "sub"
     types: frozenset[str] = _ACCESS_TOKEN
     leeway: int = 60
@@ -72,11 +87,14 @@ class TrustedIssuer:
 
     def __post_init__(self) -> None:
         if not self.name or not self.issuer:
-            raise ConfigError("an issuer needs a name and the exact iss of its tokens")
+            raise ConfigError("an issuer needs a name and the exact iss of its tokens", key="name")
         if not self.audiences or "" in self.audiences:
             raise self._wrong("audience", "name at least one that tokens must be for")
-        if not self.device_claim:
-            raise self._wrong("device_claim", "name the claim that identifies the device")
+        for key, what in _CLAIM_NAMES:
+            if not getattr(self, key):
+                raise self._wrong(key, f"name the claim that {what}")
+        if not all(name and value for name, value in self.required_values):
+            raise self._wrong("require", "name claims and the text that each must be")
         if "{device}" not in self.client_id_template:
             raise self._wrong("client_id_template", "without {device} it binds to no device")
         self._check_algorithms()
@@ -121,4 +139,4 @@ class TrustedIssuer:
         return frozenset(name for name, same in ALGORITHMS.items() if same.name in chosen)
 
     def _wrong(self, key: str, message: str) -> ConfigError:
-        return ConfigError(f"issuer {self.name}: {key}: {message}")
+        return ConfigError(f"issuer {self.name}: {key}: {message}", key=key)

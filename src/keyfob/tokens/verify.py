@@ -11,7 +11,7 @@ How it works, in the order in which it happens:
 4. ``kid`` finds a key in the issuer's own set; the key's algorithm is the token's. If the set does
    not know the name, the answer is NeedKeys: this module never fetches anything.
 5. The signature. Everything before is Malformed or Untrusted, everything after a ClaimError.
-6. The claims: types, presence, audience, times, lifetime, scopes, the device.
+6. The claims: types, presence, required values, audience, times, lifetime, scopes, the device.
 
 Where the issuer wants to be asked about every token (RFC 7662), a good one is not enough: the
 answer is NeedIntrospection. ``verify_introspected`` makes the same checks of what the issuer says
@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from keyfob.errors import ClaimError, UntrustedTokenError
 from keyfob.tokens import jws
-from keyfob.tokens.claims import Claims, invalid, missing, text_fault
+from keyfob.tokens.claims import Claims, audience_of, invalid, missing, text_fault
 from keyfob.tokens.introspected import claims_set
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet
@@ -134,7 +134,7 @@ def verify(
     key = find_signer(parsed, issuer, keys.get(issuer.issuer))
     if isinstance(key, NeedKeys):
         return key
-    claims = Claims.parse(members)
+    claims = _claims(members, issuer)
     _require(claims, issuer)
     _check_claims(claims, issuer, now)
     verified = VerifiedToken(
@@ -174,7 +174,7 @@ def verify_introspected(
     """
     own = None if presented is None else presented.claims.members
     members = claims_set(members, issuer, own)
-    claims = Claims.parse(members)
+    claims = _claims(members, issuer)
     if claims.issuer != issuer.issuer:
         raise UntrustedTokenError(
             f"{issuer.name} says that the token's issuer is {shown(claims.issuer)}",
@@ -186,7 +186,7 @@ def verify_introspected(
             raise invalid(issuer.device_claim, "is not what the issuer says of the token")
         if presented.claims.expires_at < claims.expires_at:
             members["exp"] = presented.claims.expires_at
-            claims = Claims.parse(members)
+            claims = _claims(members, issuer)
     _check_claims(claims, issuer, now)
     return VerifiedToken(
         issuer=issuer,
@@ -227,7 +227,7 @@ def reverify(
     """
     members = jws.json_object(payload, "claims set")
     issuer = find_issuer(members.get("iss"), issuers)
-    claims = Claims.parse(members)
+    claims = _claims(members, issuer)
     if not introspected:
         _require(claims, issuer)
     moment = min(now, math.nextafter(claims.expires_at, 0.0)) if past_end else now
@@ -270,6 +270,12 @@ def _check_header(header: jws.Header, issuer: TrustedIssuer) -> None:
         )
 
 
+def _claims(members: Mapping[str, Any], issuer: TrustedIssuer) -> Claims:
+    return Claims.parse(
+        members, audience_claim=issuer.audience_claim, scope_claim=issuer.scope_claim
+    )
+
+
 def _require(claims: Claims, issuer: TrustedIssuer) -> None:
     for name in issuer.required_claims:
         if name not in claims.members:
@@ -282,19 +288,34 @@ def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
         raise UntrustedTokenError(
             "the token tells of events, it is not an access token", code="type_refused"
         )
-    if issuer.audiences.isdisjoint(claims.audience):
-        raise ClaimError(
-            f"the token is not for {', '.join(sorted(issuer.audiences))}",
-            code="audience_mismatch",
-            claim="aud",
-        )
+    for name, expected in issuer.required_values:
+        value = claims.get(name)
+        if value is None:
+            raise missing(name)
+        if value != expected:
+            raise invalid(name, f"is not {expected!r}")
+    _check_audience(claims, issuer)
     _check_times(claims, issuer, now)
     if absent := issuer.required_scopes.difference(claims.scope):
         raise ClaimError(
             f"the token lacks the scope {' '.join(sorted(absent))}",
             code="scope_missing",
-            claim="scope",
+            claim=issuer.scope_claim,
         )
+
+
+def _check_audience(claims: Claims, issuer: TrustedIssuer) -> None:
+    named = [(issuer.audience_claim, claims.audience)]
+    if issuer.audience_claim != "aud" and "aud" in claims.members:
+        # RFC 7519 section 4.1.3: an aud that is there and does not name us refuses the token.
+        named.append(("aud", audience_of(claims.members)))
+    for claim, values in named:
+        if issuer.audiences.isdisjoint(values):
+            raise ClaimError(
+                f"the token is not for {', '.join(sorted(issuer.audiences))}",
+                code="audience_mismatch",
+                claim=claim,
+            )
 
 
 def _check_times(claims: Claims, issuer: TrustedIssuer, now: float) -> None:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the types of ``[server]``, ``[guard]`` and ``[mosquitto]`` cannot say of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+from keyfob.config.audit_targets import AuditTarget
+from keyfob.config.issuer_checks import check_issuer
+from keyfob.config.sections import Document, IssuerSection
+from keyfob.config.source import Source
+from keyfob.config.urls import url_fault
+from keyfob.errors import ConfigError
+
+__all__ = ["check_document"]
+
+_BOUNDS: Final = (
+    ("server.port", 1, 65_535),
+    ("server.token_lifetime", 1, 86_400),
+    # A process takes some 60 MB, and more of them than cores decide nothing faster.
+    ("guard.workers", 1, 64),
+    ("guard.ready_timeout", 0, 3_600),
+    ("guard.blocking_wait_ms", 0, 1_000),
+    ("guard.http.port", 0, 65_535),
+    ("mosquitto.port", 1, 65_535),
+    ("mosquitto.plain_port", 0, 65_535),
+    ("mosquitto.autosave_interval", 1, 86_400),
+    ("mosquitto.guard_timeout_ms", 1, 60_000),
+)
+_HOSTS: Final = ("server.host", "guard.http.host", "mosquitto.host")
+
+
+def check_document(document: Document, source: Source) -> None:
+    """Check every section, and what one asks of another.
+
+    Raises:
+        ConfigError: The first thing that is wrong, with its line.
+    """
+    for key, lowest, highest in _BOUNDS:
+        # Written so that a NaN is outside.
+        if not lowest <= attrgetter(key)(document) <= highest:
+            raise source.wrong(key, f"is out of range; write {lowest} to {highest}")
+    for key in _HOSTS:
+        if not attrgetter(key)(document):
+            raise source.wrong(key, "is empty; write an address, or 0.0.0.0 for all")
+    if fault := url_fault(document.server.issuer):
+        raise source.wrong("server.issuer", fault)
+    if not document.server.audience:
+        raise source.wrong("server.audience", "is empty; write what tokens shall carry as aud")
+    _check_guard(document, source)
+    for place, issuer in enumerate(document.issuer):
+        check_issuer(issuer, f"issuer.{place}", source)
+    _check_between_issuers(document.issuer, source)
+    for place, issuer in enumerate(document.issuer):
+        if issuer.events is not None and not document.guard.http.port:
+            raise source.wrong(
+                f"issuer.{place}.events",
+                "nobody listens for events; write port = 9443, or another, in [guard.http]",
+            )
+
+
+def _check_guard(document: Document, source: Source) -> None:
+    guard = document.guard
+    if not guard.token_fields:
+        raise source.wrong("guard.token_fields", 'is empty; write ["password", "username"] or one')
+    for place, text in enumerate(guard.audit):
+        try:
+            AuditTarget.parse(text, source.path.parent)
+        except ConfigError as error:
+            raise source.wrong(f"guard.audit.{place}", error.message) from error
+        if text in guard.audit[:place]:
+            raise source.wrong(f"guard.audit.{place}", "stands twice; write it once")
+    http = guard.http
+    if (http.certificate is None) != (http.private_key is None):
+        lacking = "certificate" if http.certificate is None else "private_key"
+        raise source.wrong("guard.http", f'{lacking} is missing; write {lacking} = "PATH" too')
+
+
+def _check_between_issuers(issuers: Sequence[IssuerSection], source: Source) -> None:
+    _check_once(issuers, "name", attrgetter("name"), source)
+    _check_once(issuers, "issuer", attrgetter("issuer"), source)
+    asked = [
+        place
+        for place, issuer in enumerate(issuers)
+        if issuer.introspection is not None and not issuer.introspection.prefix
+    ]
+    if len(asked) > 1:
+        raise source.wrong(
+            f"issuer.{asked[1]}.introspection.prefix",
+            f"issuer.{asked[0]} is asked about every opaque token already; write what this issuer's"
+            " tokens begin with",
+        )
+
+
+def _check_once(
+    issuers: Sequence[IssuerSection],
+    key: str,
+    value: Callable[[Any], str],
+    source: Source,
+) -> None:
+    first: dict[str, int] = {}
+    for place, issuer in enumerate(issuers):
+        before = first.setdefault(value(issuer), place)
+        if before != place:
+            raise source.wrong(
+                f"issuer.{place}.{key}",
+                f"stands twice, in issuer.{before} as well; write another, or join the sections",
+            )

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sections of keyfob.toml: every key with its type and default.
+
+What each means to whoever writes the file stands in docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "AuthorizationDetailsSection",
+    "Document",
+    "EmqxAclSection",
+    "EventsSection",
+    "GuardSection",
+    "HttpSection",
+    "IntrospectionSection",
+    "IssuerSection",
+    "MosquittoSection",
+    "PolicySection",
+    "RabbitmqSection",
+    "Rights",
+    "ServerSection",
+]
+
+Rights = Literal["scopes", "authorization_details", "aif", "emqx_acl", "rabbitmq"]
+"""Ways to write rights into a token."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSection(_Section, frozen=True):
+    """``[server]``: the authorization server.
+
+    ``issuer`` is the URL that tokens carry as ``iss`` and that clients discover the server by;
+    ``audience`` is what they carry as ``aud``; ``token_lifetime`` is in seconds.
+    """
+
+    issuer: str = "https://localhost:8443"
+    host: str = "127.0.0.1"
+    port: int = 8443
+    audience: str = "mqtt"
+    token_lifetime: int = 3600
+    database: Path = Path("server.db")
+    certificate: Path = Path("server.pem")
+    private_key: Path = Path("server.key")
+
+
+class HttpSection(_Section, frozen=True):
+    """``[guard.http]``: health, metrics and security events; port 0: none of them."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
+class GuardSection(_Section, frozen=True):
+    """``[guard]``: the resource server beside the broker.
+
+    ``token_fields`` are the CONNECT fields that may carry a token. ``socket_users`` are users,
+    beside our own and root, that the broker may run as, and ``socket_group`` is a group that may
+    reach the socket: a broker that runs as another user needs both. ``audit`` names the sinks,
+    each as ``AuditTarget.parse`` reads it. ``ready_timeout`` is how many seconds the guard waits
+    for an issuer's keys and revocations before it opens its socket without them;
+    ``blocking_wait_ms`` is how long a broker that stops meanwhile may be kept waiting for keys or
+    introspection.
+    """
+
+    database: Path = Path("guard.db")
+    socket: Path = Path("run/guard.sock")
+    workers: int = 1
+    audit: tuple[str, ...] = ("file:log/audit.jsonl", "console")
+    socket_users: tuple[str, ...] = ()
+    socket_group: str = ""
+    token_fields: tuple[Literal["password", "username"], ...] = ("password", "username")
+    empty_client_id: Literal["accept", "refuse"] = "accept"
+    ready_timeout: float = 10.0
+    blocking_wait_ms: int = 20
+    http: HttpSection = HttpSection()
+
+
+class PolicySection(_Section, frozen=True):
+    """``[[issuer.policy]]``: what a scope, or the value of a claim, allows.
+
+    Exactly one of ``scope`` and ``claim`` (with ``value``) is given. Filters may hold the
+    placeholders ``{device}``, ``{sub}``, ``{client_id}`` and ``{claim:NAME}``.
+    """
+
+    scope: str = ""
+    claim: str = ""
+    value: str = ""
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+
+
+class AuthorizationDetailsSection(_Section, frozen=True):
+    """``[issuer.authorization_details]``: what this broker is called there (RFC 9396)."""
+
+    locations: tuple[str, ...] = ()
+
+
+class EmqxAclSection(_Section, frozen=True):
+    """``[issuer.emqx_acl]``: the claim that holds EMQX's rules."""
+
+    claim: str = "acl"
+
+
+class RabbitmqSection(_Section, frozen=True):
+    """``[issuer.rabbitmq]``: RabbitMQ's scopes; no ``scope_prefix``: ``resource_server_id.``."""
+
+    resource_server_id: str = "rabbitmq"
+    scope_prefix: str | None = None
+    vhost: str = "/"
+    exchange: str = "amq.topic"
+    aliases: Mapping[str, tuple[str, ...]] = {}
+
+
+class IntrospectionSection(_Section, frozen=True):
+    """``[issuer.introspection]``: asking the issuer about tokens (RFC 7662).
+
+    ``client_secret`` and ``private_key`` are references. ``timeout_ms`` is in milliseconds;
+    ``cache``, ``negative_cache`` and ``reask`` are in seconds.
+    """
+
+    use: Literal["opaque", "always"] = "opaque"
+    endpoint: str = ""
+    client_id: str = ""
+    authentication: Literal["client_secret_basic", "client_secret_post", "private_key_jwt"] = (
+        "client_secret_basic"
+    )
+    client_secret: str = ""
+    private_key: str = ""
+    key_id: str = ""
+    algorithm: str = "ES256"
+    prefix: str = ""
+    missing_audience: Literal["refuse", "accept"] = "refuse"
+    timeout_ms: int = 2000
+    cache: int = 30
+    negative_cache: int = 10
+    reask: int = 60
+
+
+class EventsSection(_Section, frozen=True):
+    """``[issuer.events]``: security events that the issuer pushes (RFC 8417, RFC 8935).
+
+    ``authorization`` is a reference to the secret that a push shows; empty: its signature alone.
+    """
+
+    audience: str = ""
+    authorization: str = ""
+
+
+class IssuerSection(_Section, frozen=True):
+    """``[[issuer]]``: an authorization server whose tokens are trusted.
+
+    Its keys come from ``jwks`` (a JWK Set as JSON text), ``jwks_file``, ``jwks_uri``, or else by
+    discovery from ``issuer`` (RFC 8414). ``leeway`` in seconds applies to ``nbf`` and ``iat``,
+    ``expiry_leeway`` to ``exp``. ``require`` maps claims to the text that each must be.
+    ``revocation_client`` and ``revocation_secret`` are what the guard reads the issuer's
+    revocations with; empty where the issuer has no such feed. No ``introspection``: the issuer is
+    never asked; no ``events``: it pushes none.
+    """
+
+    name: str
+    issuer: str
+    audience: tuple[str, ...]
+    preset: str = ""
+    audience_claim: str = "aud"
+    algorithms: tuple[str, ...] = ("ES256",)
+    required_scopes: tuple[str, ...] = ("mqtt.connect",)
+    scope_claim: str = "scope"
+    device_claim: str = "sub"
+    types: tuple[str, ...] = ("at+jwt",)
+    require: Mapping[str, str] = {}
+    leeway: int = 60
+    expiry_leeway: int = 0
+    max_lifetime: int = 0
+    client_id_template: str = "{device}"
+    jwks: str = ""
+    jwks_file: Path | None = None
+    jwks_uri: str = ""
+    jwks_refresh: int = 900
+    jwks_cooldown: int = 30
+    ca: Path | None = None
+    revocation_client: str = ""
+    revocation_secret: str = ""
+    rights: tuple[Rights, ...] = ("scopes",)
+    policy: tuple[PolicySection, ...] = ()
+    authorization_details: AuthorizationDetailsSection = AuthorizationDetailsSection()
+    emqx_acl: EmqxAclSection = EmqxAclSection()
+    rabbitmq: RabbitmqSection = RabbitmqSection()
+    introspection: IntrospectionSection | None = None
+    events: EventsSection | None = None
+
+
+class MosquittoSection(_Section, frozen=True):
+    """``[mosquitto]``: the broker that ``keyfob up`` manages.
+
+    ``plain_port`` opens a listener without TLS on the loopback address (0: none).
+    ``save_every_change`` writes the broker's state to disk after each change, so that even a
+    killed broker owes nothing; it wears flash storage, so the default saves every
+    ``autosave_interval`` seconds and at every orderly stop. ``decisions`` is whether the broker
+    stops while it waits for one.
+    """
+
+    program: str = "mosquitto"
+    host: str = "127.0.0.1"
+    port: int = 8883
+    plain_port: int = 0
+    directory: Path = Path("mosquitto")
+    save_every_change: bool = False
+    autosave_interval: int = 60
+    guard_timeout_ms: int = 200
+    decisions: Literal["auto", "blocking", "delayed"] = "auto"
+
+
+class Document(_Section, frozen=True):
+    """The whole file."""
+
+    server: ServerSection = ServerSection()
+    guard: GuardSection = GuardSection()
+    issuer: tuple[IssuerSection, ...] = ()
+    mosquitto: MosquittoSection = MosquittoSection()
