@@ -7,7 +7,8 @@ How it works, in the order in which it happens:
 2. ``iss`` picks a TrustedIssuer, by exact comparison. From here on everything is that issuer's:
    its algorithms, its types, its keys. The token chooses nothing (RFC 8725 section 3.1).
 3. ``alg`` is on the issuer's list and ``typ`` among its types, so that no other kind of JWT of
-   the same issuer passes for an access token (RFC 8725 section 3.12, RFC 9068 section 4).
+   the same issuer passes for an access token (RFC 8725 section 3.12, RFC 9068 section 4);
+   ``kinds`` looks at the claims where ``typ`` says nothing.
 4. ``kid`` finds a key in the issuer's own set; the key's algorithm is the token's. If the set does
    not know the name, the answer is NeedKeys: this module never fetches anything.
 5. The signature. Everything before is Malformed or Untrusted, everything after a ClaimError.
@@ -27,6 +28,7 @@ from keyfob.tokens import jws
 from keyfob.tokens.claims import Claims, invalid, missing, text_fault
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet, VerificationKey
+from keyfob.tokens.kinds import other_kind
 
 __all__ = [
     "MAX_DEVICE_CHARS",
@@ -124,6 +126,8 @@ def verify(
     members = jws.json_object(parsed.payload, "claims set")
     issuer = _issuer(members.get("iss"), issuers)
     _check_header(parsed.header, issuer)
+    if kind := other_kind(members):
+        raise UntrustedTokenError(f"the token is {kind}, not an access token", code="type_refused")
     key = _signer(parsed, issuer, keys.get(issuer.issuer))
     if isinstance(key, NeedKeys):
         return key
