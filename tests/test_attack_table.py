@@ -18,6 +18,12 @@ import pytest
 
 from keyfob.authorization.decision import DenyReason
 from keyfob.errors import TOKEN_CODES
+from keyfob.guard.fetching import DEADLINE, MAX_BODY
+from keyfob.guard.key_sources import COOLDOWN
+from keyfob.tokens.json_strict import MAX_DEPTH, MAX_NUMBER_CHARS
+from keyfob.tokens.jws import MAX_TOKEN_BYTES
+from keyfob.tokens.keys import MAX_JWKS_BYTES, MAX_KEYS
+from tests.work import BASE_BYTES, BASE_CALLS, BYTES_PER_BYTE, CALLS_PER_BYTE
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = tuple(f"J{number}" for number in range(1, 21))
@@ -130,6 +136,18 @@ def test_a_row_names_the_codes_that_its_tests_assert_and_no_other(family: str) -
 )
 def test_the_codes_of_a_mark_stand_in_the_test(attack: Attack) -> None:
     assert attack.codes <= attack.said
+
+
+def test_the_bound_is_the_one_that_is_tested() -> None:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    assert f"| {BASE_CALLS:,} + {CALLS_PER_BYTE} per byte |" in text
+    assert f"| {BASE_BYTES:,} bytes + {BYTES_PER_BYTE} per byte |" in text
+    for number in (MAX_TOKEN_BYTES, MAX_JWKS_BYTES, MAX_BODY):
+        assert f"{number:,} bytes" in text
+    for words in (f"{MAX_KEYS} keys", f"{DEADLINE:.0f} seconds", f"in {COOLDOWN:.0f} seconds"):
+        assert words in text
+    assert f"at most {MAX_DEPTH} deep" in text
+    assert f"at most {MAX_NUMBER_CHARS} characters" in text
 
 
 _SAMPLE = """
