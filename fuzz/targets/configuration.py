@@ -138,4 +138,4 @@ def _check(settings: Settings) -> None:
     demand(all(settings.origin(key) == "file" for key in settings.origins), "out of nowhere")
 
 
-TARGET = Target(name="configuration", invariant=_INVARIANT, make=make, open=_opened)
+TARGET = Target(name="configuration", invariant=_INVARIANT, make=make, open=_opened, share=1)
