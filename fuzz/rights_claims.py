@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fuzz import trees
+from fuzz import octets, trees
 from fuzz.chance import Chance
 from fuzz.topic_texts import drawn_filter
 
@@ -111,7 +111,8 @@ def overgrown(chance: Chance, tree: trees.Tree) -> trees.Tree:
     arrays = [node for node in _inside(tree) if type(node) is list and node]
     if arrays:
         array = chance.one(arrays)
-        array.extend([chance.one(array)] * (chance.one(_MANY) // len(arrays)))
+        entry = chance.one(array)
+        array.extend([entry] * min(chance.one(_MANY), octets.LONGEST // (len(str(entry)) + 1)))
     return tree
 
 
