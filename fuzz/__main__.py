@@ -19,6 +19,7 @@ from fuzz.workers import Portion, portions, shared_out, work_off
 __all__ = ["main"]
 
 _TOTAL: Final = 5_000_000
+_TOLD: Final = 500_000  # inputs between two signs of life
 _COMMON: Final = 12  # outcomes told of each target
 
 
@@ -45,8 +46,12 @@ def main(arguments: Sequence[str] | None = None, targets: Sequence[Target] = TAR
     jobs = options.jobs if targets is TARGETS else 1
     print(f"seed {seed}, {jobs} processes", flush=True)
     results = {target.name: Result(name=target.name) for target in wanted}
+    done = 0
     for result in work_off(_work(wanted, options, seed), targets, jobs):
         results[result.name].add(result)
+        done += result.inputs
+        if done // _TOLD != (done - result.inputs) // _TOLD:
+            print(f"{done:,} inputs", flush=True)
     for target in wanted:
         _reduce(target, results[target.name])
     _print_report(list(results.values()))
