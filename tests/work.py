@@ -29,9 +29,9 @@ __all__ = [
 ]
 
 # The bound that docs/security.md states for everything that reads what strangers send. The worst
-# case known needs three quarters of each; interpreters differ a little in what they count.
+# case known needs three quarters; interpreters differ a little in what they count.
 BASE_CALLS: Final = 1_000
-CALLS_PER_BYTE: Final = 4
+CALLS_PER_BYTE: Final = 10
 BASE_BYTES: Final = 262_144
 BYTES_PER_BYTE: Final = 96
 
