@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fuzz import octets, trees
+from fuzz import trees
 from fuzz.chance import Chance
 from fuzz.topic_texts import drawn_filter
 
@@ -88,6 +88,7 @@ WORDS: Final = trees.words(
     " cluster:* vhost:/ # + $share/g/# $SYS/# a/#/b % %2F %00 .. * **"
 )
 _MANY: Final = (100, 1_000, 5_000)
+_LONGEST: Final = 12_000  # bytes of claims that fit into a token
 
 
 def drawn(chance: Chance) -> trees.Tree:
@@ -112,7 +113,7 @@ def overgrown(chance: Chance, tree: trees.Tree) -> trees.Tree:
     if arrays:
         array = chance.one(arrays)
         entry = chance.one(array)
-        array.extend([entry] * min(chance.one(_MANY), octets.LONGEST // (len(str(entry)) + 1)))
+        array.extend([entry] * min(chance.one(_MANY), _LONGEST // (len(str(entry)) + 1)))
     return tree
 
 
