@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make fuzz`: every target, or the ones that are named; a table, and an input for each failure."""
+"""`make fuzz`: every target, or those that are named; a report, and an input for each failure."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fuzz.campaign import Budget, Failure, Result, examine, run
+from fuzz.campaign import Budget, Failure, Result, examine
 from fuzz.reduction import reduced
 from fuzz.target import Target
 from fuzz.targets import TARGETS
+from fuzz.workers import Portion, portions, shared_out, work_off
 
 __all__ = ["main"]
 
-_SECONDS: Final = 240.0
+_TOTAL: Final = 5_000_000
+_TOLD: Final = 500_000  # inputs between two signs of life
+_COMMON: Final = 12  # outcomes told of each target
 
 
 def main(arguments: Sequence[str] | None = None, targets: Sequence[Target] = TARGETS) -> int:
@@ -24,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, targets: Sequence[Target] = TAR
 
     Args:
         arguments: Those of the command line; None: this process's own.
-        targets: What can be fuzzed.
+        targets: What can be fuzzed; by several processes only ``TARGETS``.
     """
     by_name = {target.name: target for target in targets}
     parser = _parser(by_name)
@@ -39,13 +43,19 @@ def main(arguments: Sequence[str] | None = None, targets: Sequence[Target] = TAR
     if options.input is not None:
         return _replay(wanted, options.input)
     seed = secrets.token_hex(4) if options.seed is None else options.seed
-    print(f"seed {seed}", flush=True)
-    budget = Budget(inputs=options.inputs)
-    if options.inputs is None:
-        budget = Budget(seconds=options.seconds / len(wanted))
-    results = [_run(target, budget, seed) for target in wanted]
-    _print_table(results)
-    return 1 if any(result.failures for result in results) else 0
+    jobs = options.jobs if targets is TARGETS else 1
+    print(f"seed {seed}, {jobs} processes", flush=True)
+    results = {target.name: Result(name=target.name) for target in wanted}
+    done = 0
+    for result in work_off(_work(wanted, options, seed), targets, jobs):
+        results[result.name].add(result)
+        done += result.inputs
+        if done // _TOLD != (done - result.inputs) // _TOLD:
+            print(f"{done:,} inputs", flush=True)
+    for target in wanted:
+        _reduce(target, results[target.name])
+    _print_report(list(results.values()))
+    return 1 if any(result.failures for result in results.values()) else 0
 
 
 def _parser(by_name: dict[str, Target]) -> argparse.ArgumentParser:
@@ -55,23 +65,41 @@ def _parser(by_name: dict[str, Target]) -> argparse.ArgumentParser:
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--seconds", type=float, default=_SECONDS, help="for all targets together (%(default).0f)"
+        "--total", type=int, default=_TOTAL, help="inputs for all targets together (%(default)s)"
     )
     length.add_argument("--inputs", type=int, help="for each target")
+    length.add_argument("--seconds", type=float, help="for all targets, one after the other")
     length.add_argument("--input", metavar="HEX", help="check one input; - reads it from stdin")
     length.add_argument("--list", action="store_true", help="print the targets' invariants")
     parser.add_argument("--seed", help="what was printed by the run to repeat")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)"
+    )
     return parser
 
 
-def _run(target: Target, budget: Budget, seed: str) -> Result:
-    result = run(target, budget, seed)
+def _work(wanted: Sequence[Target], options: argparse.Namespace, seed: str) -> list[Portion]:
+    """Cut up what was asked for; targets that take longest come first."""
+    if options.seconds is not None:
+        budget = Budget(seconds=options.seconds / len(wanted))
+        return [Portion(name=target.name, budget=budget, seed=seed) for target in wanted]
+    inputs = shared_out(options.total, wanted)
+    if options.inputs is not None:
+        inputs = dict.fromkeys(inputs, options.inputs)
+    slowest_first = sorted(wanted, key=lambda target: target.share)
+    return [
+        portion
+        for target in slowest_first
+        for portion in portions(target.name, inputs[target.name], seed)
+    ]
+
+
+def _reduce(target: Target, result: Result) -> None:
     if result.failures:
         with target.open() as check:
             result.failures = [reduced(check, failure) for failure in result.failures]
     for failure in result.failures:
         _print_failure(target, failure)
-    return result
 
 
 def _replay(wanted: Sequence[Target], text: str) -> int:
@@ -94,15 +122,29 @@ def _print_failure(target: Target, failure: Failure) -> None:
     print(f"  again:  python -m fuzz {target.name} --input {failure.data.hex()}\n", flush=True)
 
 
-def _print_table(results: Sequence[Result]) -> None:
-    width = max(len(result.target.name) for result in results)
+def _print_report(results: Sequence[Result]) -> None:
+    width = max(len(result.name) for result in results)
     print(f"{'target':<{width}} {'inputs':>10} {'inputs/s':>9} {'slowest':>9} {'failures':>8}")
     for result in results:
-        pace = result.inputs / result.seconds if result.seconds else 0
-        print(
-            f"{result.target.name:<{width}} {result.inputs:>10,} {pace:>9,.0f}"
-            f" {result.slowest * 1000:>6.1f} ms {len(result.failures):>8}"
-        )
+        print(_line(result, width))
+        told = result.outcomes.most_common(_COMMON)
+        rest = result.outcomes.total() - sum(number for _, number in told)
+        outcomes = [f"{outcome} {number:,}" for outcome, number in told]
+        if rest:
+            outcomes.append(f"others {rest:,}")
+        print(f"    {', '.join(outcomes)}")
+    total = Result(name="total")
+    for result in results:
+        total.add(result)
+    print(_line(total, width), flush=True)
+
+
+def _line(result: Result, width: int) -> str:
+    pace = result.inputs / result.seconds if result.seconds else 0
+    return (
+        f"{result.name:<{width}} {result.inputs:>10,} {pace:>9,.0f}"
+        f" {result.slowest * 1000:>6.1f} ms {len(result.failures):>8}"
+    )
 
 
 if __name__ == "__main__":

@@ -55,12 +55,21 @@ class Failure:
 class Result:
     """What a run of one target came to."""
 
-    target: Target
+    name: str
     inputs: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
+
+    def add(self, other: Result) -> None:
+        """Take another run of the same target in."""
+        self.inputs += other.inputs
+        self.seconds += other.seconds
+        self.slowest = max(self.slowest, other.slowest)
+        self.outcomes += other.outcomes
+        known = {failure.kind for failure in self.failures}
+        self.failures += [failure for failure in other.failures if failure.kind not in known]
 
 
 def run(target: Target, budget: Budget, seed: str, *, slow: float = SLOW) -> Result:
@@ -74,7 +83,7 @@ def run(target: Target, budget: Budget, seed: str, *, slow: float = SLOW) -> Res
         slow: Seconds of processor time that one input may cost.
     """
     chance = Chance(f"{seed}/{target.name}")
-    result = Result(target=target)
+    result = Result(name=target.name)
     known: set[str] = set()
     with target.open() as check:
         began = time.monotonic()

@@ -42,14 +42,30 @@ class Target:
         invariant: What holds for every input, in a sentence.
         make: Draws an input.
         open: Sets up what checking needs, and takes it away again.
+        share: How many inputs it gets where others get 10: fewer where each takes longer.
     """
 
     name: str
     invariant: str
     make: Callable[[Chance], bytes]
     open: Callable[[], AbstractContextManager[Check]]
+    share: int = 10
 
     @classmethod
-    def of(cls, name: str, invariant: str, make: Callable[[Chance], bytes], check: Check) -> Target:
+    def of(
+        cls,
+        name: str,
+        invariant: str,
+        make: Callable[[Chance], bytes],
+        check: Check,
+        *,
+        share: int = 10,
+    ) -> Target:
         """Return a target whose checking needs no setting up."""
-        return cls(name=name, invariant=invariant, make=make, open=lambda: nullcontext(check))
+        return cls(
+            name=name,
+            invariant=invariant,
+            make=make,
+            open=lambda: nullcontext(check),
+            share=share,
+        )

@@ -15,6 +15,7 @@ from fuzz.chance import Chance
 from fuzz.target import Target, demand
 from fuzz.targets import TARGETS
 from fuzz.targets.strict_json import TARGET as STRICT_JSON
+from fuzz.workers import portions, shared_out
 
 INPUTS = 1_000
 RANDOM_SEED = secrets.token_hex(4)
@@ -64,6 +65,38 @@ def test_a_broken_parser_is_found_shown_and_fails_again_on_the_shown_input(
     assert bytes.fromhex(shown[1]) == b"[["
     assert main(["broken", "--input", shown[1]], [broken]) == 1
     assert main(["broken", "--input", "5b"], [broken]) == 0
+
+
+def test_the_inputs_of_a_run_do_not_depend_on_how_many_processes_draw_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = []
+    for jobs in ("1", "2"):
+        assert main(["scopes", "http-basic", "--inputs", "300", "--seed", "0", "--jobs", jobs]) == 0
+        told.append(re.findall(r"^    (.*)$", capsys.readouterr().out, re.MULTILINE))
+    assert told[0] == told[1]
+    assert len(told[0]) == 2
+
+
+@pytest.mark.parametrize("total", [1, 1_000, 5_000_000])
+def test_a_total_is_shared_out_whole_and_cut_into_portions_of_seeds_of_their_own(
+    total: int,
+) -> None:
+    shared = shared_out(total, TARGETS)
+    assert set(shared) == {target.name for target in TARGETS}
+    assert total <= sum(shared.values()) < total + len(TARGETS)
+    for name, inputs in shared.items():
+        cut = list(portions(name, inputs, "s"))
+        assert sum(portion.budget.inputs or 0 for portion in cut) == inputs
+        assert len({portion.seed for portion in cut}) == len(cut)
+        assert cut[0].seed == "s"
+
+
+def test_a_failure_that_several_portions_find_is_told_once() -> None:
+    raising = Target.of("raising", "It raises.", STRICT_JSON.make, lambda data: str(data[10**6]))
+    first, second = (run(raising, Budget(inputs=20), seed) for seed in "ab")
+    first.add(second)
+    assert (first.inputs, len(first.failures)) == (40, 1)
 
 
 def test_an_error_that_a_parser_must_not_raise_is_a_failure() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from fuzz import pieces, trees
+from fuzz import introspection_texts, pieces, rights_claims, trees
 from fuzz.chance import Chance
 from fuzz.target import Target, demand
 from fuzz.token_texts import CLAIM_WORDS
@@ -50,8 +50,14 @@ _PATHS: Final = (
 
 
 def make(chance: Chance) -> bytes:
-    """Draw a claims set as JSON text, and a path to ask for."""
-    tree = trees.changed(chance, _SAMPLE, CLAIM_WORDS)
+    """Draw a claims set, or an answer to introspection, as JSON text, and a path to ask for."""
+    draw = chance.random()
+    if draw < 0.6:
+        tree = trees.changed(chance, _SAMPLE, CLAIM_WORDS)
+    elif draw < 0.8:
+        tree = rights_claims.drawn(chance)
+    else:
+        tree = introspection_texts.drawn_tree(chance)
     return pieces.pack(trees.spelled(chance, tree), chance.one(_PATHS))
 
 

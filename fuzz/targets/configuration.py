@@ -158,4 +158,4 @@ def _check(settings: Settings) -> None:
     demand(all(one.line > 0 or one.preset for one in settings.origins.values()), "out of nowhere")
 
 
-TARGET = Target(name="configuration", invariant=_INVARIANT, make=make, open=_opened)
+TARGET = Target(name="configuration", invariant=_INVARIANT, make=make, open=_opened, share=1)

@@ -88,4 +88,4 @@ def _is_strong(entry: dict[str, Any]) -> bool:
     return 2_048 <= modulus.bit_length() <= 8_192 and exponent > 65_536
 
 
-TARGET = Target.of("key-sets", _INVARIANT, make, check)
+TARGET = Target.of("key-sets", _INVARIANT, make, check, share=6)

@@ -146,4 +146,4 @@ def _whole(digits: str) -> int:
     return int(digits) if len(digits) < 400 else 0
 
 
-TARGET = Target(name="revocation-pages", invariant=_INVARIANT, make=make, open=_opened)
+TARGET = Target(name="revocation-pages", invariant=_INVARIANT, make=make, open=_opened, share=3)

@@ -19,7 +19,7 @@ from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
 from keyfob.tokens.verify import VerifiedToken, verify
 
-__all__ = ["TARGET"]
+__all__ = ["ISSUERS", "KEY", "KEYS", "NOW", "TARGET", "signed"]
 
 _INVARIANT: Final = (
     "Whatever a trusted key has signed, verify raises TokenError or returns a token that "
@@ -28,7 +28,7 @@ _INVARIANT: Final = (
 
 NOW: Final = 1_790_000_000
 # No secret: a key that everybody can compute, so that a failing input fails tomorrow as well.
-_KEY: Final = SigningKey.from_pem(
+KEY: Final = SigningKey.from_pem(
     Ed25519PrivateKey.from_private_bytes(bytes(range(32))).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -52,12 +52,12 @@ _RELAXED: Final = TrustedIssuer(
     expiry_leeway=30,
     max_lifetime=7_200,
 )
-_ISSUERS: Final = {issuer.issuer: issuer for issuer in (_STRICT, _RELAXED)}
-_KEY_SET: Final = KeySet.from_jwks({"keys": [_KEY.public_jwk()]})
-_KEYS: Final = dict.fromkeys(_ISSUERS, _KEY_SET)
+ISSUERS: Final = {issuer.issuer: issuer for issuer in (_STRICT, _RELAXED)}
+_KEY_SET: Final = KeySet.from_jwks({"keys": [KEY.public_jwk()]})
+KEYS: Final = dict.fromkeys(ISSUERS, _KEY_SET)
 _HEADERS: Final = (
-    {"alg": "EdDSA", "kid": _KEY.kid, "typ": "at+jwt"},
-    {"alg": "Ed25519", "kid": _KEY.kid, "typ": "JWT"},
+    {"alg": "EdDSA", "kid": KEY.kid, "typ": "at+jwt"},
+    {"alg": "Ed25519", "kid": KEY.kid, "typ": "JWT"},
 )
 _CLAIMS: Final = (
     {
@@ -93,20 +93,25 @@ def make(chance: Chance) -> bytes:
     if chance.often(0.05):
         payload = octets.changed(chance, payload)
     text = trees.spelled(chance, header).encode("utf-8")
-    signing_input = encoded(text) + b"." + encoded(payload)
-    return signing_input + b"." + encoded(_KEY.signature(signing_input))
+    return signed(text, payload)
+
+
+def signed(header: bytes, payload: bytes) -> bytes:
+    """Sign any header and payload with the key that both issuers publish."""
+    signing_input = encoded(header) + b"." + encoded(payload)
+    return signing_input + b"." + encoded(KEY.signature(signing_input))
 
 
 def check(data: bytes) -> str:
     """Verify one token, and hold what comes against its text."""
     try:
-        outcome = verify(data, _ISSUERS, _KEYS, NOW)
+        outcome = verify(data, ISSUERS, KEYS, NOW)
     except TokenError as error:
         return error.code
     if not isinstance(outcome, VerifiedToken):
         return type(outcome).__name__
     header, claims = (json.loads(decoded(segment)) for segment in data.split(b".")[:2])
-    issuer = _ISSUERS[claims["iss"]]
+    issuer = ISSUERS[claims["iss"]]
     demand(outcome.issuer is issuer, "another issuer's rules")
     _demand_header(header, issuer)
     _demand_times(claims, issuer)
@@ -123,7 +128,7 @@ def _demand_header(header: dict[str, Any], issuer: TrustedIssuer) -> None:
     kind = (header.get("typ") or "").lower().removeprefix("application/")
     demand(kind in {known.lower() for known in issuer.types}, "a type that is not accepted")
     demand(header["alg"] in {"EdDSA", "Ed25519"}, "an algorithm that is not the key's")
-    demand(header.get("kid") in (None, _KEY.kid), "another key")
+    demand(header.get("kid") in (None, KEY.kid), "another key")
     demand("crit" not in header, "an extension that nobody understands")
 
 

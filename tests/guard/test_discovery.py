@@ -101,6 +101,7 @@ async def test_unusable_metadata_is_refused(http: HttpServer, body: bytes) -> No
             await discover_jwks_uri(fetcher, http.url)
 
 
+@pytest.mark.attack("J20")
 @pytest.mark.parametrize(
     "target", ["http://127.0.0.1/jwks", "https://localhost/jwks", "https://[::1]/jwks"]
 )

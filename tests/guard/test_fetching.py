@@ -46,6 +46,7 @@ async def test_the_age_is_what_rfc_9111_says(
         assert (await fetcher.get(f"{http.url}/x")).max_age == age
 
 
+@pytest.mark.attack("J20")
 async def test_a_redirect_is_not_followed(http: HttpServer) -> None:
     """J20: an issuer cannot send the guard elsewhere."""
     http.answer("/x", b"", status=302, headers=f"Location: {http.url}/y\r\n")
@@ -56,6 +57,7 @@ async def test_a_redirect_is_not_followed(http: HttpServer) -> None:
     assert http.requests == ["/x"]
 
 
+@pytest.mark.attack("J20")
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_without_end_is_cut_off(http: HttpServer, declared: bool) -> None:
     """J20: neither a declared nor an undeclared length makes the guard read more."""
@@ -85,6 +87,7 @@ async def test_a_body_of_just_the_limit_is_read(http: HttpServer) -> None:
             await fetcher.get(f"{http.url}/x", limit=99)
 
 
+@pytest.mark.attack("J20")
 async def test_a_dripping_body_meets_the_deadline(http: HttpServer) -> None:
     """J20: every single read is quick, the whole would take a minute."""
 
@@ -101,6 +104,7 @@ async def test_a_dripping_body_meets_the_deadline(http: HttpServer) -> None:
             await fetcher.get(f"{http.url}/x", deadline=0.1)
 
 
+@pytest.mark.attack("J20")
 async def test_a_compressed_body_is_refused_before_it_unfolds(http: HttpServer) -> None:
     bomb = gzip.compress(b"x" * (4 * MAX_BODY))
     http.answer("/x", bomb, headers="Content-Encoding: gzip\r\n")

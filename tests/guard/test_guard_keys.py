@@ -81,6 +81,7 @@ async def test_a_rotated_key_is_fetched_when_its_first_token_comes(
     await keys.aclose()
 
 
+@pytest.mark.attack("J20", "key_unknown")
 async def test_a_key_that_even_fresh_keys_do_not_hold_is_unknown(
     http: HttpServer, clock: Clock
 ) -> None:

@@ -143,6 +143,7 @@ async def test_a_bad_token_is_refused_for_what_is_wrong_with_it(
     assert all(token not in step.detail for step in decision.steps)
 
 
+@pytest.mark.attack("J8", "duplicate_member")
 async def test_a_repeated_member_is_refused() -> None:
     header, payload, signature = mint().split(".")
     text = base64.urlsafe_b64decode(payload + "==").replace(b"{", b'{"exp":9999999999,', 1)
@@ -173,6 +174,7 @@ async def test_tokens_in_both_fields_are_refused() -> None:
     assert refused(decision) is DenyReason.CREDENTIALS_AMBIGUOUS
 
 
+@pytest.mark.attack("J19", "enhanced_authentication_unsupported")
 async def test_enhanced_authentication_is_refused_as_unsupported() -> None:
     asked = request(authentication_method="K-TOKEN", authentication_data=mint().encode())
     decision = guard().decide(asked)
@@ -180,6 +182,7 @@ async def test_enhanced_authentication_is_refused_as_unsupported() -> None:
     assert decision.reason_code is ReasonCode.BAD_AUTHENTICATION_METHOD
 
 
+@pytest.mark.attack("J18", "confirmation_unproven")
 async def test_a_certificate_proves_a_bound_token() -> None:
     keeper = guard()
     token = mint(cnf=BOUND)

@@ -73,6 +73,7 @@ async def test_keys_arrive_over_tls_of_the_given_ca(https: HttpServer, certifica
         assert kids(source) == {KEY.kid}
 
 
+@pytest.mark.attack("J20")
 async def test_unknown_keys_cause_one_fetch_per_cooldown(http: HttpServer, clock: Clock) -> None:
     """J20: however many tokens name keys that nobody has."""
     http.answer("/jwks", jwks(KEY))
@@ -119,6 +120,7 @@ async def test_a_fetch_outlives_whoever_waited_for_it(http: HttpServer, clock: C
     await source.aclose()
 
 
+@pytest.mark.attack("J20")
 async def test_the_last_good_keys_stay_while_the_issuer_is_down(
     http: HttpServer, clock: Clock
 ) -> None:

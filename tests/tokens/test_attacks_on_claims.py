@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from keyfob.errors import UntrustedTokenError
+from keyfob.tokens.json_strict import MAX_DEPTH
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
 from keyfob.tokens.verify import NeedKeys, TrustedIssuer, VerifiedToken, verify
@@ -33,6 +34,7 @@ def _raw(claims: Claims, *members: str) -> bytes:
 # --- JSON that two parsers read differently ---
 
 
+@pytest.mark.attack("J8", "duplicate_member")
 @pytest.mark.parametrize(
     "member",
     [
@@ -51,6 +53,7 @@ def test_a_claim_that_stands_twice(
     assert refused(forge(_raw(claims, member))) == "duplicate_member"
 
 
+@pytest.mark.attack("J8", "duplicate_member")
 @pytest.mark.parametrize(
     "second", ['"alg":"none"', '"kid":"x"', '"typ":"at+jwt"', '"\\u0061lg":"none"']
 )
@@ -61,6 +64,31 @@ def test_a_header_parameter_that_stands_twice(
     assert refused(forge(claims, _raw(header, second))) == "duplicate_member"
 
 
+@pytest.mark.attack("J8", "duplicate_member")
+@pytest.mark.parametrize("depth", range(MAX_DEPTH - 1))  # within the claims set itself
+@pytest.mark.parametrize("opening", [('{"a":', "}"), ("[", "]")], ids=["objects", "arrays"])
+def test_a_member_that_stands_twice_with_one_value_at_every_depth(
+    *,
+    depth: int,
+    opening: tuple[str, str],
+    claims: Claims,
+    forge: Forge,
+    accepted: Accepted,
+    refused: Refused,
+    signing_key: SigningKey,
+) -> None:
+    """Equal values are no excuse, in the header and in the claims; its honest twin is accepted."""
+    header = {"alg": "ES256", "kid": signing_key.kid, "typ": "at+jwt"}
+    once, twice = (
+        '"x":' + opening[0] * depth + text + opening[1] * depth
+        for text in ('{"x":1}', '{"x":1,"x":1}')
+    )
+    accepted(forge(_raw(claims, once), _raw(header, once)))
+    assert refused(forge(_raw(claims, twice))) == "duplicate_member"
+    assert refused(forge(claims, _raw(header, twice))) == "duplicate_member"
+
+
+@pytest.mark.attack("J13", "token_malformed")
 @pytest.mark.parametrize(
     "payload",
     [b"", b"[]", b"null", b'"x"', b"1", b"{", b"{}{}", b"not json", b"eyJhbGciOiJub25lIn0.e30."],
@@ -69,6 +97,7 @@ def test_a_payload_that_is_no_json_object(payload: bytes, forge: Forge, refused:
     assert refused(forge(payload)) == "token_malformed"
 
 
+@pytest.mark.attack("J17", "token_malformed")
 @pytest.mark.parametrize(
     "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"]
 )
@@ -79,6 +108,7 @@ def test_a_payload_in_another_encoding_than_utf_8(
     assert refused(forge(text.encode(encoding))) == "token_malformed"
 
 
+@pytest.mark.attack("J17", "token_malformed")
 @pytest.mark.parametrize("member", [r'"device":"\ud800"', r'"\udfff":1', r'"x":["a\uDBFFb"]'])
 def test_a_lone_surrogate_in_a_claim(
     member: str, claims: Claims, forge: Forge, refused: Refused
@@ -86,6 +116,7 @@ def test_a_lone_surrogate_in_a_claim(
     assert refused(forge(_raw(claims, member))) == "token_malformed"
 
 
+@pytest.mark.attack("J17", "claim_invalid")
 def test_nul_in_the_device(claims: Claims, forge: Forge, refused: Refused) -> None:
     assert refused(forge({**claims, "sub": "dev1\0victim"})) == "claim_invalid"
 
@@ -93,6 +124,7 @@ def test_nul_in_the_device(claims: Claims, forge: Forge, refused: Refused) -> No
 # --- dates ---
 
 
+@pytest.mark.attack("J9", "claim_invalid")
 @pytest.mark.parametrize(
     "value",
     [
@@ -119,6 +151,7 @@ def test_a_date_that_is_none(
     assert refused(forge(_raw(claims, f'"{name}":{value}'))) == "claim_invalid"
 
 
+@pytest.mark.attack("J9", "token_malformed")
 @pytest.mark.parametrize(
     "value", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1" * 41, "0x7f", "01"]
 )
@@ -130,6 +163,7 @@ def test_a_date_that_is_not_even_a_json_number(
     assert refused(forge(_raw(claims, f'"{name}":{value}'))) == "token_malformed"
 
 
+@pytest.mark.attack("J9", "token_expired", "token_not_yet_valid", "claim_invalid")
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -149,6 +183,7 @@ def test_dates_of_another_time(
 # --- for whom, by whom ---
 
 
+@pytest.mark.attack("J10", "audience_mismatch")
 @pytest.mark.parametrize(
     "aud",
     [
@@ -173,6 +208,7 @@ def test_an_audience_that_is_not_exactly_ours(
     assert refused(forge({**claims, "aud": aud})) == "audience_mismatch"
 
 
+@pytest.mark.attack("J10", "claim_invalid")
 @pytest.mark.parametrize(
     "aud", [1, True, None, {"mqtt": 1}, [["mqtt"]], ["mqtt", 1], ["mqtt", None]]
 )
@@ -182,6 +218,7 @@ def test_an_audience_that_is_no_text_or_array_of_texts(
     assert refused(forge({**claims, "aud": aud})) == "claim_invalid"
 
 
+@pytest.mark.attack("J10", "issuer_unknown")
 @pytest.mark.parametrize(
     "iss",
     [
@@ -203,6 +240,7 @@ def test_an_issuer_that_is_not_exactly_ours(
     assert refused(forge({**claims, "iss": iss})) == "issuer_unknown"
 
 
+@pytest.mark.attack("J15", "signature_invalid", "key_unknown")
 def test_another_trusted_issuers_key_with_the_same_kid(
     *,
     claims: Claims,
@@ -226,9 +264,12 @@ def test_another_trusted_issuers_key_with_the_same_kid(
     unshared = SigningKey.generate()
     keys[other.issuer] = KeySet.from_jwks({"keys": [unshared.public_jwk()]})
     borrowed = forge(claims, {"kid": unshared.kid}, sign=unshared.signature)
-    assert isinstance(verify(borrowed, issuers, keys, now), NeedKeys)
+    needed = verify(borrowed, issuers, keys, now)
+    assert isinstance(needed, NeedKeys)
+    assert needed.refusal().code == "key_unknown"
 
 
+@pytest.mark.attack("J14", "type_refused")
 @pytest.mark.parametrize(
     "typ",
     [
@@ -259,6 +300,7 @@ def test_every_other_kind_of_jwt_of_the_same_issuer(
     assert refused(forge(claims, {"typ": typ})) == "type_refused"
 
 
+@pytest.mark.attack("J14", "token_malformed")
 @pytest.mark.parametrize("typ", [1, ["at+jwt"], {"at+jwt": 1}, True])
 def test_a_typ_that_is_no_text(typ: Any, claims: Claims, forge: Forge, refused: Refused) -> None:
     assert refused(forge(claims, {"typ": typ})) == "token_malformed"
@@ -267,11 +309,13 @@ def test_a_typ_that_is_no_text(typ: Any, claims: Claims, forge: Forge, refused: 
 # --- a token bound to a key, shown by somebody else: see test_confirmation.py ---
 
 
+@pytest.mark.attack("J18", "duplicate_member")
 def test_a_confirmation_written_twice(claims: Claims, forge: Forge, refused: Refused) -> None:
     payload = _raw(claims, '"cnf":{"x5t#S256":"a"}', '"cnf":{}')
     assert refused(forge(payload)) == "duplicate_member"
 
 
+@pytest.mark.attack("J18", "claim_invalid")
 @pytest.mark.parametrize("cnf", [None, "", [], "x5t#S256", 1])
 def test_a_confirmation_made_meaningless_is_not_ignored(
     cnf: Any, claims: Claims, forge: Forge, refused: Refused

@@ -32,6 +32,7 @@ def _raw(claims: Claims, *members: str) -> bytes:
 # --- extensions ---
 
 
+@pytest.mark.attack("J7", "critical_header_refused")
 @pytest.mark.parametrize(
     "header",
     [
@@ -57,17 +58,20 @@ def test_critical_and_unencoded_payload_headers(
 # --- sizes ---
 
 
+@pytest.mark.attack("J11", "token_too_long")
 def test_a_token_that_fills_an_mqtt_field(claims: Claims, forge: Forge, refused: Refused) -> None:
     assert refused(forge({**claims, "x": "x" * 50_000})) == "token_too_long"
     assert refused("A" * 65_535) == "token_too_long"
     assert refused(b"\0" * 10_000_000) == "token_too_long"
 
 
+@pytest.mark.attack("J11", "token_malformed")
 def test_nesting_without_end(claims: Claims, forge: Forge, refused: Refused) -> None:
     assert refused(forge(_raw(claims, '"x":' + "[" * 5_000 + "]" * 4_000))) == "token_malformed"
     assert refused(forge(_raw(claims, '"x":' + '{"x":' * 17 + "1" + "}" * 17))) == "token_malformed"
 
 
+@pytest.mark.attack("J11", "token_malformed")
 def test_a_number_without_end(claims: Claims, forge: Forge, refused: Refused) -> None:
     assert refused(forge(_raw(claims, '"x":' + "9" * 10_000))) == "token_malformed"
     assert refused(forge(_raw(claims, '"x":0.' + "9" * 10_000))) == "token_malformed"
@@ -76,6 +80,7 @@ def test_a_number_without_end(claims: Claims, forge: Forge, refused: Refused) ->
 # --- other serialisations ---
 
 
+@pytest.mark.attack("J12", "token_encrypted")
 @pytest.mark.parametrize(
     "header",
     [
@@ -90,12 +95,14 @@ def test_an_encrypted_token(header: dict[str, Any], refused: Refused) -> None:
     assert refused(b".".join(map(base64url.encode, parts))) == "token_encrypted"
 
 
+@pytest.mark.attack("J12", "token_malformed")
 def test_a_signed_token_that_says_it_is_encrypted(
     claims: Claims, forge: Forge, refused: Refused
 ) -> None:
     assert refused(forge(claims, {"enc": "A256GCM"})) == "token_malformed"
 
 
+@pytest.mark.attack("J13", "token_malformed")
 def test_json_serialisations(claims: Claims, forge: Forge, refused: Refused) -> None:
     protected, payload, signature = forge(claims).split(".")
     flat = {"protected": protected, "payload": payload, "signature": signature}
@@ -104,6 +111,7 @@ def test_json_serialisations(claims: Claims, forge: Forge, refused: Refused) -> 
         assert refused(json.dumps(form)) == "token_malformed"
 
 
+@pytest.mark.attack("J13", "token_malformed")
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -129,6 +137,7 @@ def test_anything_around_or_between_the_parts(
     assert refused(spoil(forge(claims))) == "token_malformed"
 
 
+@pytest.mark.attack("J13", "token_malformed")
 def test_a_second_spelling_of_the_same_signature(
     claims: Claims, forge: Forge, refused: Refused
 ) -> None:
@@ -139,6 +148,7 @@ def test_a_second_spelling_of_the_same_signature(
         assert refused(token[:-1] + chr(base64url.ALPHABET[last + bits])) == "token_malformed"
 
 
+@pytest.mark.attack("J13", "token_malformed", "signature_invalid")
 @pytest.mark.parametrize(
     ("part", "code"),
     [(0, "token_malformed"), (1, "token_malformed"), (2, "signature_invalid")],
@@ -157,6 +167,7 @@ def _signed_as_written(header: str, payload: str, key: SigningKey) -> str:
     return f"{text}.{base64url.encode(key.signature(text.encode())).decode()}"
 
 
+@pytest.mark.attack("J13", "token_malformed")
 @pytest.mark.parametrize("part", [0, 1], ids=["header", "payload"])
 @pytest.mark.parametrize(
     "spoil",
@@ -187,6 +198,7 @@ def test_bad_base64_although_the_issuer_signed_it_as_written(
     assert refused(_signed_as_written(parts[0], parts[1], signing_key)) == "token_malformed"
 
 
+@pytest.mark.attack("J13", "token_malformed")
 def test_set_unused_bits_although_the_issuer_signed_them_as_written(
     *,
     claims: Claims,

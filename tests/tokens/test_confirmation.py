@@ -42,6 +42,7 @@ def test_a_token_without_cnf_is_a_bearer_token(
     check(accepted(forge(claims)).claims, thumbprint)
 
 
+@pytest.mark.attack("J18", "confirmation_unproven")
 def test_a_bound_token_needs_its_certificate(
     bound: Callable[[dict[str, Any]], VerifiedToken],
 ) -> None:
@@ -52,6 +53,7 @@ def test_a_bound_token_needs_its_certificate(
     _refused(token, b"")
 
 
+@pytest.mark.attack("J18", "confirmation_unproven")
 @pytest.mark.parametrize(
     "cnf",
     [

@@ -112,6 +112,7 @@ def test_the_least_and_the_greatest_r_and_s_verify(point: Point, s: int) -> None
     assert key.verify(_DATA + b"x", _raw(point[0] % _N, s)) is False
 
 
+@pytest.mark.attack("J6")
 @pytest.mark.parametrize("s", [1, 2, 2**128])
 def test_r_and_s_beyond_the_order_are_false_although_they_are_the_same_residues(s: int) -> None:
     """Both still fit into 32 bytes; a verifier that reduces them gives a signature two forms."""
@@ -130,6 +131,7 @@ def test_an_r_that_is_not_reduced_is_false_although_it_is_the_points_coordinate(
     assert key.verify(_DATA, _raw(_WRAPPED[0], 7)) is False
 
 
+@pytest.mark.attack("J6")
 @pytest.mark.parametrize(
     "r", [_SMALL[0] + 1, _N - _SMALL[0], _P - _N + _SMALL[0], 2**256 - _N + _SMALL[0]]
 )
@@ -195,6 +197,7 @@ def test_a_check_that_ends_at_infinity_is_false(s: int) -> None:
 _EDGES = [0, 1, _N - 1, _N, _N + 1, _P, _P + 1, _MAX]
 
 
+@pytest.mark.attack("J6")
 @pytest.mark.parametrize("r", _EDGES)
 @pytest.mark.parametrize("s", _EDGES)
 def test_psychic_signatures_are_false(r: int, s: int) -> None:
@@ -203,6 +206,7 @@ def test_psychic_signatures_are_false(r: int, s: int) -> None:
         assert _verifier_of(secret).verify(_DATA, _raw(r, s)) is False
 
 
+@pytest.mark.attack("J6")
 def test_a_signature_in_der_is_false() -> None:
     key = _key_whose_signature_is(_SMALL, 7)
     assert key.verify(_DATA, _raw(_SMALL[0], 7)) is True

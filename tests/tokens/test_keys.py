@@ -158,6 +158,7 @@ def test_an_okp_key_of_another_curve_or_length_is_rejected(
     assert "numbers" in _reason({**key, "x": "AAAA"}, jwk)
 
 
+@pytest.mark.attack("J15")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -191,6 +192,7 @@ def test_a_real_rsa_key_of_1024_bits_is_rejected(rsa_jwk: dict[str, str]) -> Non
     assert "bits" in _reason(bad, rsa_jwk)
 
 
+@pytest.mark.attack("J15")
 def test_a_modulus_of_the_flawed_generator_is_rejected_and_its_neighbour_is_not(
     rsa_jwk: dict[str, str],
 ) -> None:

@@ -62,6 +62,7 @@ def ps256(signing_keys: Mapping[str, SigningKey]) -> VerificationKey:
     return _verifier(signing_keys, "PS256")
 
 
+@pytest.mark.attack("J16")
 @pytest.mark.parametrize(
     ("alg", "scheme", "digest"),
     [
@@ -85,6 +86,7 @@ def test_another_padding_or_digest_of_the_right_key_is_false(
     assert verifier.verify(_DATA, rsa_key.sign(_DATA, scheme, digest)) is False
 
 
+@pytest.mark.attack("J16")
 @pytest.mark.parametrize("scheme", [padding.PKCS1v15(), _PSS], ids=["RS256", "PS256"])
 def test_a_signature_that_is_not_reduced_is_false(
     scheme: padding.AsymmetricPadding,
@@ -104,6 +106,7 @@ def test_a_signature_that_is_not_reduced_is_false(
     assert verifier.verify(data, larger.to_bytes(_SIZE, "big")) is False
 
 
+@pytest.mark.attack("J16")
 def test_special_integers_are_false(
     rsa_key: rsa.RSAPrivateKey, rs256: VerificationKey, ps256: VerificationKey
 ) -> None:
@@ -188,6 +191,7 @@ _OTHER_INFOS = {
 }
 
 
+@pytest.mark.attack("J16")
 @pytest.mark.parametrize("info", _OTHER_INFOS.values(), ids=_OTHER_INFOS)
 def test_a_digest_info_of_any_other_encoding_is_false(
     info: bytes, raw: Raw, rs256: VerificationKey
@@ -214,6 +218,7 @@ _OTHER_FILLS = {
 }
 
 
+@pytest.mark.attack("J16")
 @pytest.mark.parametrize("block", _OTHER_FILLS.values(), ids=_OTHER_FILLS)
 def test_any_other_fill_before_the_digest_info_is_false(
     block: bytes, raw: Raw, rs256: VerificationKey
@@ -296,6 +301,7 @@ _OTHER_PSS = {
 }
 
 
+@pytest.mark.attack("J16")
 @pytest.mark.parametrize("block", _OTHER_PSS.values(), ids=_OTHER_PSS)
 def test_an_emsa_pss_block_that_differs_in_anything_is_false(
     block: bytes, raw: Raw, ps256: VerificationKey

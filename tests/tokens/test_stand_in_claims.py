@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyfob.errors import ClaimError
+from keyfob.errors import ClaimError, UntrustedTokenError
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken
 
 Forge = Callable[..., str]
@@ -124,7 +124,10 @@ def test_required_values_keep_other_tokens_of_the_issuer_out(
 ) -> None:
     good = {**claims, "token_use": "access", "act": {"kind": "device"}}
     assert attempt(forge(good), issuer=access)
-    for value in ("id", "Access", "access ", "", ["access"], True, {"access": 1}):
+    other = forge({**good, "token_use": "id"})
+    with pytest.raises(UntrustedTokenError, match="an ID token"):
+        attempt(other, issuer=access)
+    for value in ("Access", "access ", "", ["access"], True, {"access": 1}):
         token = forge({**good, "token_use": value})
         assert refusal(attempt, token, access) == ("claim_invalid", "token_use")
     assert refusal(attempt, forge({**good, "act": {}}), access) == ("claim_missing", "act.kind")

@@ -138,11 +138,14 @@ def test_an_unknown_kid_asks_for_newer_keys_and_is_refused_only_after(
     assert kid not in str(needed.refusal())
 
 
+@pytest.mark.attack("J15", "key_unknown")
 def test_a_rotated_key_is_unknown_once_it_has_left_the_set(
     claims: Claims, forge: Forge, attempt: Callable[..., Any]
 ) -> None:
     newer = KeySet.from_jwks({"keys": [SigningKey.generate().public_jwk()]})
-    assert isinstance(attempt(forge(claims), keys=newer), NeedKeys)
+    needed = attempt(forge(claims), keys=newer)
+    assert isinstance(needed, NeedKeys)
+    assert needed.refusal().code == "key_unknown"
 
 
 # --- only verify makes a VerifiedToken ---

@@ -116,6 +116,10 @@ def _verifies(keys: list[_Key], token: str) -> bool:
     return any(key.verify(parsed.signing_input, parsed.signature) for key in candidates)
 
 
+@pytest.mark.attack("J1")
+@pytest.mark.attack("J3")
+@pytest.mark.attack("J13")
+@pytest.mark.attack("J15")
 @pytest.mark.parametrize(
     ("name", "keys", "vector"), [*_params(_JWS, ours=True), *_params(_JWK, ours=True)]
 )
@@ -125,6 +129,7 @@ def test_a_token_verifies_where_wycheproof_says_so(
     assert _verifies(keys, vector["jws"]) is _expected(name, vector)
 
 
+@pytest.mark.attack("J2")
 @pytest.mark.parametrize(
     ("name", "keys", "vector"), [*_params(_JWS, ours=False), *_params(_JWK, ours=False)]
 )
@@ -134,6 +139,8 @@ def test_a_token_of_another_algorithm_never_verifies(
     assert _verifies(keys, vector["jws"]) is False
 
 
+@pytest.mark.attack("J6")
+@pytest.mark.attack("J16")
 @pytest.mark.parametrize(
     ("name", "jwk", "vector"), [param for name in _RAW for param in _raw_params(name)]
 )

@@ -11,7 +11,8 @@ How it works, in the order in which it happens:
 4. ``kid`` finds a key in the issuer's own set; the key's algorithm is the token's. If the set does
    not know the name, the answer is NeedKeys: this module never fetches anything.
 5. The signature. Everything before is Malformed or Untrusted, everything after a ClaimError.
-6. The claims: types, presence, required values, audience, times, lifetime, scopes, the device.
+6. The claims: that ``kinds`` does not know them for another JWT's, types, presence, required
+   values, audience, times, lifetime, scopes, the device.
 
 Where the issuer wants to be asked about every token (RFC 7662), a good one is not enough: the
 answer is NeedIntrospection. ``verify_introspected`` makes the same checks of what the issuer says
@@ -34,6 +35,7 @@ from keyfob.tokens.claims import Claims, audience_of, invalid, missing, text_fau
 from keyfob.tokens.introspected import claims_set
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet
+from keyfob.tokens.kinds import other_kind
 from keyfob.tokens.signer import NeedKeys, check_algorithm, find_issuer, find_signer, shown
 
 __all__ = [
@@ -271,6 +273,8 @@ def _check_header(header: jws.Header, issuer: TrustedIssuer) -> None:
 
 
 def _claims(members: Mapping[str, Any], issuer: TrustedIssuer) -> Claims:
+    if kind := other_kind(members):
+        raise UntrustedTokenError(f"the token is {kind}, not an access token", code="type_refused")
     return Claims.parse(
         members, audience_claim=issuer.audience_claim, scope_claim=issuer.scope_claim
     )
@@ -283,11 +287,6 @@ def _require(claims: Claims, issuer: TrustedIssuer) -> None:
 
 
 def _check_claims(claims: Claims, issuer: TrustedIssuer, now: float) -> None:
-    if "events" in claims.members:
-        # RFC 8417 section 2.2: a security event or a logout token, whatever its typ says.
-        raise UntrustedTokenError(
-            "the token tells of events, it is not an access token", code="type_refused"
-        )
     for name, expected in issuer.required_values:
         value = claims.get(name)
         if value is None:
