@@ -93,13 +93,24 @@ class Claims:
         Args:
             path: The claim's name, or the names on the way to a nested one joined by dots:
                 ``realm_access.roles``. A claim whose own name holds the dots, such as
-                ``https://example.com/roles``, comes first.
+                ``https://example.com/roles``, comes first. What begins with ``/`` is a JSON
+                Pointer (RFC 6901) instead, for names on the way that hold dots themselves:
+                ``/resource_access/my.app/roles``.
         """
+        if path.startswith("/"):
+            return self._pointed_to(path)
         value: object = self.members.get(path)
         if value is None and "." in path and path not in self.members:
             value = self.members
             for name in path.split("."):
                 value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def _pointed_to(self, pointer: str) -> object:
+        value: object = self.members
+        for token in pointer[1:].split("/"):
+            name = token.replace("~1", "/").replace("~0", "~")
+            value = value.get(name) if isinstance(value, Mapping) else None
         return value
 
 
