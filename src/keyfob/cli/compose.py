@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import Policy, PolicyRule
+from keyfob.authorization.syntaxes.scopes import NativeScopes
 from keyfob.config import IssuerSection, SecretReference, ServerSection, Settings
 from keyfob.errors import ConfigError
 from keyfob.guard.database import Database
@@ -163,7 +164,8 @@ def _policy(issuer: IssuerSection) -> Policy:
         )
         for row in issuer.policy
     )
-    return Policy(native_scopes=issuer.native_scopes, rules=rules)
+    rights = (NativeScopes(),) if issuer.native_scopes else ()
+    return Policy(rights=rights, rules=rules)
 
 
 def _feed(issuer: IssuerSection, directory: Path) -> RevocationFeed | None:
