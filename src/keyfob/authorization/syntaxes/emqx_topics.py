@@ -21,7 +21,6 @@ ATTRIBUTES: Final = "client_attrs."
 """What the names of client attributes begin with."""
 
 _LITERAL: Final = "eq "
-_SHARED: Final = "$share/"
 _VARIABLE: Final = re.compile(r"\$\{\.?([a-zA-Z0-9._]*)\}|\$\{\$\}")
 _VARIABLES: Final = frozenset({"clientid", "username", "cert_common_name", "zone"})
 # Braces are text to EMQX where they surround none of its variables, and never to ``expand``.
@@ -41,12 +40,13 @@ def parse_topic(text: str, values: Mapping[str, str]) -> tuple[TopicFilter, bool
             compares the filter inside a shared subscription, so that such a rule says nothing.
     """
     literal = text.startswith(_LITERAL)
-    topic = text.removeprefix(_LITERAL)
-    if topic.startswith(_SHARED):
-        raise TopicError("an EMQX rule names no share group")
     if literal:
-        return TopicFilter(topic), True
-    return expand(_template(topic), {**values, **_BRACE_VALUES}), False
+        topic_filter = TopicFilter.parse(text.removeprefix(_LITERAL))
+    else:
+        topic_filter = expand(_template(text), {**values, **_BRACE_VALUES})
+    if topic_filter.share_group is not None:
+        raise TopicError("an EMQX rule names no share group")
+    return topic_filter, literal
 
 
 def _template(topic: str) -> str:
