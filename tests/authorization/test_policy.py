@@ -334,8 +334,9 @@ def test_what_two_tokens_agree_in_grants_the_same(pair: list[tuple[Any, Any]]) -
 def test_a_table_looks_at_what_its_rows_name(
     first: dict[str, Any], second: dict[str, Any], alike: bool
 ) -> None:
-    policy = Policy(rules=(row("claim", "x", "{claim:a}", claim="a"),))
-    assert (policy.reads(claims_of(**first)) == policy.reads(claims_of(**second))) is alike
+    for rule in (row("claim", "x", "b", claim="a"), row("scope", "s", "{claim:a}")):
+        policy = Policy(rules=(rule,))
+        assert (policy.reads(claims_of(**first)) == policy.reads(claims_of(**second))) is alike
 
 
 @pytest.mark.parametrize("claims", [{"acl": []}, {"acl": {}}])
