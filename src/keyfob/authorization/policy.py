@@ -28,7 +28,7 @@ from keyfob.authorization.syntaxes.aif import Aif
 from keyfob.authorization.syntaxes.authorization_details import AuthorizationDetails
 from keyfob.authorization.syntaxes.emqx_acl import EmqxAcl
 from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
-from keyfob.authorization.syntaxes.reading import Reading, Syntax, shown
+from keyfob.authorization.syntaxes.reading import Syntax, shown
 from keyfob.authorization.syntaxes.scopes import CONNECT, NativeScopes
 from keyfob.errors import ConfigError
 
@@ -115,14 +115,20 @@ class Policy:
             KeyfobError: With code ``permissions_invalid`` where a syntax finds what it cannot
                 read, with ``too_many_rules`` where it is more than a broker can hold.
         """
-        readings = [part.read(claims, device) for part in self._parts]
-        rules = tuple(rule for reading in readings for rule in reading.rules)
-        ignored = [entry for reading in readings for entry in reading.ignored]
-        form = max((reading.form for reading in readings), default=Form.ALLOW_ONLY)
-        return Granted(
-            permissions=Permissions(form, rules),
-            ignored=(*ignored, *_unknown_scopes(claims, readings)),
-        )
+        rules: list[Rule] = []
+        ignored: list[tuple[str, str]] = []
+        known = {CONNECT}
+        form = Form.ALLOW_ONLY
+        for part in self._parts:
+            reading = part.read(claims, device)
+            rules += reading.rules
+            ignored += reading.ignored
+            known |= reading.scopes
+            form = max(form, reading.form)
+        for scope in dict.fromkeys(claims.scope):
+            if scope not in known:
+                ignored.append((f"scope {scope}", "no syntax and no policy row reads it"))
+        return Granted(permissions=Permissions(form, tuple(rules)), ignored=tuple(ignored))
 
     def reads(self, claims: Claims) -> Hashable | None:
         """Return all that ``permissions`` looks at besides the device.
@@ -134,12 +140,6 @@ class Policy:
         if None in looked_at:
             return None
         return claims.scope, claims.subject, claims.client_id, looked_at
-
-
-def _unknown_scopes(claims: Claims, readings: list[Reading]) -> list[tuple[str, str]]:
-    known = frozenset((CONNECT,)).union(*(reading.scopes for reading in readings))
-    unknown = (scope for scope in dict.fromkeys(claims.scope) if scope not in known)
-    return [(f"scope {scope}", "no syntax and no policy row reads it") for scope in unknown]
 
 
 def _told(rule: Rule) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from keyfob.authorization.permissions import Form, Operation, Rule
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PolicyRule", "PolicyTable"]
 
 _PLACEHOLDER: Final = re.compile("device|sub|client_id|claim:(.+)", re.DOTALL)
+_CLAIM: Final = "claim:"
 _BROKEN_POINTER: Final = re.compile("~(?![01])")
 
 
@@ -73,6 +74,15 @@ class PolicyRule:
         for template in self.subscribe:
             yield Operation.SUBSCRIBE, template
 
+    def paths(self) -> Iterator[str]:
+        """Return the claims that the row looks at, besides those that every token has."""
+        if self.kind == "claim":
+            yield self.claim
+        for _, template in self.templates():
+            for name in placeholders(template):
+                if name.startswith(_CLAIM):
+                    yield name.removeprefix(_CLAIM)
+
     def applies(self, claims: Claims) -> bool:
         """Tell whether the token has this row's scope or value."""
         if self.kind == "scope":
@@ -97,6 +107,14 @@ class PolicyTable:
     form: ClassVar[Form] = Form.ALLOW_ONLY
 
     rows: tuple[PolicyRule, ...] = ()
+    _scopes: frozenset[str] = field(init=False, repr=False, compare=False)
+    _paths: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        scopes = frozenset(str(row.value) for row in self.rows if row.kind == "scope")
+        paths = dict.fromkeys(path for row in self.rows for path in row.paths())
+        object.__setattr__(self, "_scopes", scopes)
+        object.__setattr__(self, "_paths", tuple(paths))
 
     def read(self, claims: Claims, device: str) -> Reading:
         """Return what the rows that apply give, and the templates that the token cannot fill."""
@@ -105,16 +123,11 @@ class PolicyTable:
         for row in self.rows:
             if row.applies(claims):
                 _expand_row(row, claims, device, rules, ignored)
-        scopes = frozenset(str(row.value) for row in self.rows if row.kind == "scope")
-        return Reading(rules=tuple(rules), ignored=tuple(ignored), scopes=scopes)
+        return Reading(rules=tuple(rules), ignored=tuple(ignored), scopes=self._scopes)
 
     def looks_at(self, claims: Claims) -> Hashable | None:
         """Look at the claims that rows and placeholders name."""
-        paths = [row.claim for row in self.rows if row.kind == "claim"]
-        for row in self.rows:
-            for _, template in row.templates():
-                paths += [name[6:] for name in placeholders(template) if name.startswith("claim:")]
-        return tuple(_comparable(claims.get(path)) for path in dict.fromkeys(paths))
+        return tuple(_comparable(claims.get(path)) for path in self._paths)
 
 
 def _comparable(value: object) -> Hashable:
@@ -149,7 +162,7 @@ def _values(template: str, claims: Claims, device: str) -> Mapping[str, str]:
     }
     for name in placeholders(template):
         if name not in known:
-            known[name] = claims.get(name.removeprefix("claim:"))
+            known[name] = claims.get(name.removeprefix(_CLAIM))
     return {name: value for name, value in known.items() if isinstance(value, str)}
 
 

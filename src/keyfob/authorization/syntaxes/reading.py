@@ -9,8 +9,7 @@ because that can only allow less it names in ``Reading.ignored``.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
 from keyfob.authorization.permissions import Form, Operation, Rule
 from keyfob.errors import KeyfobError, TopicError
@@ -24,8 +23,7 @@ __all__ = ["Reading", "Syntax", "granted_filter", "invalid", "shown", "texts", "
 _LONGEST_SHOWN: Final = 120
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """What one syntax read in one token.
 
     Args:

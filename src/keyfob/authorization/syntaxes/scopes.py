@@ -86,11 +86,8 @@ class NativeScopes:
         """Return what the native scopes say; what is wrong with one is ignored and told."""
         own = [scope for scope in claims.scope if scope.partition(":")[0] in _OPERATIONS]
         parsed = parse_scopes(own)
-        return Reading(
-            rules=parsed.rules,
-            ignored=tuple((f"scope {entry.scope}", entry.why) for entry in parsed.ignored),
-            scopes=frozenset(own),
-        )
+        ignored = tuple((f"scope {entry.scope}", entry.why) for entry in parsed.ignored)
+        return Reading(rules=parsed.rules, ignored=ignored, scopes=frozenset(own))
 
     def looks_at(self, claims: Claims) -> Hashable | None:  # noqa: ARG002 - only at the scope
         """Look at nothing but the scope."""
