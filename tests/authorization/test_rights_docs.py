@@ -87,6 +87,6 @@ def test_the_bounds_are_those_of_the_code() -> None:
 
     assert bounds("authorization_details") == [authorization_details.MAX_DETAILS]
     assert bounds("aif") == [aif.MAX_ENTRIES, aif.MAX_CHARS]
-    assert bounds("emqx_acl") == [emqx_acl.MAX_ENTRIES]
+    assert bounds("emqx_acl") == [emqx_acl.MAX_ENTRIES, emqx_acl.MAX_SPELLED]
     assert bounds("rabbitmq") == [rabbitmq.MAX_SCOPES]
     assert f"At most {MAX_RULES} rules and {MAX_FILTER_BYTES:,} bytes" in TEXT

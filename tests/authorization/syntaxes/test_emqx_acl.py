@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfob.authorization.permissions import ANY_QOS, Effect, Form, Operation, Permissions
-from keyfob.authorization.syntaxes.emqx_acl import MAX_ENTRIES, EmqxAcl, parse_acl
+from keyfob.authorization.syntaxes.emqx_acl import (
+    MAX_ENTRIES,
+    MAX_SPELLED,
+    EmqxAcl,
+    parse_acl,
+)
 from keyfob.authorization.syntaxes.emqx_topics import parse_topic
 from keyfob.errors import ConfigError, KeyfobError, TopicError
 from keyfob.mqtt.topics import TopicFilter, TopicName
@@ -144,6 +149,23 @@ def test_a_rule_names_its_place_and_what_was_left_out_its_reason() -> None:
         ("rights[4]", "it names no topic"),
     )
     assert reading.form is Form.FIRST_MATCH
+
+
+def test_a_text_is_one_subscription_with_all_that_it_brings() -> None:
+    permissions = permissions_of({"sub": ["eq t/#", "eq u"]})
+    assert permissions.subscribe(TopicFilter("t/#")).allowed
+    assert not permissions.subscribe(TopicFilter("t/a")).allowed
+    assert permissions.receive(TopicName("t/a")).allowed
+    assert permissions.receive(TopicName("u")).allowed
+    assert not permissions.receive(TopicName("v")).allowed
+
+
+def test_more_texts_with_wildcards_than_the_bound_are_refused() -> None:
+    some = [f"eq t/{number}/#" for number in range(MAX_SPELLED)]
+    assert len(parse_acl({"all": [*some, "eq t"]}, CLIENT).rules) == MAX_SPELLED + 1
+    with pytest.raises(KeyfobError) as caught:
+        parse_acl({"sub": some, "pub": ["eq t/+"]}, CLIENT)
+    assert caught.value.code == "too_many_rules"
 
 
 def test_a_map_allows_only_and_what_it_does_not_know_is_told() -> None:

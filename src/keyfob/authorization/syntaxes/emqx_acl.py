@@ -37,12 +37,16 @@ from keyfob.errors import ConfigError, TopicError
 if TYPE_CHECKING:
     from keyfob.tokens.claims import Claims
 
-__all__ = ["MAX_ENTRIES", "EmqxAcl", "parse_acl"]
+__all__ = ["MAX_ENTRIES", "MAX_SPELLED", "EmqxAcl", "parse_acl"]
 
 _T = TypeVar("_T")
 
 MAX_ENTRIES: Final = MAX_RULES
 """Rules of a list; each makes one rule for each of its topics."""
+
+MAX_SPELLED: Final = 64
+"""Topics with ``eq`` and a wildcard: for each that matches a message, the broker looks at every
+rule before it."""
 
 _BOTH: Final = Operation.PUBLISH | Operation.SUBSCRIBE
 _EFFECTS: Final = MappingProxyType({"allow": Effect.ALLOW, "deny": Effect.DENY})
@@ -140,6 +144,7 @@ class _Collected:
         self._values = values
         self._rules: list[Rule] = []
         self._ignored: list[tuple[str, str]] = []
+        self._spelled = 0
 
     def reading(self, form: Form) -> Reading:
         return Reading(rules=tuple(self._rules), ignored=tuple(self._ignored), form=form)
@@ -157,17 +162,19 @@ class _Collected:
                 ) from None
             self.ignore(f"{text} of {said.where}", error.message)
             return
-        self._rules.append(
-            Rule(
-                effect=said.effect,
-                operations=said.operations,
-                filter=topic_filter,
-                literal=literal,
-                qos=said.qos,
-                retain=said.retain,
-                source=said.where,
-            )
+        rule = Rule(
+            effect=said.effect,
+            operations=said.operations,
+            filter=topic_filter,
+            literal=literal,
+            qos=said.qos,
+            retain=said.retain,
+            source=said.where,
         )
+        self._rules.append(rule)
+        self._spelled += rule.is_verbatim
+        if self._spelled > MAX_SPELLED:
+            raise too_many(f"more than {MAX_SPELLED} topics with eq and a wildcard")
 
 
 def _values(claims: Claims, device: str) -> dict[str, str]:
