@@ -33,24 +33,24 @@ database = "server.db"
 
 [guard]
 socket = "run/guard.sock"
+workers = 4
+audit = ["file:log/audit.jsonl", "stdout", "syslog:localhost:514"]
 socket_users = ["mosquitto"]
 token_fields = ["password"]
 ready_timeout = 10.0
-workers = 2
-audit = ["file:log/audit.jsonl", "syslog:[::1]:514"]
+blocking_wait_ms = 20
 
 [guard.http]
-port = 9443
+host = "127.0.0.1"
+port = 9090
 
 [[issuer]]
 name = "keyfob"
 issuer = "https://localhost:8443"
 audience = ["mqtt"]
 ca = "ca.pem"
-preset = "keycloak"
 leeway = 60
-max_lifetime = 600
-rights = ["scopes", "rabbitmq"]
+max_lifetime = 0
 revocation_client = "keyfob-guard"
 revocation_secret = "file:guard.secret"
 
@@ -59,24 +59,53 @@ claim = "realm_access.roles"
 value = "writer"
 publish = ["up/{device}/#"]
 
-[issuer.require]
-token_use = "access"
+[[issuer]]
+name = "keycloak"
+preset = "keycloak"
+issuer = "https://keycloak.example/realms/iot"
+audience = ["mqtt"]
+jwks_uri = "https://keycloak.example/realms/iot/protocol/openid-connect/certs"
+jwks_refresh = 900
+jwks_cooldown = 30
+rights = ["scopes", "authorization_details", "rabbitmq"]
+max_lifetime = 3600
+
+[issuer.authorization_details]
+locations = ["mqtts://broker.example:8883"]
+
+[issuer.rabbitmq]
+resource_server_id = "rabbitmq"
+vhost = "/"
 
 [issuer.rabbitmq.aliases]
-admin = ["a", "b"]
+admin = ["rabbitmq.read:*/*"]
 
 [issuer.introspection]
+use = "always"
 client_id = "guard"
-client_secret = "env:SECRET"
+client_secret = "file:guard.secret"
+timeout_ms = 2000
+cache = 30
 
 [issuer.events]
 audience = "https://guard.example"
+
+[[issuer]]
+name = "emqx"
+issuer = "https://other.example"
+audience = ["mqtt"]
+jwks = '{"keys":[]}'
+rights = ["emqx_acl"]
+
+[issuer.emqx_acl]
+claim = "acl"
 
 [mosquitto]
 host = "127.0.0.1"
 port = 8883
 plain_port = 0
 save_every_change = false
+decisions = "auto"
 """
 _LINES: Final = tuple(line for line in _SAMPLE.splitlines() if line)
 _VALUES: Final = tuple(
@@ -96,6 +125,8 @@ _WORDS: Final = (
     b'"',
     b"#",
     b"[[issuer]]\n",
+    b'preset = "cognito"\n',
+    b"[issuer.introspection]\n",
     b"[server]\n",
     b".",
     b"\0",
@@ -120,7 +151,14 @@ def make(chance: Chance) -> bytes:
                 lines[at] = key + b" = " + chance.one(_VALUES)
             case _:
                 lines[at] = chance.one(
-                    (b"[[server]]", b"[issuer]", b"[x]", b"[server.a]", b"a = 1")
+                    (
+                        b"[[server]]",
+                        b"[issuer]",
+                        b"[x]",
+                        b"[server.a]",
+                        b"a = 1",
+                        b"[issuer.events]",
+                    )
                 )
     data = b"\n".join(lines)
     return octets.changed(chance, data, _WORDS) if chance.often(0.3) else data
@@ -155,7 +193,14 @@ def _check(settings: Settings) -> None:
     names = [issuer.name for issuer in settings.issuers]
     demand(len(set(names)) == len(names), "an issuer stands twice")
     demand(all(issuer.audience for issuer in settings.issuers), "tokens for nobody")
-    demand(all(one.line > 0 or one.preset for one in settings.origins.values()), "out of nowhere")
+    demand(1 <= guard.workers <= 64, "no workers")
+    demand(all(target is not None for target in settings.audit), "an audit that goes nowhere")
+    for issuer in settings.issuers:
+        demand(issuer.jwks_refresh > 0 and issuer.jwks_cooldown >= 0, "keys without end")
+        sources = (issuer.jwks, issuer.jwks_file, issuer.jwks_uri)
+        demand(sum(map(bool, sources)) <= 1, "keys from two places")
+    kinds = {origin.kind for origin in settings.origins.values()}
+    demand(kinds <= {"file", "preset"}, "out of nowhere")
 
 
 TARGET = Target(name="configuration", invariant=_INVARIANT, make=make, open=_opened, share=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzzes ``Policy.permissions``: from claims to what a device may do."""
+"""Fuzzes ``Policy.permissions`` and every syntax: from claims to what a device may do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from fuzz import rights_claims, trees
 from fuzz.chance import Chance
 from fuzz.target import Target, demand
 from keyfob.authorization.permissions import MAX_RULES, Effect, Form, Rule
-from keyfob.authorization.policy import Granted, Policy, PolicyRule
+from keyfob.authorization.policy import Granted, Policy
+from keyfob.authorization.policy_table import PolicyRule
+from keyfob.authorization.syntaxes.aif import Aif
+from keyfob.authorization.syntaxes.authorization_details import AuthorizationDetails
+from keyfob.authorization.syntaxes.emqx_acl import EmqxAcl
+from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
+from keyfob.authorization.syntaxes.scopes import NativeScopes
 from keyfob.errors import ClaimError, KeyfobError
 from keyfob.mqtt.topics import TopicFilter
 from keyfob.tokens.claims import Claims
@@ -19,8 +25,8 @@ from keyfob.tokens.json_strict import JsonError, loads
 __all__ = ["TARGET"]
 
 _INVARIANT: Final = (
-    "Whatever the claims say, they give permissions that a broker can hold, each a topic filter "
-    "with a source that can be told, or an error of ours; fewer scopes never allow more."
+    "Whatever the claims say, each syntax gives permissions that a broker can hold, every one a "
+    "topic filter whose source can be told, or an error of ours; fewer scopes never allow more."
 )
 _DEVICE: Final = "dev1"
 _ROWS: Final = (
@@ -28,10 +34,18 @@ _ROWS: Final = (
     PolicyRule(kind="claim", claim="realm_access.roles", value="writer", publish=("w/{sub}",)),
     PolicyRule(kind="claim", claim="groups", value="writer", subscribe=("g/{claim:client_id}/#",)),
 )
+_RABBITMQ: Final = RabbitMq(
+    aliases={"admin": ("rabbitmq.read:*/*", "rabbitmq.write:%2F/amq.topic/a.*")},
+    resource_server_type="rabbitmq",
+)
 _POLICIES: Final = (
     Policy(),
-    Policy(rules=_ROWS),
-    Policy(native_scopes=False, rules=_ROWS),
+    Policy(rights=(), rules=_ROWS),
+    Policy(rights=(AuthorizationDetails(),)),
+    Policy(rights=(Aif(),)),
+    Policy(rights=(_RABBITMQ,)),
+    Policy(rights=(EmqxAcl(),)),
+    Policy(rights=(NativeScopes(), AuthorizationDetails(), _RABBITMQ), rules=_ROWS),
 )
 _CODES: Final = frozenset({"too_many_rules", "permissions_invalid", "claim_invalid"})
 
@@ -52,7 +66,7 @@ def check(data: bytes) -> str:
         return "no claims"
     given = [_granted(policy, claims) for policy in _POLICIES]
     rules = sum(len(granted.permissions.rules) for granted in given if granted)
-    return "refused" if None in given else "rules" if rules else "none"
+    return "refused by some" if None in given else "rules" if rules else "none"
 
 
 def _object(data: bytes) -> dict[str, object]:
@@ -90,4 +104,4 @@ def _demand_monotony(policy: Policy, claims: Claims, rules: tuple[Rule, ...]) ->
     demand(all((r.operations, str(r.filter)) in known for r in left), "fewer scopes allow more")
 
 
-TARGET = Target.of("rights", _INVARIANT, make, check)
+TARGET = Target.of("rights", _INVARIANT, make, check, share=5)

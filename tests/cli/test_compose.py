@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
 from keyfob.cli import compose
-from keyfob.config import IssuerSection, load
+from keyfob.config import IssuerSection, RabbitmqSection, load
+from keyfob.errors import ConfigError
 from keyfob.guard.fetching import Fetcher
 from keyfob.guard.key_sources import FileKeySource, HttpKeySource, StaticKeySource
 from keyfob.tokens.sign import SigningKey
@@ -91,9 +93,26 @@ async def test_refresh_and_cooldown_reach_the_fetching(monkeypatch: pytest.Monke
 
 
 def test_native_scopes_count_where_rights_names_them() -> None:
-    assert compose.policy(section()).native_scopes
-    assert not compose.policy(section(rights=())).native_scopes
-    assert not compose.policy(section(rights=("aif",))).native_scopes
+    def rights(*names: str) -> list[str]:
+        return [syntax.name for syntax in compose.policy(section(rights=names)).rights]
+
+    assert rights("scopes") == ["scopes"]
+    assert rights() == []
+    assert rights("aif", "rabbitmq") == ["aif", "rabbitmq"]
+
+
+def test_a_syntax_is_read_with_the_options_of_its_section() -> None:
+    rabbitmq = RabbitmqSection(resource_server_id="mq", vhost="v", aliases={"all": ("mq.tag:x",)})
+    policy = compose.policy(section(rights=("rabbitmq",), rabbitmq=rabbitmq))
+    (syntax,) = policy.rights
+    assert isinstance(syntax, RabbitMq)
+    assert (syntax.prefix, syntax.vhost) == ("mq.", "v")
+
+
+def test_rights_that_do_not_go_together_name_their_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.policy(section(rights=("emqx_acl", "scopes")))
+    assert caught.value.key == "rights"
 
 
 async def test_every_issuer_of_a_file_is_bound_by_its_iss(tmp_path: Path) -> None:

@@ -185,11 +185,11 @@ def test_an_id_token_of_the_same_issuer_is_refused_even_if_its_client_is_called_
 def test_one_claim_alone_makes_no_access_token_of_it(product: Product) -> None:
     """Whatever else an ID token had: what the preset requires refuses it."""
     changed: dict[str, tuple[dict[str, Any], str]] = {
-        "keycloak": ({"typ": "ID"}, "claim_invalid"),
+        "keycloak": ({"typ": "ID"}, "type_refused"),
         "hydra": ({"client_id": None}, "claim_missing"),
         "auth0": ({"gty": None}, "claim_missing"),
         "entra": ({"azp": None}, "claim_missing"),
-        "cognito": ({"token_use": "id"}, "claim_invalid"),
+        "cognito": ({"token_use": "id"}, "type_refused"),
     }
     changes, code = changed[product.name]
     with pytest.raises(TokenError) as caught:

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from keyfob.authorization.policy import Policy, PolicyRule
+from keyfob.authorization.syntaxes.authorization_details import AuthorizationDetails
+from keyfob.authorization.syntaxes.emqx_acl import EmqxAcl
+from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
 from keyfob.errors import KeyfobError
 from keyfob.guard.grants import Grants
 from keyfob.tokens.verify import VerifiedToken, verify
@@ -44,16 +47,32 @@ def test_the_next_token_of_a_device_shares_what_its_last_one_was_granted() -> No
         {"client_id": "other"},
         {"role": "admin"},
         {"site": "a"},
+        {"authorization_details": [{"type": "mqtt", "actions": ["publish"], "topics": ["x"]}]},
     ],
 )
-@pytest.mark.parametrize("rules", [(), (BY_NAMES,), (BY_CLAIM,), (BY_PLACEHOLDER,)])
-def test_what_is_shared_is_what_the_policy_says(
-    claims: dict[str, Any], rules: tuple[PolicyRule, ...]
-) -> None:
-    policy = Policy(rules=rules)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy(rules=(BY_NAMES,)),
+        Policy(rules=(BY_CLAIM,)),
+        Policy(rules=(BY_PLACEHOLDER,)),
+        Policy(rights=(RabbitMq(aliases={"mqtt.connect": ("rabbitmq.write:*/*/{site}",)}),)),
+        Policy(rights=(AuthorizationDetails(),)),
+    ],
+)
+def test_what_is_shared_is_what_the_policy_says(claims: dict[str, Any], policy: Policy) -> None:
     grants = Grants({ISSUER: policy})
     for each in (token(), token(**claims), token()):
         assert grants.of(each) == policy.permissions(each.claims, each.device)
+
+
+def test_what_the_policy_does_not_compare_is_read_each_time() -> None:
+    grants = Grants({ISSUER: Policy(rights=(EmqxAcl(),))})
+    acl = [{"permission": "allow", "action": "all", "topic": "a"}]
+    first, second = grants.of(token(acl=acl)), grants.of(token(acl=acl))
+    assert first == second
+    assert first is not second
 
 
 def test_the_least_recently_used_goes_first() -> None:

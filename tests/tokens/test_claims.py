@@ -132,6 +132,15 @@ def test_a_confirmation_that_is_no_object_is_invalid_and_not_absent(value: Any) 
         ("nothing.inside", None),
         ("", None),
         (".", None),
+        ("/realm_access/roles", ["r"]),
+        ("/a/b/c", 1),
+        ("/x.y", "whole"),
+        ("/https:~1~1example.com~1roles", ["u"]),
+        ("/~01", "tilde"),
+        ("/sub/length", None),
+        ("/realm_access/roles/0", None),
+        ("/absent/roles", None),
+        ("/", None),
     ],
 )
 def test_get_follows_a_path_into_nested_claims(path: str, value: object) -> None:
@@ -143,6 +152,7 @@ def test_get_follows_a_path_into_nested_claims(path: str, value: object) -> None
             "https://example.com/roles": ["u"],
             "a": {"b": {"c": 1}},
             "x.y": "whole",
+            "~1": "tilde",
             "x": {"y": "nested"},
             "p.q": None,
             "p": {"q": "nested"},

@@ -167,7 +167,7 @@ _ANSWERS: Final = MappingProxyType(
         DenyReason.GUARD_UNAVAILABLE: (_UNAVAILABLE, "The guard is not ready to decide."),
         DenyReason.PERMISSIONS_INVALID: (
             _NOT_AUTHORIZED,
-            "The token's permissions are more than the broker can hold.",
+            "The token's permissions cannot be read, or are more than the broker can hold.",
         ),
         DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED: (
             _BAD_METHOD,

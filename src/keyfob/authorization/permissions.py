@@ -13,11 +13,12 @@ How one rule is compared:
   requested filter (SUBSCRIBE, RFC 9431 section 3.3). One rule must do it alone; two rules that
   cover a request together do not.
 - A *literal* rule is compared as plain text. It differs only where its text holds a wildcard: then
-  it equals no name, in PUBLISH and delivery alike, and only the SUBSCRIBE that spells it so.
+  it equals no name, and only the SUBSCRIBE that spells it so.
 - A rule whose filter has a share group speaks about SUBSCRIBEs of that group, and never about
   PUBLISH. A rule without one speaks about requests of any group.
 - A deny rule refuses a SUBSCRIBE that it merely overlaps: some of what it would bring is denied.
-- A message may be delivered where a SUBSCRIBE to exactly its topic would be allowed.
+- A message may be delivered where a SUBSCRIBE to exactly its topic would be allowed, or the one
+  that a literal rule spells and that matches it.
 
 No rule can allow a PUBLISH to ``$share/...``: no filter begins with that level, and a filter that
 begins with a wildcard does not match it.
@@ -180,20 +181,22 @@ class Permissions:
     def receive(self, topic: TopicName) -> Verdict:
         """Answer whether a message that was published to ``topic`` may be delivered.
 
-        It may where a SUBSCRIBE to exactly ``topic`` would be allowed, at some QoS, in some share
-        group or in none. So a deny rule for one QoS, or for one group, stops no delivery that
-        another SUBSCRIBE may have brought.
+        It may where a SUBSCRIBE would be allowed, at some QoS, in some share group or in none: to
+        exactly ``topic``, or to the filter of a literal rule that matches it. So a deny rule for
+        one QoS, or for one group, stops no delivery that another SUBSCRIBE may have brought.
         """
         denied: dict[str | None, int] = {}  # QoS, by the share group that they are denied to
         refusal = _NOTHING_SAID
-        for rule in self._rules_about(Operation.SUBSCRIBE).naming(topic):
+        index = self._rules_about(Operation.SUBSCRIBE)
+        for rule in index.naming(topic):
             group = rule.filter.share_group
             if rule.effect is Effect.DENY:
                 denied[group] = denied.get(group, 0) | rule.qos
                 refusal = Verdict(allowed=False, rule=refusal.rule or rule)
             elif rule.qos & ~(denied.get(None, 0) | denied.get(group, 0)):
                 return Verdict(allowed=True, rule=rule)
-        return refusal
+        spelled = index.spelling_more_than(topic)
+        return refusal if spelled is None else Verdict(allowed=True, rule=spelled)
 
     def _rules_about(self, operation: Operation) -> _Index:
         """Return the index for ``operation``, made on first use: most permissions only travel."""
@@ -208,16 +211,18 @@ class Permissions:
 class _Index:
     """Rules in order, those without a wildcard found by the only name that they match."""
 
-    __slots__ = ("_by_name", "_wild", "all")
+    __slots__ = ("_by_name", "_verbatim", "_wild", "all")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.all = tuple(rules)
         self._by_name: dict[str, list[tuple[int, Rule]]] = {}
         self._wild: list[tuple[int, Rule]] = []
+        self._verbatim: list[tuple[int, Rule]] = []
         for place, rule in enumerate(self.all):
-            if rule.filter.has_wildcard:
-                if not rule.literal:
-                    self._wild.append((place, rule))
+            if rule.is_verbatim:
+                self._verbatim.append((place, rule))
+            elif rule.filter.has_wildcard:
+                self._wild.append((place, rule))
             else:
                 self._by_name.setdefault(rule.filter.value, []).append((place, rule))
 
@@ -226,6 +231,18 @@ class _Index:
         found = [entry for entry in self._wild if matches(entry[1].filter, topic)]
         found += self._by_name.get(topic.value, ())
         return [rule for _, rule in sorted(found)]
+
+    def spelling_more_than(self, topic: TopicName) -> Rule | None:
+        """Return a literal rule that allows a SUBSCRIBE with wildcards which brings ``topic``."""
+        for place, rule in self._verbatim:
+            if rule.effect is Effect.ALLOW and matches(rule.filter, topic):
+                denied = 0
+                for before in self.all[:place]:
+                    if before.effect is Effect.DENY and _decides(before, rule.filter):
+                        denied |= before.qos
+                if rule.qos & ~denied:
+                    return rule
+        return None
 
 
 def _is_about(rule: Rule, operation: Operation) -> bool:

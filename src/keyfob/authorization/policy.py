@@ -1,78 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy: what the claims of a verified token allow its device, and why.
 
-Native scopes speak for themselves.
-Any other scope, role or claim value is given a meaning by a table of ``PolicyRule``: it stands for
-topic filters, with placeholders that are filled from the token and never from the connection.
+An issuer's tokens are read by the syntaxes that are chosen for it, and by its policy table.
+What they allow adds up, except where a syntax has an order: that one stands alone.
 Whatever gives no permission is ignored, never widened, and recorded with its reason.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from keyfob.authorization.decision import Step
-from keyfob.authorization.permissions import Operation, Permissions, Rule
-from keyfob.authorization.syntaxes.scopes import CONNECT, IgnoredScope, parse_scopes
-from keyfob.errors import ConfigError, TopicError
-from keyfob.mqtt.topics import expand, placeholders
+from keyfob.authorization.permissions import (
+    ANY_QOS,
+    ANY_RETAIN,
+    Effect,
+    Form,
+    Operation,
+    Permissions,
+    Rule,
+)
+from keyfob.authorization.policy_table import PolicyRule, PolicyTable
+from keyfob.authorization.syntaxes.aif import Aif
+from keyfob.authorization.syntaxes.authorization_details import AuthorizationDetails
+from keyfob.authorization.syntaxes.emqx_acl import EmqxAcl
+from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
+from keyfob.authorization.syntaxes.reading import Syntax, shown
+from keyfob.authorization.syntaxes.scopes import CONNECT, NativeScopes
+from keyfob.errors import ConfigError
 
 if TYPE_CHECKING:
     from keyfob.tokens.claims import Claims
 
-__all__ = ["Granted", "Policy", "PolicyRule"]
+__all__ = ["SYNTAXES", "Granted", "Policy", "PolicyRule"]
 
-_PLACEHOLDER: Final = re.compile("device|sub|client_id|claim:(.+)", re.DOTALL)
+SYNTAXES: Final[Mapping[str, type[Syntax]]] = MappingProxyType(
+    {syntax.name: syntax for syntax in (NativeScopes, AuthorizationDetails, Aif, EmqxAcl, RabbitMq)}
+)
+"""Every syntax by the name that ``rights`` has for it; its fields are its options."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRule:
-    """One row of a policy table: what one scope, or one value of a claim, stands for.
-
-    Args:
-        kind: ``scope``, or ``claim`` for the value of a claim or an entry of its list.
-        claim: The claim, with dots between its levels, such as ``realm_access.roles``.
-        value: The scope, or the value.
-        publish: Templates of topic filters that may be published to.
-        subscribe: Templates of topic filters that may be subscribed to.
-
-    Raises:
-        ConfigError: A template that can never give a topic filter, or no claim.
-    """
-
-    kind: Literal["scope", "claim"]
-    claim: str = ""
-    value: str
-    publish: tuple[str, ...] = ()
-    subscribe: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.value or (self.kind == "claim") != bool(self.claim):
-            raise ConfigError("a policy row names a scope, or a claim and its value")
-        for operation, template in self.templates():
-            _check_template(self.source, operation, template)
-
-    @property
-    def source(self) -> str:
-        """The row's name, for explanations."""
-        return f"scope {self.value}" if self.kind == "scope" else f"{self.claim}={self.value}"
-
-    def templates(self) -> Iterator[tuple[Operation, str]]:
-        """Return every template with what it is about."""
-        for template in self.publish:
-            yield Operation.PUBLISH, template
-        for template in self.subscribe:
-            yield Operation.SUBSCRIBE, template
-
-    def applies(self, claims: Claims) -> bool:
-        """Tell whether the token has this row's scope or value."""
-        if self.kind == "scope":
-            return self.value in claims.scope
-        found = claims.get(self.claim)
-        return self.value in found if isinstance(found, list) else found == self.value
+_VERBS: Final = MappingProxyType({"publish": Operation.PUBLISH, "subscribe": Operation.SUBSCRIBE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +63,18 @@ class Granted:
 
         Built when asked for: most decisions are never explained.
         """
+        rules = self.permissions.rules
         given = tuple(
-            Step(check="permission", ok=True, detail=_told(rule)) for rule in self.permissions.rules
+            Step(check="permission", ok=rule.effect is Effect.ALLOW, detail=_told(rule))
+            for rule in rules
         )
         left_out = tuple(
-            Step(check="permission", ok=False, detail=f"{_shown(what)} is ignored: {why}")
+            Step(check="permission", ok=False, detail=f"{shown(what)} is ignored: {shown(why)}")
             for what, why in self.ignored
         )
         nothing = Step(check="permission", ok=False, detail="the token allows no topic")
-        return (given or (nothing,)) + left_out
+        allows = any(rule.effect is Effect.ALLOW for rule in rules)
+        return (given if allows else (*given, nothing)) + left_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,93 +82,75 @@ class Policy:
     """How the tokens of one issuer are read.
 
     Args:
-        native_scopes: Whether ``mqtt.publish:`` and ``mqtt.subscribe:`` scopes count.
+        rights: The syntaxes, each at most once.
         rules: The policy table.
+
+    Raises:
+        ConfigError: A syntax that stands twice, or one that has an order and does not stand alone.
     """
 
-    native_scopes: bool = True
+    rights: tuple[Syntax, ...] = (NativeScopes(),)
     rules: tuple[PolicyRule, ...] = ()
-    _scopes: frozenset[str] = field(init=False, repr=False, compare=False)
+    _parts: tuple[Syntax, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        known = frozenset(rule.value for rule in self.rules if rule.kind == "scope")
-        object.__setattr__(self, "_scopes", known)
+        names = [syntax.name for syntax in self.rights]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"rights: {name} stands twice")
+        table = (PolicyTable(self.rules),) if self.rules else ()
+        parts = (*self.rights, *table)
+        for part in parts:
+            if part.form is Form.FIRST_MATCH and len(parts) > 1:
+                raise ConfigError(
+                    f"rights: {part.name} can deny, and its rules have an order, so it stands"
+                    ' alone: write rights = ["' + part.name + '"] and no policy rows'
+                )
+        object.__setattr__(self, "_parts", parts)
 
     def permissions(self, claims: Claims, device: str) -> Granted:
         """Return what the claims of a verified token allow ``device``.
 
         Raises:
-            KeyfobError: With code ``too_many_rules`` where it is more than a broker can hold.
+            KeyfobError: With code ``permissions_invalid`` where a syntax finds what it cannot
+                read, with ``too_many_rules`` where it is more than a broker can hold.
         """
         rules: list[Rule] = []
-        ignored = [
-            (f"scope {entry.scope}", entry.why)
-            for entry in self._native(claims, rules)
-            if entry.scope not in self._scopes
-        ]
-        for row in self.rules:
-            if row.applies(claims):
-                _expand_row(row, claims, device, rules, ignored)
-        return Granted(permissions=Permissions.allow_only(rules), ignored=tuple(ignored))
+        ignored: list[tuple[str, str]] = []
+        known = {CONNECT}
+        form = Form.ALLOW_ONLY
+        for part in self._parts:
+            reading = part.read(claims, device)
+            rules += reading.rules
+            ignored += reading.ignored
+            known |= reading.scopes
+            form = max(form, reading.form)
+        for scope in dict.fromkeys(claims.scope):
+            if scope not in known:
+                ignored.append((f"scope {scope}", "no syntax and no policy row reads it"))
+        return Granted(permissions=Permissions(form, tuple(rules)), ignored=tuple(ignored))
 
-    def _native(self, claims: Claims, rules: list[Rule]) -> Iterable[IgnoredScope]:
-        """Add what native scopes give to ``rules``; return the scopes that gave nothing."""
-        if self.native_scopes:
-            parsed = parse_scopes(claims.scope)
-            rules.extend(parsed.rules)
-            return parsed.ignored
-        why = "native scopes are off for this issuer, and no policy row names it"
-        return (IgnoredScope(scope=scope, why=why) for scope in claims.scope if scope != CONNECT)
+    def reads(self, claims: Claims) -> Hashable | None:
+        """Return all that ``permissions`` looks at besides the device.
 
-
-def _expand_row(
-    row: PolicyRule,
-    claims: Claims,
-    device: str,
-    rules: list[Rule],
-    ignored: list[tuple[str, str]],
-) -> None:
-    for operation, template in row.templates():
-        try:
-            topic_filter = expand(template, _values(template, claims, device))
-        except TopicError as error:
-            ignored.append((f"{template} of {row.source}", error.message))
-        else:
-            rules.append(Rule(operations=operation, filter=topic_filter, source=row.source))
-
-
-def _values(template: str, claims: Claims, device: str) -> Mapping[str, str]:
-    """Return the values of the placeholders in ``template`` that the token has as a text."""
-    known: dict[str, object] = {
-        "device": device,
-        "sub": claims.subject,
-        "client_id": claims.client_id,
-    }
-    for name in placeholders(template):
-        if name not in known:
-            known[name] = claims.get(name.removeprefix("claim:"))
-    return {name: value for name, value in known.items() if isinstance(value, str)}
-
-
-def _check_template(source: str, operation: Operation, template: str) -> None:
-    """Refuse a template that no token could fill, when the policy is made and not at a CONNECT."""
-    names = placeholders(template)
-    for name in names:
-        if not _PLACEHOLDER.fullmatch(name):
-            raise ConfigError(f"policy for {source}: there is no placeholder {{{name}}}")
-    try:
-        sample = expand(template, dict.fromkeys(names, "x"))
-    except TopicError as error:
-        raise ConfigError(f"policy for {source}: {error.message}") from error
-    if operation is Operation.PUBLISH and sample.share_group is not None:
-        raise ConfigError(f"policy for {source}: a shared subscription cannot be published to")
+        Two tokens of a device for which this is the same are granted the same. None: it is not
+        worth telling, each has to be read.
+        """
+        looked_at = tuple(part.looks_at(claims) for part in self._parts)
+        if None in looked_at:
+            return None
+        return claims.scope, claims.subject, claims.client_id, looked_at
 
 
 def _told(rule: Rule) -> str:
-    verb = "publish" if rule.operations is Operation.PUBLISH else "subscribe"
-    return f"{verb} {_shown(str(rule.filter))} by {_shown(rule.source)}"
-
-
-def _shown(text: str) -> str:
-    """Return ``text`` escaped and shortened: a token may hold anything, a log line may not."""
-    return repr(text if len(text) <= 120 else text[:117] + "...")[1:-1]
+    verbs = [verb for verb, operation in _VERBS.items() if operation in rule.operations]
+    words = [" and ".join(verbs), shown(str(rule.filter))]
+    if rule.effect is Effect.DENY:
+        words.insert(0, "deny")
+    if rule.literal:
+        words.append("literally")
+    if rule.qos != ANY_QOS:
+        words.append("at QoS " + ", ".join(str(qos) for qos in range(3) if rule.qos >> qos & 1))
+    if rule.retain != ANY_RETAIN:
+        words.append("retained" if rule.retain == 2 else "not retained")
+    return f"{' '.join(words)} by {shown(rule.source)}"

@@ -8,9 +8,12 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from keyfob.authorization.binding import ClientIdTemplate
-from keyfob.authorization.policy import Policy, PolicyRule
+from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
 from keyfob.config import (
     IssuerSection,
     PolicySection,
@@ -105,7 +108,16 @@ def policy(issuer: IssuerSection) -> Policy:
             rules.append(_policy_rule(row))
         except ConfigError as error:
             raise ConfigError(error.message, key=f"policy.{place}") from error
-    return Policy(native_scopes="scopes" in issuer.rights, rules=tuple(rules))
+    options: dict[str, dict[str, Any]] = {
+        "authorization_details": {"locations": issuer.authorization_details.locations},
+        "emqx_acl": {"claim": issuer.emqx_acl.claim},
+        "rabbitmq": msgspec.structs.asdict(issuer.rabbitmq),
+    }
+    try:
+        rights = tuple(SYNTAXES[name](**options.get(name, {})) for name in issuer.rights)
+        return Policy(rights=rights, rules=tuple(rules))
+    except ConfigError as error:
+        raise ConfigError(error.message, key="rights") from error
 
 
 def bindings(settings: Settings, *, follow: bool = True) -> dict[str, IssuerBinding]:

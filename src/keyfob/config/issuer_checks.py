@@ -119,7 +119,7 @@ def _check_rights(issuer: IssuerSection, key: str, source: Source) -> None:
                 f"{key}.{name}", f'has no effect; write rights = ["{name}"], or leave it out'
             )
     for place, row in enumerate(issuer.policy):
-        if bool(row.scope) == bool(row.claim) or bool(row.claim) != bool(row.value):
+        if bool(row.scope) == bool(row.claim) or bool(row.claim) != (row.value != ""):
             raise source.wrong(
                 f"{key}.policy.{place}", 'write either scope = "…", or claim = "…" and value = "…"'
             )

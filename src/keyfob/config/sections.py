@@ -96,7 +96,7 @@ class PolicySection(_Section, frozen=True):
 
     scope: str = ""
     claim: str = ""
-    value: str = ""
+    value: str | bool | int = ""
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
 
@@ -114,12 +114,16 @@ class EmqxAclSection(_Section, frozen=True):
 
 
 class RabbitmqSection(_Section, frozen=True):
-    """``[issuer.rabbitmq]``: RabbitMQ's scopes; no ``scope_prefix``: ``resource_server_id.``."""
+    """``[issuer.rabbitmq]``: RabbitMQ's scopes; no ``scope_prefix``: ``resource_server_id.``.
+
+    ``resource_server_type`` is the type of its ``authorization_details``; empty: not read.
+    """
 
     resource_server_id: str = "rabbitmq"
     scope_prefix: str | None = None
     vhost: str = "/"
     exchange: str = "amq.topic"
+    resource_server_type: str = ""
     aliases: Mapping[str, tuple[str, ...]] = {}
 
 

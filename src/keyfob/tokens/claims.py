@@ -113,7 +113,9 @@ class Claims:
         Args:
             path: The claim's name, or the names on the way to a nested one joined by dots:
                 ``realm_access.roles``. A claim whose own name holds the dots, such as
-                ``https://example.com/roles``, comes first.
+                ``https://example.com/roles``, comes first. What begins with ``/`` is a JSON
+                Pointer (RFC 6901) instead, for names on the way that hold dots themselves:
+                ``/resource_access/my.app/roles``.
         """
         return _at(self.members, path)
 
@@ -150,11 +152,19 @@ def invalid(name: str, fault: str) -> ClaimError:
 
 
 def _at(members: Mapping[str, Any], path: str) -> object:
+    if path.startswith("/"):
+        names = [name.replace("~1", "/").replace("~0", "~") for name in path[1:].split("/")]
+        return _walk(members, names)
     value: object = members.get(path)
     if value is None and "." in path and path not in members:
-        value = members
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
+        return _walk(members, path.split("."))
+    return value
+
+
+def _walk(members: Mapping[str, Any], names: list[str]) -> object:
+    value: object = members
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 

@@ -10,20 +10,25 @@ Decoding is strict and happens once: ``%2525`` is ``%25``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote, unquote_to_bytes
 
-from keyfob.authorization.permissions import Operation, Rule
+from keyfob.authorization.permissions import Form, Operation, Rule
+from keyfob.authorization.syntaxes.reading import Reading
 from keyfob.errors import TopicError
 from keyfob.mqtt.topics import TopicFilter, covers
+
+if TYPE_CHECKING:
+    from keyfob.tokens.claims import Claims
 
 __all__ = [
     "CONNECT",
     "IgnoredScope",
+    "NativeScopes",
     "ParsedScopes",
     "encode_scope",
     "is_scope_token",
@@ -68,6 +73,25 @@ class ParsedScopes:
 
     rules: tuple[Rule, ...]
     ignored: tuple[IgnoredScope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeScopes:
+    """The syntax; it has no options."""
+
+    name: ClassVar[str] = "scopes"
+    form: ClassVar[Form] = Form.ALLOW_ONLY
+
+    def read(self, claims: Claims, device: str) -> Reading:  # noqa: ARG002 - a syntax may need it
+        """Return what the native scopes say; what is wrong with one is ignored and told."""
+        own = [scope for scope in claims.scope if scope.partition(":")[0] in _OPERATIONS]
+        parsed = parse_scopes(own)
+        ignored = tuple((f"scope {entry.scope}", entry.why) for entry in parsed.ignored)
+        return Reading(rules=parsed.rules, ignored=ignored, scopes=frozenset(own))
+
+    def looks_at(self, claims: Claims) -> Hashable | None:  # noqa: ARG002 - only at the scope
+        """Look at nothing but the scope."""
+        return ()
 
 
 def is_scope_token(text: str) -> bool:

@@ -293,6 +293,22 @@ static unsigned denied_in_group(const struct permissions *permissions, size_t en
     return denied;
 }
 
+/* The QoS at which rules below end deny the SUBSCRIBE that spells this rule's filter. */
+static unsigned denied_as_spelled(const struct permissions *permissions, size_t end)
+{
+    struct topic_share share = topic_share(spelling_of(permissions, &permissions->rules[end]));
+    struct probe probe = probe_of(share.filter);
+    unsigned denied = 0;
+    for (size_t i = 0; i < end; i++) {
+        const struct rule *rule = &permissions->rules[i];
+        if ((rule->bits & (SUBSCRIBE | ALLOW)) == SUBSCRIBE &&
+            decides(permissions, rule, &share, &probe)) {
+            denied |= qos_of(rule);
+        }
+    }
+    return denied;
+}
+
 bool permissions_receive(const struct permissions *permissions, struct text name)
 {
     if (name.length == 0) {
@@ -303,6 +319,11 @@ bool permissions_receive(const struct permissions *permissions, struct text name
     bool denied_to_group = false; /* whether rules with one have denied any */
     for (size_t i = 0; i < permissions->count; i++) {
         const struct rule *rule = &permissions->rules[i];
+        if ((rule->bits & (SUBSCRIBE | PLAIN | ALLOW)) == (SUBSCRIBE | PLAIN | ALLOW) &&
+            topic_matches(filter_of(permissions, rule), name) &&
+            (qos_of(rule) & ~denied_as_spelled(permissions, i))) {
+            return true;
+        }
         if ((rule->bits & (SUBSCRIBE | PLAIN)) != SUBSCRIBE || !names(permissions, rule, &probe)) {
             continue;
         }
