@@ -99,12 +99,14 @@ async def test_an_issuer_that_is_fast_again_is_waited_for_again(
     http: HttpServer, clock: Clock
 ) -> None:
     patience = Patience()
+    assert patience.may_wait(0.02)
     patience.waited_in_vain()
-    assert not patience.may_wait
-    patience.answered(0.5, 0.02)
-    assert not patience.may_wait
-    patience.answered(0.01, 0.02)
-    assert patience.may_wait
+    assert not patience.may_wait(0.02)
+    patience.answered_in(0.5)
+    assert not patience.may_wait(0.02)
+    assert patience.may_wait(5.0)
+    patience.answered_in(0.01)
+    assert patience.may_wait(0.02)
 
 
 async def test_a_rotated_key_is_never_a_bad_token_before_its_issuer_was_asked(

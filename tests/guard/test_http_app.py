@@ -46,7 +46,7 @@ def client(keeper: Guard, **arguments: Any) -> httpx.AsyncClient:
 
 
 def counting(keeper: Guard, log: AuditLog) -> GuardMetrics:
-    return GuardMetrics({ISSUER: "example"}, health=keeper.health, audit=log, latency=Histogram())
+    return GuardMetrics({ISSUER: "example"}, health=keeper.health, audit=log, latency=Histogram)
 
 
 async def test_a_guard_with_its_keys_is_alive_and_ready() -> None:

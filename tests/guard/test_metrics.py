@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from keyfob.authorization.decision import DenyReason
 from keyfob.errors import TOKEN_CODES
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.breaker import BreakerState
 from keyfob.guard.guard import Guard
 from keyfob.guard.histogram import Histogram
+from keyfob.guard.introspection import IntrospectionHealth
 from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.metrics import MAX_BROKERS, MAX_LABEL, GuardMetrics
 from keyfob.guard.revocations import Revocation
@@ -27,6 +30,20 @@ from tests.guard.world import ISSUER, KEY, NOW, guard, jwks, mint, request, sess
 
 pytestmark = pytest.mark.anyio
 
+ASKED = IntrospectionHealth(
+    source=ISSUER,
+    breaker=BreakerState.OPEN,
+    latency=0.1,
+    failure="",
+    questions=5,
+    failures=1,
+    unasked=2,
+    hits=3,
+    misses=7,
+    active=1,
+    refused=1,
+    waiting=0,
+)
 DOCUMENTATION = Path(__file__).parents[2] / "docs/operations.md"
 
 
@@ -35,7 +52,8 @@ def metrics(keeper: Guard | None = None, **arguments: Any) -> GuardMetrics:
     keeper = keeper or guard(audit=log)
     names = arguments.pop("names", {ISSUER: "example"})
     latency = arguments.pop("latency", Histogram())
-    return GuardMetrics(names, health=keeper.health, audit=log, latency=latency, **arguments)
+    health = arguments.pop("health", keeper.health)
+    return GuardMetrics(names, health=health, audit=log, latency=lambda: latency, **arguments)
 
 
 def samples(made: GuardMetrics) -> dict[str, dict[tuple[str, ...], float]]:
@@ -120,18 +138,20 @@ async def test_links_introspection_and_events_are_told() -> None:
     made = metrics(
         audit=log,
         links=lambda: [("mosquitto", "2.0.11"), ("other", "2.1.0")],
-        introspection=lambda: {ISSUER: {"active": 3, "inactive": 1}},
-        breakers=lambda: {ISSUER: {"closed": 1, "open": 0}},
+        health=lambda: replace(guard().health(), introspection={ISSUER: ASKED}),
     )
     told = samples(made)
     assert told["keyfob_guard_broker_links"] == {("mosquitto", "2.0.11"): 1, ("other", "2.1.0"): 1}
     assert told["keyfob_guard_introspections_total"] == {
-        ("example", "active"): 3,
-        ("example", "inactive"): 1,
+        ("example", "answered"): 4,
+        ("example", "failed"): 1,
+        ("example", "not_asked"): 2,
+        ("example", "remembered"): 3,
     }
     assert told["keyfob_guard_introspection_breaker"] == {
-        ("example", "closed"): 1,
-        ("example", "open"): 0,
+        ("example", "closed"): 0,
+        ("example", "open"): 1,
+        ("example", "half_open"): 0,
     }
     assert told["keyfob_guard_security_events_total"] == {
         ("example", "accepted"): 1,

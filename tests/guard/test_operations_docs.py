@@ -47,7 +47,7 @@ def test_every_sink_that_is_told_can_be_made(tmp_path: Path) -> None:
 
 async def test_every_path_is_told_with_its_methods(tmp_path: Path) -> None:
     keeper = guard()
-    metrics = GuardMetrics({}, health=keeper.health, audit=AuditLog(), latency=Histogram())
+    metrics = GuardMetrics({}, health=keeper.health, audit=AuditLog(), latency=Histogram)
     async with receiving(tmp_path / "guard.db") as world:
         app = guard_app(keeper.health, metrics=metrics, events=world.receiver)
     told = dict(re.findall(r"^\| `(/\w+)` \| ([A-Z, ]+) \|", TEXT, re.MULTILINE))

@@ -7,13 +7,16 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
+from keyfob.cli.introspecting import Asking, asking, secret_of
+from keyfob.cli.parts import Parts
 from keyfob.config import (
     IssuerSection,
     PolicySection,
@@ -23,6 +26,7 @@ from keyfob.config import (
 )
 from keyfob.errors import ConfigError, UpstreamError
 from keyfob.guard.database import Database
+from keyfob.guard.events import EventSource
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource, StaticKeySource
 from keyfob.guard.revocation_feed import RevocationFeed
@@ -36,6 +40,7 @@ __all__ = [
     "asked_issuers",
     "bindings",
     "check",
+    "event_sources",
     "key_source",
     "known_revocations",
     "onlooker",
@@ -43,6 +48,12 @@ __all__ = [
     "server_settings",
     "trusted_issuer",
 ]
+
+# What the key source of an issuer is made of.
+_OF_KEYS: Final = (
+    *("issuer", "algorithms", "jwks", "jwks_file", "jwks_uri", "jwks_refresh", "jwks_cooldown"),
+    "ca",
+)
 
 
 def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
@@ -71,6 +82,10 @@ def trusted_issuer(issuer: IssuerSection) -> TrustedIssuer:
         expiry_leeway=issuer.expiry_leeway,
         max_lifetime=issuer.max_lifetime or None,
         client_id_template=issuer.client_id_template,
+        introspect="never" if issuer.introspection is None else issuer.introspection.use,
+        missing_audience=(
+            "refuse" if issuer.introspection is None else issuer.introspection.missing_audience
+        ),
     )
 
 
@@ -80,6 +95,8 @@ def key_source(issuer: IssuerSection) -> KeySource:
     Raises:
         ConfigError: The keys in the section or its file are unusable; it names the key.
     """
+    if not issuer.algorithms:
+        return StaticKeySource(KeySet())  # its tokens are opaque: no key verifies them
     if issuer.jwks:
         return StaticKeySource(_inline_keys(issuer.jwks))
     if issuer.jwks_file is not None:
@@ -120,22 +137,52 @@ def policy(issuer: IssuerSection) -> Policy:
         raise ConfigError(error.message, key="rights") from error
 
 
-def bindings(settings: Settings, *, follow: bool = True) -> dict[str, IssuerBinding]:
+def bindings(
+    settings: Settings, *, follow: bool = True, parts: Parts | None = None
+) -> dict[str, IssuerBinding]:
     """Make every issuer of the configuration, by its ``iss``.
 
     Args:
         settings: The configuration.
         follow: Whether to read the issuers' revocations from them.
+        parts: Takes what is made, and gives what was made before in the same way.
 
     Raises:
         ConfigError: There is none, or one is wrong; the message says file and line.
     """
     if not settings.issuers:
         raise ConfigError(f"{settings.path}: no issuer is trusted; write at least one [[issuer]]")
+    parts = Parts() if parts is None else parts
     return {
-        issuer.issuer: _binding(settings, place, issuer, follow=follow)
+        issuer.issuer: _binding(settings, place, issuer, parts, follow=follow)
         for place, issuer in enumerate(settings.issuers)
     }
+
+
+def event_sources(
+    settings: Settings, issuers: Mapping[str, IssuerBinding]
+) -> dict[str, EventSource]:
+    """Make every issuer that may push security events, by its ``iss``.
+
+    Args:
+        settings: The configuration.
+        issuers: What ``bindings`` made of it: events are verified with the same keys.
+
+    Raises:
+        ConfigError: A secret is not there; the message says file and line.
+    """
+    sources = {}
+    for place, issuer in enumerate(settings.issuers):
+        if (events := issuer.events) is None:
+            continue
+        with _placed(settings, f"issuer.{place}.events"):
+            sources[issuer.issuer] = EventSource(
+                trusted=issuers[issuer.issuer].trusted,
+                keys=issuers[issuer.issuer].keys,
+                audience=events.audience,
+                authorization=_secret(events.authorization, settings.directory, "authorization"),
+            )
+    return sources
 
 
 def server_settings(server: ServerSection) -> ServerSettings:
@@ -181,6 +228,8 @@ async def asked_issuers(settings: Settings) -> AsyncIterator[dict[str, IssuerBin
     finally:
         for binding in issuers.values():
             await binding.keys.aclose()
+            if binding.introspector is not None:
+                await binding.introspector.aclose()
 
 
 @contextmanager
@@ -213,15 +262,34 @@ def known_revocations(settings: Settings) -> Iterator[RevocationStore]:
 
 
 def _binding(
-    settings: Settings, place: int, issuer: IssuerSection, *, follow: bool
+    settings: Settings, place: int, issuer: IssuerSection, parts: Parts, *, follow: bool
 ) -> IssuerBinding:
     with _placed(settings, f"issuer.{place}", f"issuer {issuer.name}: "):
+        trusted = trusted_issuer(issuer)
+        of_keys = [getattr(issuer, name) for name in _OF_KEYS]
+        keys = parts.get(partial(key_source, issuer), "keys", *of_keys)
+        asked = _asking(issuer, trusted, settings.directory, parts)
         return IssuerBinding(
-            trusted=trusted_issuer(issuer),
-            keys=key_source(issuer),
+            trusted=trusted,
+            keys=keys,
             policy=policy(issuer),
-            revocations=_feed(issuer, settings.directory) if follow else None,
+            revocations=_feed(issuer, settings.directory, parts) if follow else None,
+            introspector=None if asked is None else asked.introspector,
+            reasking=None if asked is None else asked.reasking,
+            opaque_prefix=None if issuer.introspection is None else issuer.introspection.prefix,
         )
+
+
+def _asking(
+    issuer: IssuerSection, trusted: TrustedIssuer, directory: Path, parts: Parts
+) -> Asking | None:
+    section = issuer.introspection
+    if section is None:
+        return None
+    secret = secret_of(section, directory)
+    make = partial(asking, issuer, section, trusted, secret)
+    # An answer is verified by the issuer's rules, so that it counts for no others.
+    return parts.get(make, "introspection", repr(trusted), issuer.ca, section, secret)
 
 
 @contextmanager
@@ -256,16 +324,24 @@ def _policy_rule(row: PolicySection) -> PolicyRule:
     )
 
 
-def _feed(issuer: IssuerSection, directory: Path) -> RevocationFeed | None:
-    if not issuer.revocation_client:
+def _feed(issuer: IssuerSection, directory: Path, parts: Parts) -> RevocationFeed | None:
+    client = issuer.revocation_client
+    if not client:
         return None
-    try:
-        secret = SecretReference.parse(issuer.revocation_secret, directory).read()
-    except ConfigError as error:
-        raise ConfigError(error.message, key="revocation_secret") from error
-    return RevocationFeed(
-        issuer.issuer, client_id=issuer.revocation_client, client_secret=secret, ca=issuer.ca
+    secret = _secret(issuer.revocation_secret, directory, "revocation_secret")
+    make = partial(
+        RevocationFeed, issuer.issuer, client_id=client, client_secret=secret, ca=issuer.ca
     )
+    return parts.get(make, "revocations", issuer.issuer, client, secret, issuer.ca)
+
+
+def _secret(reference: str, directory: Path, key: str) -> str:
+    if not reference:
+        return ""
+    try:
+        return SecretReference.parse(reference, directory).read()
+    except ConfigError as error:
+        raise ConfigError(error.message, key=key) from error
 
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:

@@ -18,6 +18,7 @@ from keyfob.cli import (
     config,
     device,
     explaining,
+    guarding,
     inspecting,
     mosquitto,
     serve,
@@ -39,7 +40,8 @@ app = typer.Typer(
 app.command("init")(up.init)
 app.command("up")(up.up)
 app.command("server")(serve.server)
-app.command("guard")(serve.guard)
+app.command("guard")(guarding.guard)
+app.command("guard-worker", hidden=True)(guarding.guard_worker)
 app.command("token")(token.token)
 app.command("inspect")(inspecting.inspect)
 app.command("explain")(explaining.explain)

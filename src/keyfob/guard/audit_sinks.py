@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,9 @@ from typing import BinaryIO, Final, TextIO
 
 import msgspec
 
-from keyfob.errors import ConfigError
-from keyfob.guard.audit import AuditEvent, AuditSink, Outcome
-from keyfob.guard.syslog_sink import SyslogSink
+from keyfob.guard.audit import AuditEvent, Outcome
 
-__all__ = ["ConsoleSink", "JsonLinesSink", "JsonStreamSink", "printable", "sink"]
+__all__ = ["ConsoleSink", "JsonLinesSink", "JsonStreamSink", "printable"]
 
 MAX_SHOWN: Final = 64
 """Characters of a client identifier on the console; MQTT allows 65,535 bytes."""
@@ -101,57 +98,10 @@ class ConsoleSink:
         """Leave the stream to its owner."""
 
 
-def sink(form: str, directory: Path) -> AuditSink:
-    """Make the sink that a line of the configuration names.
-
-    Args:
-        form: ``file:PATH``, ``stdout``, ``console``, ``syslog``, ``syslog:PATH`` or
-            ``syslog:HOST:PORT``.
-        directory: What a relative path is relative to.
-
-    Raises:
-        ConfigError: None of these, or a file that cannot be opened.
-    """
-    kind, colon, rest = form.partition(":")
-    match kind, rest:
-        case "file", path if path:
-            return _file(directory / path)
-        case "stdout", "" if not colon:
-            return JsonStreamSink(sys.stdout.buffer)
-        case "console", "" if not colon:
-            return ConsoleSink(sys.stdout)
-        case "syslog", "" if not colon:
-            return SyslogSink()
-        case "syslog", target if target:
-            return SyslogSink(_syslog_target(target, directory))
-    raise ConfigError(
-        f"audit: {form!a} is no sink; write file:PATH, stdout, console, syslog, syslog:PATH or"
-        " syslog:HOST:PORT"
-    )
-
-
 def _write_all(stream: BinaryIO, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[stream.write(rest) :]
-
-
-def _file(path: Path) -> AuditSink:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return JsonLinesSink(path)
-    except OSError as error:
-        raise ConfigError(f"audit: {path} cannot be opened: {error.strerror}") from error
-
-
-def _syslog_target(target: str, directory: Path) -> Path | tuple[str, int]:
-    host, colon, port = target.rpartition(":")
-    if not colon or target.startswith(("/", ".")):
-        return directory / target
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65_536:
-        raise ConfigError(f"audit: syslog:{target!a} is no HOST:PORT")
-    return host, int(port)
 
 
 def printable(text: str, limit: int = MAX_SHOWN) -> str:

@@ -20,17 +20,16 @@ from typing import Final, Self
 from keyfob.authorization.decision import ConnectRequest, Decision
 from keyfob.errors import ProtocolError
 from keyfob.guard.admission import Admission
+from keyfob.guard.answering import Answering
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.background import keep_running
 from keyfob.guard.credentials import TokenField
 from keyfob.guard.database import Change
 from keyfob.guard.endings import Endings, Listener
 from keyfob.guard.health import GuardHealth
-from keyfob.guard.introspection_answers import Introspection
-from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge, Question
-from keyfob.guard.key_sources import KeySource
+from keyfob.guard.histogram import Histogram
+from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
 from keyfob.guard.live_tokens import LiveTokens
-from keyfob.guard.patience import Patience
 from keyfob.guard.reconsidering import Reconsidered, Reconsidering
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.resync import Resync
@@ -38,7 +37,6 @@ from keyfob.guard.revocations import FeedPosition, Revocation, RevocationStore
 from keyfob.guard.session import End, Session, SessionState
 from keyfob.guard.sessions import SessionStore
 from keyfob.guard.upstreams import Upstreams
-from keyfob.tokens.verify import NeedKeys
 
 __all__ = ["Guard", "GuardHealth", "IssuerBinding", "Listener"]
 
@@ -66,6 +64,7 @@ class Guard:
         sessions: Who is connected or stored; None: kept in memory only.
         revocations: What was revoked; None: kept in memory only.
         audit: Where decisions are told; None: they are counted only.
+        latency: Counts how long they take.
         clock: Unix seconds.
         empty_client_id: What to do with clients that leave their identifier to the broker.
         token_fields: The CONNECT fields that may carry a token.
@@ -81,6 +80,7 @@ class Guard:
         sessions: SessionStore | None = None,
         revocations: RevocationStore | None = None,
         audit: AuditLog | None = None,
+        latency: Histogram | None = None,
         clock: Callable[[], float] = time.time,
         empty_client_id: EmptyClientId = "accept",
         token_fields: Sequence[TokenField] = ("password", "username"),
@@ -99,11 +99,16 @@ class Guard:
             issuers, learn=self._learn, changed=self._upstream_changed, told=self._live.told
         )
         self._work: list[asyncio.Task[None]] = []
-        self._patience: dict[str, Patience] = {}
         self._token_fields = tuple(token_fields)
         self._empty_client_id: EmptyClientId = empty_client_id
         self._purge_margin = CLOCK_SKEW
-        self._judge = self._judge_of(issuers)
+        self._answering = Answering(
+            self._judge_of(issuers),
+            audit=self._audit,
+            reservations=self._reservations,
+            latency=Histogram() if latency is None else latency,
+            clock=clock,
+        )
         self._live.trust(self._upstreams.issuers)
 
     # Running
@@ -157,7 +162,7 @@ class Guard:
         judge = self._judge_of(issuers)
         if not await self._upstreams.replace(issuers, timeout=timeout):
             _log.warning("not every issuer has answered; deciding with what is known")
-        self._judge = judge
+        self._answering.judge = judge
         self._live.trust(self._upstreams.issuers)
         return await self.reconsider()
 
@@ -168,23 +173,24 @@ class Guard:
             broker: Its name; None: all.
         """
         sessions = tuple(self._sessions) if broker is None else self._sessions.of_broker(broker)
-        return await self._reconsidering.all(sessions, self._judge)
+        return await self._reconsidering.all(sessions, self._answering.judge)
 
     def health(self) -> GuardHealth:
         """Tell the state."""
         bindings = self._upstreams.issuers.items()
         return GuardHealth(
             keys={iss: binding.keys.health() for iss, binding in bindings},
-            feeds={
-                iss: binding.revocations.health()
+            feeds=self._upstreams.feeds(),
+            introspection={
+                iss: binding.introspector.health()
                 for iss, binding in bindings
-                if binding.revocations is not None
+                if binding.introspector is not None
             },
             cursors=dict(self._revocations.cursors),
             sessions=len(self._sessions),
             session_states=dict(self._sessions.counts),
-            cache_hits=self._judge.verified.hits,
-            cache_misses=self._judge.verified.misses,
+            cache_hits=self._answering.judge.verified.hits,
+            cache_misses=self._answering.judge.verified.misses,
             revocations=len(self._revocations),
             storage_failure=self._sessions.failure,
             audit_dropped=self._audit.dropped,
@@ -197,41 +203,12 @@ class Guard:
     ) -> Decision:
         """Decide a CONNECT now, with what is at hand; called in the event loop.
 
-        What is missing is fetched, for whoever asks next.
-
         Args:
             request: The CONNECT.
             broker: The broker's name.
             explain: The question is hypothetical: nothing is counted, held or told.
         """
-        now = self._clock()
-        answer = self._judge.judge(request, broker, now)
-        if isinstance(answer, NeedKeys):
-            self._keys_of(answer).ask_again(answer.kid)
-            answer = self._judge.without_keys(answer)
-        elif isinstance(answer, Question):
-            answer = self._told(answer.ask(), request, broker, now)
-        return answer if explain else self._decided(answer, request, broker, now)
-
-    def suppose(self, payload: bytes, request: ConnectRequest, *, broker: str = "") -> Decision:
-        """Decide a CONNECT as if a trusted key had signed these claims; nothing comes of it.
-
-        Args:
-            payload: A claims set, as JSON.
-            request: The CONNECT; what its fields hold does not matter.
-            broker: The broker's name.
-        """
-        return self._judge.suppose(payload, request, broker, self._clock())
-
-    def recall(self, broker: str, client_id: str) -> tuple[Session, Decision | None] | None:
-        """Tell of a session, and how it would be decided now; None: there is none.
-
-        The decision is None where the claims of its token are not known.
-        """
-        session = self._sessions.get(broker, client_id)
-        if session is None:
-            return None
-        return session, self._judge.reconsider(session, self._clock())
+        return self._answering.decide(request, broker=broker, explain=explain)
 
     def answer(
         self, request: ConnectRequest, *, broker: str, wait: float, stands_still: bool
@@ -248,17 +225,7 @@ class Guard:
         Returns:
             The decision, or what becomes it.
         """
-        now = self._clock()
-        answer = self._judge.judge(request, broker, now)
-        if isinstance(answer, Decision):
-            return self._decided(answer, request, broker, now)
-        if isinstance(answer, Question):
-            may_wait = answer.introspector.may_wait(wait)
-        else:
-            may_wait = self._patience_with(answer).may_wait
-        if wait <= 0 or (stands_still and not may_wait):
-            return self.decide(request, broker=broker)
-        return self.connect(request, broker=broker, deadline=wait)
+        return self._answering.answer(request, broker=broker, wait=wait, stands_still=stands_still)
 
     async def connect(
         self,
@@ -276,79 +243,29 @@ class Guard:
             deadline: Seconds to wait at most.
             explain: The question is hypothetical: nothing is counted, held or told.
         """
-        now = self._clock()
-        began = asyncio.get_running_loop().time()
-        answer = self._judge.judge(request, broker, now)
-        if isinstance(answer, NeedKeys):
-            flight = self._keys_of(answer).ask_again(answer.kid)
-            if flight is not None:
-                await self._wait(flight, self._patience_with(answer), deadline)
-                now = self._clock()
-                answer = self._judge.judge(request, broker, now)
-        if isinstance(answer, NeedKeys):
-            answer = self._judge.without_keys(answer)
-        elif isinstance(answer, Question):
-            asked = answer.ask()
-            left = deadline + began - asyncio.get_running_loop().time()
-            await asyncio.wait({asked}, timeout=max(0.0, left))
-            now = self._clock()
-            answer = self._told(asked, request, broker, now)
-        return answer if explain else self._decided(answer, request, broker, now)
-
-    def _told(
-        self, asked: asyncio.Future[Introspection], request: ConnectRequest, broker: str, now: float
-    ) -> Decision:
-        """Decide by what an issuer says, or that it has not said anything yet."""
-        if not asked.done():
-            return self._judge.without_answer("no answer yet")
-        decision = self._judge.judge(request, broker, now, asked.result())
-        if isinstance(decision, Decision):
-            return decision
-        # What it was verified with has changed while it was asked about.
-        return self._judge.without_answer("its issuer's keys have changed")
-
-    async def _wait(
-        self, flight: asyncio.Future[None], patience: Patience, deadline: float
-    ) -> None:
-        """Wait for an issuer's answer, and remember how fast it is."""
-        began = asyncio.get_running_loop().time()
-
-        def landed(_: asyncio.Future[None]) -> None:
-            patience.answered(flight.get_loop().time() - began, deadline)
-
-        flight.add_done_callback(landed)
-        await asyncio.wait({flight}, timeout=deadline)
-        if not flight.done():
-            patience.waited_in_vain()
-
-    def _keys_of(self, need: NeedKeys) -> KeySource:
-        return self._upstreams.issuers[need.issuer.issuer].keys
-
-    def _patience_with(self, need: NeedKeys) -> Patience:
-        return self._patience.setdefault(need.issuer.issuer, Patience())
-
-    def _decided(
-        self, decision: Decision, request: ConnectRequest, broker: str, now: float
-    ) -> Decision:
-        if decision.allowed and request.client_id:
-            owner = (decision.issuer, decision.subject)
-            self._reservations.hold(broker, request.client_id, owner, now)
-        self._audit.record(
-            AuditEvent(
-                time=now,
-                outcome=Outcome.ALLOWED if decision.allowed else Outcome.REFUSED,
-                broker=broker,
-                client_id=request.client_id,
-                reason=decision.reason or "",
-                explanation=decision.detail,
-                principal=decision.principal,
-                issuer=decision.issuer,
-                token_id=decision.token_id,
-                peer=request.peer,
-                expires_at=decision.expires_at,
-            )
+        return await self._answering.connect(
+            request, broker=broker, deadline=deadline, explain=explain
         )
-        return decision
+
+    def suppose(self, payload: bytes, request: ConnectRequest, *, broker: str = "") -> Decision:
+        """Decide a CONNECT as if a trusted key had signed these claims; nothing comes of it.
+
+        Args:
+            payload: A claims set, as JSON.
+            request: The CONNECT; what its fields hold does not matter.
+            broker: The broker's name.
+        """
+        return self._answering.judge.suppose(payload, request, broker, self._clock())
+
+    def recall(self, broker: str, client_id: str) -> tuple[Session, Decision | None] | None:
+        """Tell of a session, and how it would be decided now; None: there is none.
+
+        The decision is None where the claims of its token are not known.
+        """
+        session = self._sessions.get(broker, client_id)
+        if session is None:
+            return None
+        return session, self._answering.judge.reconsider(session, self._clock())
 
     # Sessions
 
@@ -399,8 +316,8 @@ class Guard:
             return self._endings.tell_revoked(session, revocation)
         session = self._live.begin(session, decision)
         self._sessions.put(session)
-        if decision.judge is not self._judge:  # the policy has changed since
-            self._reconsidering.one(session, self._judge)
+        if decision.judge is not self._answering.judge:  # the policy has changed since
+            self._reconsidering.one(session, self._answering.judge)
         return None
 
     def offline(self, broker: str, client_id: str, epoch: int, kept: bool) -> None:
@@ -456,7 +373,7 @@ class Guard:
         return tuple(ended)
 
     def _reconsider(self, session: Session) -> None:
-        self._reconsidering.one(session, self._judge)
+        self._reconsidering.one(session, self._answering.judge)
 
     async def _learn(self, revocations: Sequence[Revocation], position: FeedPosition) -> None:
         await self.revoke(*revocations, position=position)

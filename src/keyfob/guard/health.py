@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from keyfob.guard.introspection import IntrospectionHealth
 from keyfob.guard.key_sources import KeyHealth
 from keyfob.guard.revocation_feed import FeedHealth
 from keyfob.guard.session import SessionState
@@ -20,6 +21,7 @@ class GuardHealth:
     Attributes:
         keys: Of each issuer, by its identifier.
         feeds: Of each issuer whose revocations are followed.
+        introspection: Of each issuer that is asked about tokens.
         cursors: How far each feed has been read and stored.
         sessions: How many there are, live and stored.
         session_states: How many there are of each broker in each state.
@@ -28,10 +30,12 @@ class GuardHealth:
         revocations: How many still matter.
         storage_failure: Why the file does not follow at present; empty: it does.
         audit_dropped: How many audit lines were not written.
+        missing_workers: How many of several processes that decide are not there.
     """
 
     keys: Mapping[str, KeyHealth]
     feeds: Mapping[str, FeedHealth]
+    introspection: Mapping[str, IntrospectionHealth]
     cursors: Mapping[str, int]
     sessions: int
     session_states: Mapping[tuple[str, SessionState], int]
@@ -40,3 +44,4 @@ class GuardHealth:
     revocations: int
     storage_failure: str
     audit_dropped: int
+    missing_workers: int = 0

@@ -36,6 +36,21 @@ class Histogram:
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Add what another of the same bounds has counted.
+
+        Args:
+            counts: Its ``counts``.
+            total: Its ``sum``.
+        """
+        self._counts = [mine + its for mine, its in zip(self._counts, counts, strict=True)]
+        self._sum += total
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many fell into each bucket; the last holds what is beyond all bounds."""
+        return tuple(self._counts)
+
     @property
     def bounds(self) -> tuple[float, ...]:
         """The buckets' upper bounds, the last, infinite one left out."""

@@ -33,11 +33,16 @@ __all__ = ["guard_app"]
 _TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
+async def _at_hand() -> None:
+    """Ask nobody."""
+
+
 def guard_app(
     health: Callable[[], GuardHealth],
     *,
     metrics: GuardMetrics | None = None,
     events: EventReceiver | None = None,
+    refresh: Callable[[], Awaitable[None]] = _at_hand,
 ) -> Starlette:
     """Make the application.
 
@@ -45,14 +50,15 @@ def guard_app(
         health: Tells the guard's state.
         metrics: Its metrics; None: there is no such path.
         events: Takes security events in; None: there is no such path.
+        refresh: Called before the state or the metrics are told, where they have to be asked for.
     """
-    answers = HealthEndpoints(health)
+    answers = HealthEndpoints(health, refresh)
     routes = [
         Route("/healthz", answers.healthz),
         Route("/readyz", answers.readyz),
     ]
     if metrics is not None:
-        routes.append(Route("/metrics", _metrics(metrics)))
+        routes.append(Route("/metrics", _metrics(metrics, refresh)))
     if events is not None:
         routes.append(Route("/events", EventsEndpoint(events).post, methods=["POST"]))
     app = Starlette(
@@ -62,8 +68,11 @@ def guard_app(
     return app
 
 
-def _metrics(metrics: GuardMetrics) -> Callable[[Request], Awaitable[Response]]:
+def _metrics(
+    metrics: GuardMetrics, refresh: Callable[[], Awaitable[None]]
+) -> Callable[[Request], Awaitable[Response]]:
     async def answer(_: Request) -> Response:
+        await refresh()
         return Response(metrics.text(), headers={**NO_STORE, "Content-Type": _TEXT_FORMAT})
 
     return answer

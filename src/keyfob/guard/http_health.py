@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from starlette.requests import Request
@@ -19,7 +19,8 @@ class NotReady(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that keeps a guard from being ready.
 
     Attributes:
-        reason: ``keys_missing``, ``revocations_missing`` or ``storage_failing``.
+        reason: ``keys_missing``, ``revocations_missing``, ``storage_failing`` or
+            ``workers_missing``.
         issuer: Whose keys or revocations; empty where it is nobody's.
     """
 
@@ -45,6 +46,8 @@ def not_ready(health: GuardHealth) -> tuple[NotReady, ...]:
     ]
     if health.storage_failure:
         reasons.append(NotReady(reason="storage_failing"))
+    if health.missing_workers:
+        reasons.append(NotReady(reason="workers_missing"))
     return tuple(reasons)
 
 
@@ -53,10 +56,14 @@ class HealthEndpoints:
 
     Args:
         health: Tells its state.
+        refresh: Called first, where the state has to be asked for.
     """
 
-    def __init__(self, health: Callable[[], GuardHealth]) -> None:
+    def __init__(
+        self, health: Callable[[], GuardHealth], refresh: Callable[[], Awaitable[None]]
+    ) -> None:
         self._health = health
+        self._refresh = refresh
 
     async def healthz(self, request: Request) -> Response:  # noqa: ARG002 - same for everybody
         """Answer at all: the process lives and its event loop turns."""
@@ -64,6 +71,7 @@ class HealthEndpoints:
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002 - same for everybody
         """Answer 200, or 503 and what is missing."""
+        await self._refresh()
         reasons = not_ready(self._health())
         if reasons:
             document = {"status": "unavailable", "reasons": reasons}

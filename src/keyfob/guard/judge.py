@@ -266,9 +266,13 @@ class Judge:
         )
         return self._admit(request, entry, granted)
 
+    def keys_of(self, need: NeedKeys) -> KeySource:
+        """Return where the keys come from that a token needs."""
+        return self._issuers[need.issuer.issuer].keys
+
     def without_keys(self, need: NeedKeys) -> Decision:
         """Refuse a token for which there is no key, and no more time to wait for one."""
-        source = self._issuers[need.issuer.issuer].keys
+        source = self.keys_of(need)
         if need.loaded and source.lacks(need.kid):
             return _refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
         return _refuse(

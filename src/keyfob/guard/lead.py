@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from keyfob.errors import ProtocolError
+from keyfob.guard.database import Change
 from keyfob.guard.lead_messages import (
     Answered,
     Ask,
@@ -69,8 +70,21 @@ class Lead:
         for link in self._links:
             link.send(Ready())
 
-    async def revoke(self, *revocations: Revocation, position: FeedPosition | None = None) -> None:
+    async def revoke(
+        self,
+        *revocations: Revocation,
+        position: FeedPosition | None = None,
+        also: Sequence[Change] = (),
+    ) -> Sequence[object]:
         """Revoke tokens, in every worker and on the disk.
+
+        Args:
+            revocations: What to revoke; it may be nothing.
+            position: How far a feed was read to know it, kept in the same transaction.
+            also: Written in the same transaction.
+
+        Returns:
+            Nothing: the sessions are the workers'.
 
         Raises:
             sqlite3.Error: The disk refuses it. It holds until the guard ends.
@@ -78,12 +92,13 @@ class Lead:
         """
         learned = self._revocations.learn(revocations)
         answers = {link: link.learn(learned) for link in self._links} if learned else {}
-        await self._revocations.save(position)
+        await self._revocations.save(position, also)
         if answers:
             await asyncio.wait(answers.values(), timeout=self._timeout)
         for link, answer in answers.items():
             if not answer.done():
                 self._give_up(link)
+        return ()
 
     async def learn(self, revocations: Sequence[Revocation], position: FeedPosition) -> None:
         """Take a page of an issuer's feed."""

@@ -59,10 +59,16 @@ class LiveTokens:
     def trust(self, issuers: Mapping[str, IssuerBinding]) -> None:
         """Take the issuers that count from now on; whose part has gone cannot be asked any more."""
         before, self._issuers = self._issuers, issuers
+        for iss, now in issuers.items():
+            was = before.get(iss)
+            if was is None or was.reasking is None or was.reasking is now.reasking:
+                continue
+            if now.reasking is not None:
+                now.reasking.take_over(was.reasking)
+            else:
+                was.reasking.give_up()
         for session in self._sessions:
-            was, now = before.get(session.issuer), issuers.get(session.issuer)
-            if was is None or now is None or was.reasking is not now.reasking:
-                self._expect_end(session)
+            self._expect_end(session)
 
     def begin(self, session: Session, admission: Admission) -> Session:
         """Return a new session as it is to be remembered, and have its token asked about again."""

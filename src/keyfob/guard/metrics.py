@@ -24,12 +24,14 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from keyfob.authorization.decision import DenyReason
-from keyfob.guard.audit import AuditLog, Outcome
+from keyfob.guard.audit import Outcome
+from keyfob.guard.breaker import BreakerState
+from keyfob.guard.figures import HasCounts
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.session import SessionState
 
-__all__ = ["MAX_BROKERS", "GuardMetrics", "Links", "Upstreams"]
+__all__ = ["MAX_BROKERS", "GuardMetrics", "Links"]
 
 MAX_BROKERS: Final = 64
 """Brokers told apart, by name; the names of more would fill a metrics server."""
@@ -39,9 +41,6 @@ MAX_LABEL: Final = 64
 
 Links = Callable[[], Iterable[tuple[str, str]]]
 """Returns the broker's name and version of each link that there is."""
-
-Upstreams = Callable[[], Mapping[str, Mapping[str, float]]]
-"""Returns numbers by issuer identifier and by a word of a closed set."""
 
 _PREFIX: Final = "keyfob_guard_"
 _Values = tuple[str, ...]
@@ -60,10 +59,6 @@ _EVENT_REASONS: Final = frozenset(
 _OTHER: Final = "other"
 
 
-def _nothing() -> Mapping[str, Mapping[str, float]]:
-    return {}
-
-
 class GuardMetrics(Collector):
     """The metrics of one guard (docs/operations.md tells what each means).
 
@@ -74,8 +69,6 @@ class GuardMetrics(Collector):
         audit: Counts its decisions.
         latency: How long they took.
         links: The brokers that have a link.
-        introspection: How often each issuer's introspection endpoint gave each result.
-        breakers: Whether each issuer's introspection is in each state: 1 for the one that it is in.
     """
 
     def __init__(
@@ -83,19 +76,15 @@ class GuardMetrics(Collector):
         names: Mapping[str, str],
         *,
         health: Callable[[], GuardHealth],
-        audit: AuditLog,
-        latency: Histogram,
+        audit: HasCounts,
+        latency: Callable[[], Histogram],
         links: Links = tuple,
-        introspection: Upstreams = _nothing,
-        breakers: Upstreams = _nothing,
     ) -> None:
         self._names = names
         self._health = health
         self._audit = audit
         self._latency = latency
         self._links = links
-        self._introspection = introspection
-        self._breakers = breakers
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -108,10 +97,10 @@ class GuardMetrics(Collector):
         """Read the numbers; for the registry."""
         health = self._health()
         yield from self._counted()
-        yield _histogram("decision_seconds", "Time that decisions took.", self._latency)
+        yield _histogram("decision_seconds", "Time that decisions took.", self._latency())
         yield from self._sources(health)
         yield from self._brokers(health)
-        yield from self._upstreams()
+        yield from self._introspection(health)
         hits, misses = health.cache_hits, health.cache_misses
         yield _counter("token_cache_hits", "Tokens known to be good.", [((), hits)])
         yield _counter("token_cache_misses", "Tokens that had to be verified.", [((), misses)])
@@ -169,22 +158,24 @@ class GuardMetrics(Collector):
             "broker_links", "Brokers that have a link.", links.items(), ("broker", "version")
         )
 
-    def _upstreams(self) -> Iterator[Metric]:
-        results = self._by_issuer(self._introspection())
-        states = self._by_issuer(self._breakers())
+    def _introspection(self, health: GuardHealth) -> Iterator[Metric]:
+        results: dict[_Values, float] = {}
+        states: dict[_Values, float] = {}
+        for iss, asked in health.introspection.items():
+            name = self._names.get(iss, "")
+            results |= {
+                (name, "answered"): asked.questions - asked.failures,
+                (name, "failed"): asked.failures,
+                (name, "not_asked"): asked.unasked,
+                (name, "remembered"): asked.hits,
+            }
+            states |= {(name, str(state)): state is asked.breaker for state in BreakerState}
         yield _counter(
             "introspections", "Answers of introspection.", results.items(), ("issuer", "result")
         )
         yield _gauge(
             "introspection_breaker", "1: the breaker's state.", states.items(), ("issuer", "state")
         )
-
-    def _by_issuer(self, numbers: Mapping[str, Mapping[str, float]]) -> dict[_Values, float]:
-        return {
-            (self._names.get(iss, ""), word): number
-            for iss, words in numbers.items()
-            for word, number in words.items()
-        }
 
 
 class _Bounded:

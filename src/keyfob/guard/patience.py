@@ -8,31 +8,31 @@ short pause, and not one for each CONNECT.
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["Patience"]
 
 
 class Patience:
     """What was learned of one issuer's speed."""
 
-    __slots__ = ("_in_vain",)
+    __slots__ = ("_latency",)
 
     def __init__(self) -> None:
-        self._in_vain = False
+        self._latency = 0.0
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether to wait."""
-        return not self._in_vain
+    def may_wait(self, bound: float) -> bool:
+        """Tell whether to wait.
+
+        Args:
+            bound: Seconds that anybody would wait at most.
+        """
+        return self._latency <= bound
 
     def waited_in_vain(self) -> None:
         """Take note that an answer did not come in time."""
-        self._in_vain = True
+        self._latency = math.inf
 
-    def answered(self, seconds: float, bound: float) -> None:
-        """Take note of an answer.
-
-        Args:
-            seconds: How long it took.
-            bound: How long anybody would have waited.
-        """
-        self._in_vain = seconds > bound
+    def answered_in(self, seconds: float) -> None:
+        """Take note of how long the last answer took."""
+        self._latency = seconds

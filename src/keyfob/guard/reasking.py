@@ -117,6 +117,12 @@ class Schedule(Generic[K]):
             self._times.pop(watched, None)
             self._sweep()
 
+    def clear(self) -> tuple[Watched[K], ...]:
+        """Drop every session; return them."""
+        dropped = tuple(self._watched.values())
+        self._watched, self._queue, self._times = {}, [], {}
+        return dropped
+
     def watches(self, key: K) -> bool:
         """Tell whether there is a session under this key."""
         return key in self._watched
@@ -237,6 +243,16 @@ class Reasking(Generic[K]):
     def forget(self, key: K) -> None:
         """Drop a session that ended or went offline, and its token."""
         self._schedule.forget(key)
+
+    def take_over(self, other: Reasking[K]) -> None:
+        """Go on in the place of what asked until now, with all that it watches."""
+        now = self._monotonic()
+        for watched in other.give_up():
+            self._schedule.watch(watched, now)
+
+    def give_up(self) -> tuple[Watched[K], ...]:
+        """Watch nothing any more; return what was watched."""
+        return self._schedule.clear()
 
     async def run(self, told: Told[K]) -> None:
         """Ask until cancelled.

@@ -17,7 +17,7 @@ from keyfob.errors import ConfigError
 from keyfob.guard.background import Work, keep_running
 from keyfob.guard.judge import IssuerBinding
 from keyfob.guard.reasking import Told
-from keyfob.guard.revocation_feed import Learn
+from keyfob.guard.revocation_feed import FeedHealth, Learn
 
 __all__ = ["Changed", "Upstreams"]
 
@@ -100,6 +100,14 @@ class Upstreams:
         except TimeoutError:
             return False
         return True
+
+    def feeds(self) -> dict[str, FeedHealth]:
+        """Tell the state of every feed of revocations, by its ``iss``."""
+        return {
+            iss: binding.revocations.health()
+            for iss, binding in self.issuers.items()
+            if binding.revocations is not None
+        }
 
     async def replace(
         self,

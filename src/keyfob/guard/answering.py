@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a CONNECT to its answer: at once where everything is at hand, else by waiting a moment.
+
+What is not at hand (keys, an issuer's word on a token) is asked for in any case, so that it is
+there for whoever comes next. How long anybody waits for it depends on who asks: a broker that
+serves others meanwhile may wait, one that stands still waits only for issuers that are fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from keyfob.authorization.decision import ConnectRequest, Decision
+from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.histogram import Histogram
+from keyfob.guard.introspection_answers import Introspection
+from keyfob.guard.judge import Judge, Question
+from keyfob.guard.patience import Patience
+from keyfob.guard.reservations import Reservations
+from keyfob.tokens.verify import NeedKeys
+
+__all__ = ["Answering"]
+
+Answer = Decision | NeedKeys | Question
+"""What a judge says."""
+
+
+class _Case:
+    """One CONNECT on its way to an answer."""
+
+    __slots__ = ("began", "broker", "explain", "request")
+
+    def __init__(self, request: ConnectRequest, broker: str, explain: bool = False) -> None:
+        self.request = request
+        self.broker = broker
+        self.explain = explain
+        self.began = time.perf_counter()
+
+
+class Answering:
+    """Answers CONNECTs; used in one event loop.
+
+    Args:
+        judge: Who judges; another may take its place at any time.
+        audit: Hears of every decision.
+        reservations: Holds the identifiers of who is let in.
+        latency: Counts how long decisions take.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        *,
+        audit: AuditLog,
+        reservations: Reservations,
+        latency: Histogram,
+        clock: Callable[[], float],
+    ) -> None:
+        self.judge = judge
+        self._audit = audit
+        self._reservations = reservations
+        self._latency = latency
+        self._clock = clock
+        self._patience: dict[str, Patience] = {}
+
+    def decide(self, request: ConnectRequest, *, broker: str, explain: bool) -> Decision:
+        """Decide a CONNECT now; the arguments are those of ``Guard.decide``."""
+        case = _Case(request, broker, explain)
+        return self._at_once(self._judged(case), case)
+
+    def answer(
+        self, request: ConnectRequest, *, broker: str, wait: float, stands_still: bool
+    ) -> Decision | Awaitable[Decision]:
+        """Decide a CONNECT, at once where that can be; see ``Guard.answer``."""
+        case = _Case(request, broker)
+        answer = self._judged(case)
+        if isinstance(answer, Decision):
+            return self._decided(answer, case)
+        if wait <= 0 or (stands_still and not self._may_wait(answer, wait)):
+            return self._at_once(answer, case)
+        return self._later(answer, case, wait)
+
+    async def connect(
+        self, request: ConnectRequest, *, broker: str, deadline: float, explain: bool
+    ) -> Decision:
+        """Decide a CONNECT, and wait for what is not at hand; see ``Guard.connect``."""
+        case = _Case(request, broker, explain)
+        return await self._later(self._judged(case), case, deadline)
+
+    def _judged(self, case: _Case, word: Introspection | None = None) -> Answer:
+        return self.judge.judge(case.request, case.broker, self._clock(), word)
+
+    def _at_once(self, answer: Answer, case: _Case) -> Decision:
+        """Decide by what is at hand, and ask for what is not."""
+        if isinstance(answer, NeedKeys):
+            self.judge.keys_of(answer).ask_again(answer.kid)
+            answer = self.judge.without_keys(answer)
+        elif isinstance(answer, Question):
+            answer = self._told(answer.ask(), case)
+        return self._decided(answer, case)
+
+    async def _later(self, answer: Answer, case: _Case, wait: float) -> Decision:
+        """Decide when what is missing has come, or the time is over."""
+        if isinstance(answer, NeedKeys):
+            flight = self.judge.keys_of(answer).ask_again(answer.kid)
+            if flight is not None:
+                await self._wait(flight, self._patience_with(answer), wait)
+                # By whoever judges now: the configuration may have been read again meanwhile.
+                answer = self._judged(case)
+        if isinstance(answer, Question):
+            asked = answer.ask()
+            left = wait + case.began - time.perf_counter()
+            await asyncio.wait({asked}, timeout=max(0.0, left))
+            answer = self._told(asked, case)
+        elif isinstance(answer, NeedKeys):
+            answer = self.judge.without_keys(answer)
+        return self._decided(answer, case)
+
+    def _told(self, asked: asyncio.Future[Introspection], case: _Case) -> Decision:
+        """Decide by what an issuer says, or that it has not said anything yet."""
+        if not asked.done():
+            return self.judge.without_answer("no answer yet")
+        decision = self._judged(case, asked.result())
+        if isinstance(decision, Decision):
+            return decision
+        # What it was verified with has changed while it was asked about.
+        return self.judge.without_answer("its issuer's keys have changed")
+
+    async def _wait(self, flight: asyncio.Future[None], patience: Patience, wait: float) -> None:
+        """Wait for an issuer's keys, and remember how fast they came."""
+        began = time.perf_counter()
+
+        def landed(_: asyncio.Future[None]) -> None:
+            patience.answered_in(time.perf_counter() - began)
+
+        flight.add_done_callback(landed)
+        await asyncio.wait({flight}, timeout=wait)
+        if not flight.done():
+            patience.waited_in_vain()
+
+    def _may_wait(self, need: NeedKeys | Question, wait: float) -> bool:
+        if isinstance(need, Question):
+            return need.introspector.may_wait(wait)
+        return self._patience_with(need).may_wait(wait)
+
+    def _patience_with(self, need: NeedKeys) -> Patience:
+        return self._patience.setdefault(need.issuer.issuer, Patience())
+
+    def _decided(self, decision: Decision, case: _Case) -> Decision:
+        if case.explain:
+            return decision
+        request, now = case.request, self._clock()
+        if decision.allowed and request.client_id:
+            owner = (decision.issuer, decision.subject)
+            self._reservations.hold(case.broker, request.client_id, owner, now)
+        self._audit.record(
+            AuditEvent(
+                time=now,
+                outcome=Outcome.ALLOWED if decision.allowed else Outcome.REFUSED,
+                broker=case.broker,
+                client_id=request.client_id,
+                reason=decision.reason or "",
+                explanation=decision.detail,
+                principal=decision.principal,
+                issuer=decision.issuer,
+                token_id=decision.token_id,
+                peer=request.peer,
+                expires_at=decision.expires_at,
+            )
+        )
+        self._latency.observe(time.perf_counter() - case.began)
+        return decision
