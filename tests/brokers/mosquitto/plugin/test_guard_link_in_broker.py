@@ -11,10 +11,12 @@ from keyfob.guard.session import SessionState
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.broker import (
     TAKEN,
+    UNAVAILABLE,
     Broker,
     Device,
     Plugin,
     comes_in,
+    told,
     unavailable,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, until
@@ -155,7 +157,7 @@ def test_a_decision_with_a_broken_filter_is_refused_and_the_link_stays(
     rule = b"\x00\x00\x01" + bytes((1, 3, 0, 7, 3)) + frames.text("a/#/b")
     guard.decide = lambda connect, request: frames.decision(request, connect.epoch, allowed=rule)
     device = Device(broker.port, "dev1")
-    assert device.connect() == unavailable()
+    assert device.connect() == told(UNAVAILABLE)
     device.stop()
     guard.decide = allow()
     with Device(broker.port, "dev1"):

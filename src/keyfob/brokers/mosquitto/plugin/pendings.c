@@ -138,15 +138,18 @@ void pendings_give_up(struct pendings *pendings, struct pending *pending)
     }
 }
 
-void pendings_give_up_on(struct pendings *pendings, unsigned worker)
+size_t pendings_give_up_on(struct pendings *pendings, unsigned worker)
 {
+    size_t count = 0;
     for (struct pending *pending = pendings->waiting.first, *next; pending != NULL;
          pending = next) {
         next = pending->next;
         if (pending->worker == worker) {
             pendings_give_up(pendings, pending);
+            count++;
         }
     }
+    return count;
 }
 
 struct pending *pendings_due(const struct pendings *pendings, int64_t now)

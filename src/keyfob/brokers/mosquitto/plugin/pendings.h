@@ -83,8 +83,8 @@ void pendings_take(struct pendings *pendings, struct pending *pending);
 /* It does not wait any more and is to be closed. */
 void pendings_give_up(struct pendings *pendings, struct pending *pending);
 
-/* The link to this worker is gone, and with it the answers. */
-void pendings_give_up_on(struct pendings *pendings, unsigned worker);
+/* The link to this worker is gone, and with it the answers; returns how many. */
+size_t pendings_give_up_on(struct pendings *pendings, unsigned worker);
 
 /* The one whose deadline has come, or NULL. */
 struct pending *pendings_due(const struct pendings *pendings, int64_t now);

@@ -193,7 +193,11 @@ static void on_decision(void *context, unsigned worker, uint32_t request,
 static void on_down(void *context, unsigned worker)
 {
     struct keyfob *keyfob = context;
-    pendings_give_up_on(&keyfob->pendings, worker);
+    size_t count = pendings_give_up_on(&keyfob->pendings, worker);
+    if (count > 0) {
+        mosquitto_log_printf(MOSQ_LOG_NOTICE,
+                             "Keyfob: %zu clients waited for that guard's decision: closed", count);
+    }
 }
 
 static uint64_t last_epoch(void *context)
