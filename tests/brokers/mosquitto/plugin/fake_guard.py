@@ -22,7 +22,7 @@ from keyfob.errors import ProtocolError
 from keyfob.mqtt.topics import TopicFilter
 from tests.brokers.mosquitto.plugin import frames
 
-__all__ = ["Decide", "FakeGuard", "allow", "allowed", "refuse", "until"]
+__all__ = ["PATIENCE", "Decide", "FakeGuard", "allow", "allowed", "refuse", "until"]
 
 PATIENCE: Final = 10.0
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Final, Self
@@ -51,6 +52,15 @@ class Raw:
     def say(self, data: bytes) -> None:
         """Send bytes."""
         self._socket.sendall(data)
+
+    def is_closed(self) -> bool:
+        """Whether the broker has closed, without a word."""
+        if not select.select([self._socket], [], [], 0)[0]:
+            return False
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) == b""
+        except ConnectionResetError:
+            return True
 
     def rest(self) -> bytes:
         """Everything until the broker closes."""
