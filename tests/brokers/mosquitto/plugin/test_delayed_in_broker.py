@@ -21,6 +21,7 @@ from tests.brokers.mosquitto.plugin.broker import (
     Device,
     Plugin,
     comes_in,
+    free_port,
     is_2_1,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import PATIENCE, FakeGuard, allow, refuse, until
@@ -226,6 +227,39 @@ def test_the_identifier_of_a_waiting_client_is_not_to_be_had(
     undecided.answer(0)
     assert device.outcome() == 0
     device.stop()
+
+
+def test_who_the_broker_has_no_room_for_after_all_is_closed(
+    directory: Path, plugin: Plugin, guard: FakeGuard, newest: str
+) -> None:
+    lines = ("global_max_clients 1",)
+    with (
+        Broker(directory, plugin, guard.path, DELAYED, lines=lines, program=newest) as broker,
+        Device(broker.port, "dev1") as first,
+    ):
+        with Raw(broker.port) as second:
+            second.say(connect_packet("dev2", 5))
+            assert second.rest().endswith(ADMINISTRATIVE_ACTION)
+        assert not guard.heard(Admitted, client_id="dev2")
+        assert first.publish("dev1/x") in TAKEN
+
+
+def test_websockets_are_decided_about_like_all_others(
+    directory: Path, plugin: Plugin, guard: FakeGuard, newest: str
+) -> None:
+    port = free_port()
+    lines = (f"listener {port} 127.0.0.1", "protocol websockets")
+    with Broker(directory, plugin, guard.path, DELAYED, lines=lines, program=newest):
+        undecided = Undecided(guard)
+        told = {"in": (0, 0), "refused": (0x87, NOT_AUTHORIZED), "unavailable": (0x88, None)}
+        for place, (name, (reason, answer)) in enumerate(told.items()):
+            device = Device(port, name, transport="websockets")
+            device.begin()
+            undecided.until(place + 1)
+            undecided.answer(place, reason=reason)
+            assert device.outcome() == answer
+            device.stop()
+        assert [connect.delayed for connect, _ in undecided.asked] == [True] * 3
 
 
 # The guard, and the operator

@@ -174,6 +174,18 @@ def test_a_socket_where_another_worker_listens_is_left(
         assert "another worker listens there" in broker.log
 
 
+def test_as_many_workers_as_a_plugin_has_links_are_served(
+    directory: Path, plugin: Plugin, workers: Workers
+) -> None:
+    workers.start(64)
+    with Broker(directory, plugin, workers.path) as broker:
+        assert workers.linked()
+        with devices(broker.port, NAMES):
+            for name in NAMES:
+                (connect,) = workers.guards[owner_of(name, 64)].connects[-1:]
+                assert connect.client_id in of(owner_of(name, 64), 64)
+
+
 def test_more_workers_than_a_plugin_has_links_are_left(
     directory: Path, plugin: Plugin, workers: Workers
 ) -> None:

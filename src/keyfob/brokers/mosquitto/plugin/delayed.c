@@ -155,12 +155,17 @@ static void let_in(struct keyfob *keyfob, struct pending *pending, const struct 
         refuse_pending(keyfob, pending, refused.reason, refused.why);
         return;
     }
-    pendings_take(&keyfob->pendings, pending);
+    pendings_give_up(&keyfob->pendings, pending);
     keyfob->arriving = (struct arriving){.client = pending->client, .record = record};
     keyfob->complete(pending->client_id, MOSQ_ERR_SUCCESS);
+    /* Without a CONNECT it was gone, or the broker changed its mind (global_max_clients) and forgot
+     * it: then it is still to be closed. */
+    if (keyfob->arriving.named) {
+        pendings_take(&keyfob->pendings, pending);
+        free(pending);
+    }
     record_free(keyfob->arriving.record);
     keyfob->arriving = (struct arriving){0};
-    free(pending);
     keyfob->refusing_queue = NULL; /* the broker has asked about all that was queued */
 }
 
