@@ -139,6 +139,18 @@ def test_a_guard_that_comes_back_with_another_number_is_told_everybody_anew(
             assert [told - {"late"} for told in workers.told()] == expected
 
 
+def test_links_that_were_opened_for_another_number_are_opened_anew(
+    shared: Broker, workers: Workers
+) -> None:
+    """Also where only the first worker's link has broken."""
+    with devices(shared.port, NAMES):
+        for guard in workers.guards:
+            guard.workers = 2
+        workers.guards[0].hang_up()
+        until(lambda: [guard.links for guard in workers.guards] == [2, 2, 1], "new links")
+        assert workers.told()[:2] == [set(of(0, 2)), set(of(1, 2))]
+
+
 def test_while_workers_disagree_nobody_is_let_in(shared: Broker, workers: Workers) -> None:
     with Device(shared.port, "dev1") as device:
         workers.guards[1].workers = WORKERS + 1

@@ -5,7 +5,6 @@
 #include "deadline.h"
 #include "guard_question.h"
 #include "refusal.h"
-#include "wake.h"
 
 #include <inttypes.h>
 #include <stdio.h>
