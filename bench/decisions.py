@@ -239,6 +239,8 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
                 password=token,
                 peer="127.0.0.1",
                 certificate_thumbprint=b"",
+                delayed=False,
+                wait_ms=200,
             )
             admitted = frames.Admitted(epoch=self._epoch, client_id=f"device-{number}")
             offline = frames.Offline(epoch=self._epoch, client_id=f"device-{number}", kept=False)

@@ -151,4 +151,6 @@ def _connect(chance: Chance, epoch: int, text: str) -> Connect:
         password=chance.one(credentials),
         peer=chance.one(_TEXTS),
         certificate_thumbprint=chance.one((b"", bytes(32))),
+        delayed=chance.often(0.5),
+        wait_ms=chance.one((0, 200, 5_000, 2**32 - 1)),
     )

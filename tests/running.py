@@ -78,10 +78,12 @@ class Installation:
     def connack(self, reason_code: int, *, v5: bool = True) -> int | None:
         """What a client is told that the guard refuses with this reason code; None: nothing.
 
-        Mosquitto can say which reason from 2.1 on, in MQTT 5. "Unavailable" is never told as "not
-        authorized": where it cannot be said, the connection is closed without a CONNACK.
+        Mosquitto can say which reason from 2.1 on, in MQTT 5, where decisions are not delayed.
+        "Unavailable" is never told as "not authorized": where it cannot be said, the connection is
+        closed without a CONNACK.
         """
-        if v5 and broker_version(self.settings.mosquitto.program) >= (2, 1):
+        blocking = self.settings.mosquitto.decisions == "blocking"
+        if v5 and blocking and broker_version(self.settings.mosquitto.program) >= (2, 1):
             return reason_code
         return None if reason_code == SERVER_UNAVAILABLE else NOT_AUTHORIZED
 

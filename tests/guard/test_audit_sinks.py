@@ -13,11 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.errors import ConfigError
 from keyfob.guard.audit import AuditEvent, Outcome
 from keyfob.guard.audit_sinks import ConsoleSink, JsonLinesSink, JsonStreamSink, printable
-from keyfob.guard.audit_sinks import sink as sink_of
-from keyfob.guard.syslog_sink import SyslogSink
 from tests.guard.world import ISSUER, NOW
 
 
@@ -184,73 +181,3 @@ def test_a_stream_gets_whole_json_lines() -> None:
     outcomes = [json.loads(line)["outcome"] for line in bytes(stream.taken).splitlines()]
     assert outcomes == ["refused", "allowed"]
     assert not stream.closed
-
-
-def test_the_configuration_names_a_file_relative_to_its_own_folder(tmp_path: Path) -> None:
-    made = sink_of("file:log/audit.jsonl", tmp_path)
-    made.write([event()])
-    made.close()
-    path = tmp_path / "log/audit.jsonl"
-    assert json.loads(path.read_text())["client_id"] == "dev2"
-    assert path.parent.stat().st_mode & 0o077 == 0
-    sink_of(f"file:{path}", Path("/nonexistent")).close()
-
-
-@pytest.mark.parametrize(
-    ("form", "kind"),
-    [("stdout", JsonStreamSink), ("console", ConsoleSink), ("syslog", SyslogSink)],
-)
-def test_the_other_sinks_have_one_word(form: str, kind: type, tmp_path: Path) -> None:
-    assert type(sink_of(form, tmp_path)) is kind
-
-
-@pytest.mark.parametrize(
-    ("form", "target"),
-    [
-        ("syslog", Path("/dev/log")),
-        ("syslog:/run/systemd/journal/syslog", Path("/run/systemd/journal/syslog")),
-        ("syslog:run/log", Path("/here/run/log")),
-        ("syslog:./a:1", Path("/here/a:1")),
-        ("syslog:logs.example:514", ("logs.example", 514)),
-        ("syslog:192.0.2.1:5140", ("192.0.2.1", 5140)),
-        ("syslog:[2001:db8::1]:514", ("2001:db8::1", 514)),
-    ],
-)
-def test_a_syslog_receiver_is_a_path_or_a_host_and_port(form: str, target: Any) -> None:
-    made = sink_of(form, Path("/here"))
-    assert isinstance(made, SyslogSink)
-    assert made._target == target
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "",
-        "file",
-        "file:",
-        "stdout:",
-        "stdout:x",
-        "console:x",
-        "Console",
-        "syslog:",
-        "syslog:host:",
-        "syslog::514",
-        "syslog:host:0",
-        "syslog:host:65536",
-        "syslog:host:port",
-        "syslog:host:" + "9" * 5_000,
-        "journal",
-        "log/audit.jsonl",
-    ],
-)
-def test_any_other_form_is_an_error_that_says_what_to_write(form: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"audit: "):
-        sink_of(form, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("not a folder")
-    for form in ("file:log/audit.jsonl", "file:."):
-        with pytest.raises(ConfigError, match="cannot be opened"):
-            sink_of(form, tmp_path)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from keyfob.cli.guard_parts import audit_sink
+from keyfob.config import AuditTarget
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
-from keyfob.guard.audit_sinks import sink
 from keyfob.guard.events import _ERRORS
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.http_app import guard_app
@@ -41,8 +42,8 @@ def test_every_sink_that_is_told_can_be_made(tmp_path: Path) -> None:
     told += [cell for cell in FIRST_CELLS if cell == "console"]
     assert len(told) == 6
     for form in told:
-        written = form.replace("PATH", "log/x").replace("HOST:PORT", "127.0.0.1:514")
-        sink(written, tmp_path).close()
+        written = form.replace("PATH", str(tmp_path / "x")).replace("HOST:PORT", "127.0.0.1:514")
+        audit_sink(AuditTarget.parse(written, tmp_path)).close()
 
 
 async def test_every_path_is_told_with_its_methods(tmp_path: Path) -> None:

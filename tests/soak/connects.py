@@ -210,6 +210,8 @@ class _Link:
             password=item.token,
             peer="127.0.0.1",
             certificate_thumbprint=b"",
+            delayed=True,
+            wait_ms=5_000,
         )
         self._load.asked[item.kind] += 1
         self._waiting[epoch] = (due, item)

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -116,7 +116,7 @@ class _Lead:
         self._http: HttpServer | None = None
         self._running = AsyncExitStack()
 
-    async def __aenter__(self) -> _Lead:
+    async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:

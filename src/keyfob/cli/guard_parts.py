@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keyfob.brokers.mosquitto.link import LinkServer
 from keyfob.config import AuditTarget, Settings
+from keyfob.errors import ConfigError
 from keyfob.guard.audit import AuditLog, AuditSink
 from keyfob.guard.audit_sinks import ConsoleSink, JsonLinesSink, JsonStreamSink
 from keyfob.guard.database import Database
@@ -20,7 +21,7 @@ from keyfob.guard.shares import WHOLE, Share
 from keyfob.guard.syslog_sink import SyslogSink
 from keyfob.http.listen import Listen
 
-__all__ = ["IssuerNames", "audit_log", "listen", "make_guard", "make_link"]
+__all__ = ["IssuerNames", "audit_log", "audit_sink", "listen", "make_guard", "make_link"]
 
 
 class IssuerNames(Mapping[str, str]):
@@ -45,7 +46,10 @@ def audit_log(settings: Settings) -> AuditLog:
     Raises:
         ConfigError: A file cannot be opened.
     """
-    return AuditLog([_sink(settings, target) for target in settings.audit])
+    try:
+        return AuditLog([audit_sink(target) for target in settings.audit])
+    except ConfigError as error:
+        raise settings.wrong("guard.audit", error.message) from error
 
 
 def make_guard(
@@ -113,7 +117,12 @@ def listen(settings: Settings) -> Listen | None:
     )
 
 
-def _sink(settings: Settings, target: AuditTarget) -> AuditSink:
+def audit_sink(target: AuditTarget) -> AuditSink:
+    """Open one place that decisions are written to.
+
+    Raises:
+        ConfigError: A file cannot be opened.
+    """
     match target.kind:
         case "console":
             return ConsoleSink(sys.stdout)
@@ -123,17 +132,17 @@ def _sink(settings: Settings, target: AuditTarget) -> AuditSink:
             place = (target.host, target.port) if target.host else target.path
             return SyslogSink() if place is None else SyslogSink(place)
         case "file":
-            return _file(settings, target.path)
+            return _file(target.path)
 
 
-def _file(settings: Settings, path: Path | None) -> AuditSink:
+def _file(path: Path | None) -> AuditSink:
     assert path is not None  # noqa: S101 - a target of this kind has one
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return JsonLinesSink(path)
     except OSError as error:
         why = f"{path} cannot be opened: {error.strerror}"
-        raise settings.wrong("guard.audit", f"{why}; write another file") from error
+        raise ConfigError(f"{why}; write another file") from error
 
 
 def settings_that_wait(before: Settings, now: Settings) -> list[str]:

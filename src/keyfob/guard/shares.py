@@ -11,7 +11,17 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["WHOLE", "Share"]
+__all__ = ["WHOLE", "Share", "owner_of"]
+
+
+def owner_of(client_id: str, workers: int) -> int:
+    """Return the worker that every connection of a client belongs to.
+
+    Args:
+        client_id: The client identifier, as the broker knows it.
+        workers: How many workers there are, at least 1.
+    """
+    return zlib.crc32(client_id.encode()) % workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Share:
 
     def holds(self, client_id: str) -> bool:
         """Tell whether a client belongs to this worker."""
-        return zlib.crc32(client_id.encode("utf-8")) % self.workers == self.worker
+        return owner_of(client_id, self.workers) == self.worker
 
     def note(self, broker: str) -> str:
         """Return what this worker keeps a broker under, in a file that it may share.

@@ -144,7 +144,7 @@ class Plugin:
 
 
 def hello(instance: bytes = FIRST_RUN, name: str = "mosquitto", **changes: Any) -> frames.Hello:
-    usual = {"lowest": 1, "highest": 1, "epoch": 0, "broker_version": 2_000_011}
+    usual = {"lowest": 2, "highest": 2, "epoch": 0, "broker_version": 2_000_011}
     return frames.Hello(broker_instance=instance, broker_name=name, **{**usual, **changes})
 
 
@@ -157,6 +157,8 @@ def connect(device: str = "dev1", epoch: int = 1, **changes: Any) -> frames.Conn
         "password": token(device),
         "peer": "192.0.2.1",
         "certificate_thumbprint": b"",
+        "delayed": False,
+        "wait_ms": 200,
     }
     return frames.Connect(client_id=device, epoch=epoch, **{**values, **changes})
 

@@ -79,7 +79,9 @@ def test_every_plugin_option_that_the_plugin_knows_is_said() -> None:
     plugin = PluginSettings(
         plugin=Path("/p.so"),
         guard_socket=Path("/run/keyfob/guard.sock"),
+        decisions="blocking",
         guard_timeout_ms=50,
+        decision_timeout_ms=900,
         guard_users=("keyfob", "_guard"),
         broker_name="kühlhaus 7",
         auto_id_prefix="anon-",
@@ -89,7 +91,9 @@ def test_every_plugin_option_that_the_plugin_knows_is_said() -> None:
     assert options(render_plugin(plugin)) == [
         ("plugin", "/p.so"),
         ("plugin_opt_guard_socket", "/run/keyfob/guard.sock"),
+        ("plugin_opt_decisions", "blocking"),
         ("plugin_opt_guard_timeout_ms", "50"),
+        ("plugin_opt_decision_timeout_ms", "900"),
         ("plugin_opt_guard_users", "keyfob,_guard"),
         ("plugin_opt_broker_name", "kühlhaus 7"),
         ("plugin_opt_auto_id_prefix", "anon-"),
@@ -183,6 +187,8 @@ def test_no_value_adds_an_option(name: str, text: str) -> None:
         {"plain_port": 8883},
         {"autosave_interval": 0},
         {"guard_timeout_ms": 0},
+        {"decision_timeout_ms": 99},
+        {"decisions": "later"},
         {"max_packet_size": 1000},
         {"sys_interval": -1},
         {"offline_records": -1},

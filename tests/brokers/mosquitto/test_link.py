@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keyfob.authorization.permissions import Operation, Permissions, Rule
-from keyfob.brokers.mosquitto import frames, plugin_link
+from keyfob.brokers.mosquitto import connects, frames
 from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.session import EndCause, SessionState
 from keyfob.mqtt.topics import TopicFilter
@@ -45,7 +45,7 @@ async def test_a_plugin_is_welcomed_and_told_that_the_guard_knows_nothing(tmp_pa
         plugin.say(hello(), frames.RecordsEnd())
         welcome = await plugin.hear()
         assert isinstance(welcome, frames.Welcome)
-        assert welcome.version == 1
+        assert welcome.version == 2
         assert len(welcome.guard_instance) == 16
         assert (welcome.worker, welcome.workers) == (0, 1)
         assert await plugin.hear() == frames.RecordsEnd()
@@ -57,9 +57,9 @@ async def test_the_highest_common_version_is_chosen_and_none_ends_the_link(tmp_p
         plugin.say(hello(highest=9))
         welcome = await plugin.hear()
         assert isinstance(welcome, frames.Welcome)
-        assert welcome.version == 1
+        assert welcome.version == 2
         plugin = await here.link()
-        plugin.say(hello(lowest=2, highest=9))
+        plugin.say(hello(lowest=3, highest=9))
         await plugin.closed()
 
 
@@ -235,7 +235,7 @@ async def test_a_decision_admits_only_the_client_that_it_is_about(tmp_path: Path
 async def test_decisions_that_were_given_up_on_do_not_gather(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugin_link, "MAX_PENDING", 2)
+    monkeypatch.setattr(connects, "MAX_PENDING", 2)
     async with house(tmp_path) as here:
         plugin, _ = await here.plugin()
         for epoch in (1, 2, 3):

@@ -115,15 +115,15 @@ async def test_a_plugin_that_does_not_read_loses_its_link(
 class Failing(Guard):
     """A guard with a bug that a token can reach."""
 
-    def decide(self, request: Any, **_: Any) -> Decision:
+    def answer(self, request: Any, **_: Any) -> Decision:
         raise RuntimeError(f"cannot parse {request.password!r}")
 
 
 class Boundless(Guard):
     """A guard that lets in somebody whose name fits into no frame."""
 
-    def decide(self, request: Any, **_: Any) -> Decision:
-        decision = super().decide(request)
+    def answer(self, request: Any, **_: Any) -> Decision:
+        decision = self.decide(request)
         return Decision.allow(
             principal="x" * 70_000,
             issuer=decision.issuer,
@@ -148,8 +148,8 @@ async def test_a_connect_that_cannot_be_decided_is_refused_and_the_link_lives(
 class Generous(Guard):
     """A guard whose grant just fits into a DECISION."""
 
-    def decide(self, request: Any, **_: Any) -> Decision:
-        decision = super().decide(request)
+    def answer(self, request: Any, **_: Any) -> Decision:
+        decision = self.decide(request)
         return Decision.allow(
             principal="x" * 65_000,
             issuer="x" * 65_000,

@@ -204,6 +204,8 @@ CONNECT = st.builds(
     password=CREDENTIAL,
     peer=TEXT,
     certificate_thumbprint=st.sampled_from([b"", b"\xaa" * 32]),
+    delayed=st.booleans(),
+    wait_ms=st.integers(0, 2**32 - 1),
 )
 DECISION = st.builds(Decision, epoch=EPOCH, reason=st.just(0), grant=GRANT) | st.builds(
     Decision, epoch=EPOCH, reason=st.integers(0x80, 0xFF), grant=st.none()
@@ -294,10 +296,12 @@ def test_a_peer_address_is_read_whatever_it_is(raw: bytes, read: str) -> None:
             password=None,
             peer="",
             certificate_thumbprint=b"",
+            delayed=False,
+            wait_ms=200,
         ),
         1,
     )
-    payload = good[wire.HEADER_SIZE : -4] + len(raw).to_bytes(2, "big") + raw + good[-2:]
+    payload = good[wire.HEADER_SIZE : -8] + len(raw).to_bytes(2, "big") + raw + good[-6:]
     data = len(payload).to_bytes(4, "big") + good[4 : wire.HEADER_SIZE] + payload
     ((frame, _),) = wire.FrameReader().feed(data)
     assert isinstance(frame, Connect)
@@ -341,6 +345,8 @@ def test_no_error_and_no_repr_shows_a_credential() -> None:
         password=secret,
         peer="",
         certificate_thumbprint=b"",
+        delayed=False,
+        wait_ms=200,
     )
     assert "secret" not in repr(connect)
     assert "secret" not in repr(Reauthenticate(epoch=1, client_id="d", method="m", data=secret))

@@ -11,11 +11,13 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 from keyfob.errors import ConfigError
 
-__all__ = ["MosquittoSettings", "PluginSettings", "render", "render_plugin"]
+__all__ = ["Decisions", "MosquittoSettings", "PluginSettings", "render", "render_plugin"]
+
+Decisions = Literal["auto", "blocking", "delayed"]
 
 _TLS_VERSIONS: Final = frozenset({"tlsv1.2", "tlsv1.3"})
 # Two fields of 65,535 bytes in one CONNECT must reach the guard, to be refused by their content.
@@ -34,8 +36,10 @@ class PluginSettings:
     Args:
         plugin: The compiled plugin; the broker's user must be able to read it.
         guard_socket: Where the guard listens.
-        guard_timeout_ms: How long one CONNECT may wait for the guard. The whole broker waits with
-            it, so this is short.
+        decisions: Whether the broker stops while it waits for a decision (``blocking``), or goes on
+            (``delayed``, Mosquitto 2.1 and later). ``auto``: goes on where it can.
+        guard_timeout_ms: How long a broker that stops waits for a decision, so this is short.
+        decision_timeout_ms: How long a client waits where the broker goes on.
         guard_users: Users that the guard may run as, besides the broker's own and root.
         broker_name: The name that the guard knows this broker's sessions by.
         auto_id_prefix: What the broker puts before an identifier that it assigns.
@@ -48,7 +52,9 @@ class PluginSettings:
 
     plugin: Path
     guard_socket: Path
+    decisions: Decisions = "auto"
     guard_timeout_ms: int = 200
+    decision_timeout_ms: int = 5_000
     guard_users: tuple[str, ...] = ()
     broker_name: str = "mosquitto"
     auto_id_prefix: str = "auto-"
@@ -58,7 +64,10 @@ class PluginSettings:
     def __post_init__(self) -> None:
         _check_path("plugin", self.plugin)
         _check_path("guard_socket", self.guard_socket, 107)  # sun_path in unix(7)
+        if self.decisions not in get_args(Decisions):
+            raise ConfigError(f"mosquitto: decisions is one of {sorted(get_args(Decisions))}")
         _check_number("guard_timeout_ms", self.guard_timeout_ms, 1, 10_000)
+        _check_number("decision_timeout_ms", self.decision_timeout_ms, 100, 60_000)
         if len(self.guard_users) > 16:
             raise ConfigError("mosquitto: guard_users names more than 16 users")
         for user in self.guard_users:
@@ -141,7 +150,9 @@ def render_plugin(settings: PluginSettings) -> str:
     """The lines of mosquitto.conf that load the plugin; they belong together, in this order."""
     options = {
         "guard_socket": settings.guard_socket,
+        "decisions": settings.decisions,
         "guard_timeout_ms": settings.guard_timeout_ms,
+        "decision_timeout_ms": settings.decision_timeout_ms,
         "guard_users": ",".join(settings.guard_users),
         "broker_name": settings.broker_name,
         "auto_id_prefix": settings.auto_id_prefix,

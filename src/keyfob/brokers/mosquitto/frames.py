@@ -30,7 +30,7 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,8 @@ class Connect:
     """A client asks to come in (MQTT 5.0 section 3.1).
 
     ``username`` and ``password`` are the device's bytes as they came, None where it sent none.
+    ``delayed``: the broker goes on while it waits; otherwise nothing happens in it until the
+    DECISION is there. ``wait_ms`` is how long the plugin waits for that, in milliseconds.
     """
 
     epoch: int
@@ -109,6 +111,8 @@ class Connect:
     password: bytes | None = field(repr=False)
     peer: str
     certificate_thumbprint: bytes
+    delayed: bool
+    wait_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

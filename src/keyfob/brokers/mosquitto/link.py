@@ -17,10 +17,14 @@ from typing import Final, Self
 from keyfob.brokers.mosquitto.frames import Hello
 from keyfob.brokers.mosquitto.plugin_link import PluginLink
 from keyfob.brokers.mosquitto.unix_socket import UnixListener, user_ids
+from keyfob.brokers.mosquitto.workers import check_worker, socket_of
 from keyfob.guard.guard import Guard
 from keyfob.guard.session import Change
 
 __all__ = ["BrokerStatus", "LinkServer"]
+
+BLOCKING_WAIT: Final = 0.02
+"""Seconds: all other clients of that broker wait as long."""
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a plugin has to read its last frames when the guard stops."""
@@ -46,17 +50,21 @@ class BrokerStatus:
 
 
 class LinkServer:
-    """Serves the plugins of the brokers on this machine.
+    """Serves the plugins of the brokers on this machine, as one worker of the guard.
 
     Args:
         guard: Who decides.
-        path: Where to listen.
+        path: Where the first worker listens; see ``socket_of`` for the others.
         users: Names of users that a broker may run as, besides our own and root.
         group: The group that may reach the socket, where a broker runs as another user.
         clock: Unix seconds.
+        blocking_wait: Seconds that a broker which stops while it waits for a decision
+            (Mosquitto 2.0) may be kept waiting for keys or introspection.
+        worker: Which worker this is, from 0.
+        workers: How many there are. Each client belongs to one of them; see ``owner_of``.
 
     Raises:
-        ConfigError: There is no such user.
+        ConfigError: There is no such user, or no such worker.
     """
 
     def __init__(
@@ -67,11 +75,18 @@ class LinkServer:
         users: Iterable[str] = (),
         group: str | None = None,
         clock: Callable[[], float] = time.time,
+        blocking_wait: float = BLOCKING_WAIT,
+        worker: int = 0,
+        workers: int = 1,
     ) -> None:
+        check_worker(worker, workers)
         self.guard = guard
         self.guard_instance = os.urandom(16)
         self.users = frozenset({os.geteuid(), 0}) | user_ids(users)
-        self._path = path
+        self.worker = worker
+        self.workers = workers
+        self.blocking_wait = blocking_wait
+        self._path = socket_of(path, worker)
         self._group = group
         self._clock = clock
         self._links: set[PluginLink] = set()

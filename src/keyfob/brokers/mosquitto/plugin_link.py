@@ -6,21 +6,19 @@ frame: ``_greet`` wants HELLO, ``_list`` the plugin's records, ``_serve`` is the
 A frame that the phase does not allow ends the link; the plugin opens a new one, and resynchronising
 makes good whatever was lost.
 
-A CONNECT is decided at once, from what is in memory: the plugin blocks its broker while it waits,
-so nothing here ever waits for the network.
+What becomes of a CONNECT is the business of ``connects``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, cast
 
-from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason
+from keyfob.authorization.decision import Decision, DenyReason
 from keyfob.brokers.mosquitto import frames, wire
+from keyfob.brokers.mosquitto.connects import Connects, milliseconds
 from keyfob.brokers.mosquitto.outbox import Outbox
 from keyfob.brokers.mosquitto.unix_socket import peer_user
 from keyfob.errors import ProtocolError
@@ -35,9 +33,6 @@ _log = logging.getLogger(__name__)
 OPENING_TIMEOUT: Final = 30.0
 """Seconds until a plugin has listed its clients; 100,000 of them take about five."""
 
-MAX_PENDING: Final = 4096
-"""Decisions that wait for ADMITTED. A plugin that blocks has one; the rest were given up on."""
-
 
 class LinkOwner(Protocol):
     """What a link needs to know of the server that it belongs to."""
@@ -45,6 +40,9 @@ class LinkOwner(Protocol):
     guard: Guard
     guard_instance: bytes
     users: frozenset[int]
+    worker: int
+    workers: int
+    blocking_wait: float
 
     def opened(self, link: PluginLink, hello: frames.Hello) -> None:
         """The plugin has said which broker it is of."""
@@ -61,7 +59,7 @@ class PluginLink(asyncio.Protocol):
         self._guard = owner.guard
         self._reader = wire.FrameReader()
         self._take: Callable[[frames.Frame, int], None] = self._greet
-        self._pending: dict[int, tuple[str, Decision]] = {}
+        self._connects = Connects(owner.guard, blocking_wait=owner.blocking_wait, send=self._say)
         self._ended = False
         self._transport: asyncio.Transport
         self._outbox: Outbox
@@ -109,7 +107,7 @@ class PluginLink(asyncio.Protocol):
         """The link is gone; sessions stay as they are until the broker says otherwise."""
         if not self._ended:
             _log.info("the plugin of broker %r closed its link", self._broker)
-        self._ended = True
+        self._end()
         self._opened_in_time()
         self._owner.closed(self)
         self.gone.set_result(None)
@@ -120,31 +118,40 @@ class PluginLink(asyncio.Protocol):
         """Tell the plugin what becomes of a session."""
         if not self.synchronised or self._ended:
             return  # resynchronising tells it
-        try:
-            self._outbox.send(_change_frame(change))
-        except ProtocolError as error:
-            self.end(error.message)
+        self._say(_change_frame(change))
 
     def end(self, why: str) -> None:
         """Close the link at once."""
         if not self._ended:
-            self._ended = True
+            self._end()
             _log.warning("link of broker %r ended: %s", self._broker, why)
             self._transport.abort()
 
     def close(self) -> None:
         """Close the link once everything is written."""
-        self._ended = True
+        self._end()
         self._transport.close()
 
     def abort(self) -> None:
         """Close the link whatever is not written yet."""
-        self._ended = True
+        self._end()
         self._transport.abort()
 
     @property
     def _broker(self) -> str:
         return self.hello.broker_name if self.hello else ""
+
+    def _end(self) -> None:
+        self._ended = True
+        self._connects.close()
+
+    def _say(self, data: bytes) -> None:
+        if self._ended:
+            return
+        try:
+            self._outbox.send(data)
+        except ProtocolError as error:
+            self.end(error.message)
 
     def _opened_in_time(self) -> None:
         if self._deadline is not None:
@@ -167,8 +174,8 @@ class PluginLink(asyncio.Protocol):
         welcome = frames.Welcome(
             version=frames.PROTOCOL_VERSION,
             guard_instance=self._owner.guard_instance,
-            worker=0,
-            workers=1,
+            worker=self._owner.worker,
+            workers=self._owner.workers,
         )
         self._outbox.send(wire.encode(welcome))
         self._take = self._list
@@ -194,7 +201,7 @@ class PluginLink(asyncio.Protocol):
     def _serve(self, frame: frames.Frame, request: int) -> None:
         if isinstance(frame, frames.Connect):
             self._confirm()
-            self._outbox.send(self._answer(frame, request))
+            self._connects.ask(frame, request, self._broker)
         elif isinstance(frame, frames.Reauthenticate):
             # No method of enhanced authentication is known here (MQTT 5.0 section 4.12).
             refused = Decision.refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED)
@@ -202,9 +209,9 @@ class PluginLink(asyncio.Protocol):
             self._outbox.send(wire.encode(answer, request))
         elif isinstance(frame, frames.Admitted):
             self._confirm()
-            self._admitted(frame)
+            self._connects.admitted(self._broker, frame)
         elif isinstance(frame, frames.Offline):
-            self._pending.pop(frame.epoch, None)
+            self._connects.offline(frame)
             self._guard.offline(self._broker, frame.client_id, frame.epoch, frame.kept)
         else:
             raise ProtocolError(f"{type(frame).__name__} from a plugin whose link is open")
@@ -215,76 +222,8 @@ class PluginLink(asyncio.Protocol):
             self._confirmed = True
             self._resync.confirm()
 
-    # One CONNECT
-
-    def _answer(self, frame: frames.Connect, request: int) -> bytes:
-        decision = self._decide(frame)
-        if decision.allowed:
-            try:
-                data = wire.encode(_allowed(frame.epoch, decision), request)
-                wire.check_record_fits(data, frame.client_id)
-            except ProtocolError as error:
-                _log.warning("cannot tell %r what it may do: %s", frame.client_id, error.message)
-                decision = Decision.refuse(DenyReason.PERMISSIONS_INVALID)
-            else:
-                self._expect(frame, decision)
-                return data
-        refused = frames.Decision(epoch=frame.epoch, reason=decision.reason_code)
-        return wire.encode(refused, request)
-
-    def _decide(self, frame: frames.Connect) -> Decision:
-        request = ConnectRequest(
-            client_id=frame.client_id,
-            username=frame.username,
-            password=frame.password,
-            peer=frame.peer,
-            certificate_thumbprint=frame.certificate_thumbprint or None,
-            protocol_version=frame.protocol_level,
-            clean=frame.clean,
-            assigned=frame.assigned,
-        )
-        try:
-            return self._guard.decide(request, broker=self._broker)
-        except Exception as error:  # noqa: BLE001 - one CONNECT must not end the link of all
-            # Neither its message nor its context: either may hold what the client sent.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            _log.error(
-                "a CONNECT could not be decided: %s at %s:%s",
-                type(error).__name__,
-                place.name,
-                place.lineno,
-            )
-            return Decision.refuse(DenyReason.GUARD_UNAVAILABLE)
-
-    def _expect(self, frame: frames.Connect, decision: Decision) -> None:
-        if len(self._pending) >= MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
-        self._pending[frame.epoch] = (frame.client_id, decision)
-
-    def _admitted(self, frame: frames.Admitted) -> None:
-        client_id, decision = self._pending.pop(frame.epoch, ("", None))
-        if decision is None or client_id != frame.client_id:
-            # Decided too long ago to be remembered: the guard would not know whom it has there.
-            self._outbox.send(_end_frame(frame.client_id, frame.epoch, EndCause.FORGOTTEN))
-            return
-        end = self._guard.admitted(self._broker, client_id, frame.epoch, decision)
-        if end is not None:
-            self._outbox.send(_end_frame(end.client_id, end.epoch, end.cause))
-
 
 # Between the guard's values and the link's
-
-
-def _allowed(epoch: int, decision: Decision) -> frames.Decision:
-    grant = frames.Grant(
-        expires_at=_milliseconds(decision.expires_at),
-        principal=decision.principal,
-        issuer=decision.issuer,
-        subject=decision.subject,
-        token_id=decision.token_id,
-        permissions=decision.permissions,
-    )
-    return frames.Decision(epoch=epoch, reason=0, grant=grant)
 
 
 def _plugin_record(frame: frames.Record) -> PluginRecord:
@@ -305,7 +244,7 @@ def _plugin_record(frame: frames.Record) -> PluginRecord:
 
 def _grant(session: Session) -> frames.Grant:
     return frames.Grant(
-        expires_at=_milliseconds(session.expires_at),
+        expires_at=milliseconds(session.expires_at),
         principal=session.principal,
         issuer=session.issuer,
         subject=session.subject,
@@ -356,7 +295,3 @@ def _answer_frames(answer: ResyncAnswer) -> Iterator[bytes]:
     yield wire.encode(frames.RecordsEnd())
     for replacement in answer.replacements:
         yield _change_frame(replacement)
-
-
-def _milliseconds(seconds: float) -> int:
-    return math.floor(seconds * 1000)

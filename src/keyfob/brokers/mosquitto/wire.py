@@ -59,12 +59,13 @@ HEADER_SIZE: Final = 12
 
 _HEADER: Final = Struct(">IBBHI")
 _CONNECT: Final = Struct(">QBB")
+_WAIT: Final = Struct(">I")
 _DECISION: Final = Struct(">QB")
 _RECORD: Final = Struct(">QBB")
 _EPOCH: Final = Struct(">Q")
 _END: Final = Struct(">QB")
 
-_CLEAN, _ASSIGNED, _HAS_USERNAME, _HAS_PASSWORD = 1, 2, 4, 8
+_CLEAN, _ASSIGNED, _HAS_USERNAME, _HAS_PASSWORD, _DELAYED = 1, 2, 4, 8, 16
 
 
 # Payloads, two functions for each type of frame
@@ -106,6 +107,7 @@ def _pack_connect(frame: Connect) -> bytes:
         + _ASSIGNED * frame.assigned
         + _HAS_USERNAME * (frame.username is not None)
         + _HAS_PASSWORD * (frame.password is not None)
+        + _DELAYED * frame.delayed
     )
     return b"".join(
         (
@@ -115,6 +117,7 @@ def _pack_connect(frame: Connect) -> bytes:
             pack_bytes(frame.password or b""),
             pack_text(frame.peer),
             pack_bytes(frame.certificate_thumbprint),
+            _WAIT.pack(frame.wait_ms),
         )
     )
 
@@ -127,8 +130,9 @@ def _read_connect(payload: bytes) -> Connect:
     # An address by the broker's word, which a proxy in front of it may have from anybody.
     peer, at = untrusted_text_at(payload, at)
     thumbprint, at = bytes_at(payload, at)
-    complete(payload, at)
-    if flags > 0b1111 or not 3 <= level <= 5 or len(thumbprint) not in {0, 32}:
+    (wait_ms,) = _WAIT.unpack_from(payload, at)
+    complete(payload, at + _WAIT.size)
+    if flags > 0b11111 or not 3 <= level <= 5 or len(thumbprint) not in {0, 32}:
         raise ProtocolError("a CONNECT with a wrong flag, protocol level or thumbprint")
     if (username and not flags & _HAS_USERNAME) or (password and not flags & _HAS_PASSWORD):
         raise ProtocolError("a CONNECT with a credential that its flags call absent")
@@ -142,6 +146,8 @@ def _read_connect(payload: bytes) -> Connect:
         password=password if flags & _HAS_PASSWORD else None,
         peer=peer,
         certificate_thumbprint=thumbprint,
+        delayed=bool(flags & _DELAYED),
+        wait_ms=wait_ms,
     )
 
 

@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.mosquitto.plugin.broker import Broker, Plugin, build_plugin
+from tests.brokers.mosquitto.plugin.broker import (
+    MOSQUITTO,
+    Broker,
+    Plugin,
+    build_plugin,
+    is_2_1,
+)
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard
 from tests.brokers.mosquitto.plugin.runner import BUILDS, Runner, compile_runner
+from tests.interop.mosquittos import INSTALLED, NEWEST, NEXT, cached
 
 
 @pytest.fixture(scope="session", params=list(BUILDS))
@@ -59,6 +66,27 @@ def broker(directory: Path, plugin: Plugin, guard: FakeGuard) -> Iterator[Broker
 
 @pytest.fixture
 def impatient(directory: Path, plugin: Plugin, guard: FakeGuard) -> Iterator[Broker]:
-    """A broker that waits for a decision no longer than by default."""
-    with Broker(directory, plugin, guard.path, {"guard_timeout_ms": "200"}) as started:
+    """A broker that waits for each decision, and no longer than by default."""
+    options = {"guard_timeout_ms": "200", "decisions": "blocking"}
+    with Broker(directory, plugin, guard.path, options) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def newest() -> str:
+    """A Mosquitto that can delay decisions."""
+    if MOSQUITTO is not None and is_2_1(MOSQUITTO):
+        return MOSQUITTO
+    program = cached(NEWEST)
+    if program is None:
+        pytest.skip(f"no Mosquitto of {NEWEST} here; `make interop` fetches one")
+    return str(program)
+
+
+@pytest.fixture(scope="session", params=[INSTALLED, NEXT, NEWEST])
+def any_program(request: pytest.FixtureRequest) -> str:
+    """Each Mosquitto that this machine has."""
+    program = MOSQUITTO if request.param == INSTALLED else cached(request.param)
+    if program is None:
+        pytest.skip(f"no Mosquitto of {request.param} here; `make interop` fetches one")
+    return str(program)

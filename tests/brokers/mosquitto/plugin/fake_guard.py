@@ -22,7 +22,7 @@ from keyfob.errors import ProtocolError
 from keyfob.mqtt.topics import TopicFilter
 from tests.brokers.mosquitto.plugin import frames
 
-__all__ = ["Decide", "FakeGuard", "allow", "allowed", "refuse", "until"]
+__all__ = ["PATIENCE", "Decide", "FakeGuard", "allow", "allowed", "refuse", "until"]
 
 PATIENCE: Final = 10.0
 
@@ -97,8 +97,9 @@ class FakeGuard:
         self.hello: Hello | None = None
         self.complaints: list[str] = []
         self.accepted = 0  # links that were opened
-        self.workers = 1  # that its WELCOME says there are
+        self.worker, self.workers = 0, 1  # as its WELCOME says
         self.leaves = False  # hears nothing any more, says its records and hangs up
+        self.pauses = False  # reads nothing behind the next HELLO
         self.reads = threading.Event()  # while it is not set, nothing is read
         self.reads.set()
         self._listener: socket.socket | None = None
@@ -136,6 +137,14 @@ class FakeGuard:
         with self._lock:
             self._link.sendall(data)
 
+    def unread(self) -> bool:
+        """Whether the plugin has said something that was not read yet."""
+        assert self._link is not None
+        try:
+            return bool(self._link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return False
+
     def heard(self, kind: type[Frame], **fields: object) -> bool:
         """Whether a frame with these fields came."""
         return any(
@@ -167,6 +176,10 @@ class FakeGuard:
     def _take(self, link: socket.socket, frame: Frame, request: int, records: list[Record]) -> None:
         if isinstance(frame, Hello):
             self.hello = frame
+            if self.pauses:
+                self.reads.clear()
+            with self._lock:
+                link.sendall(frames.welcome(self.worker, self.workers))
             return
         if isinstance(frame, Connect):
             self.connects.append(frame)
@@ -187,8 +200,7 @@ class FakeGuard:
             if self.leaves:
                 link.shutdown(socket.SHUT_RD)  # from here on the plugin cannot send
             with self._lock:
-                welcome = frames.welcome(workers=self.workers)
-                link.sendall(b"".join((welcome, *self.greeting, frames.records_end())))
+                link.sendall(b"".join((*self.greeting, frames.records_end())))
             self.links += 1
             if self.leaves:
                 link.shutdown(socket.SHUT_WR)

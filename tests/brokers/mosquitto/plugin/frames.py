@@ -92,7 +92,7 @@ def decision(
 
 def welcome(worker: int = 0, workers: int = 1) -> bytes:
     """Return a WELCOME."""
-    return frame(WELCOME, b"KFOB\x01" + bytes(range(16)) + bytes((worker, workers)))
+    return frame(WELCOME, b"KFOB\x02" + bytes(range(16)) + bytes((worker, workers)))
 
 
 def records_end() -> bytes:

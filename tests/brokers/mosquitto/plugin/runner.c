@@ -130,7 +130,7 @@ static void run(char *line)
     }
     bool known = words.count > 0 &&
                  (topic_command(&words) || time_command(&words) || frame_command(&words) ||
-                  permission_command(&words) || record_command(&words));
+                  permission_command(&words) || record_command(&words) || pending_command(&words));
     if (!known) {
         puts("unknown command");
     }
@@ -150,5 +150,6 @@ int main(void)
     free(line);
     permission_end();
     record_end();
+    pending_end();
     return 0;
 }

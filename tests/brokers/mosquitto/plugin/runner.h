@@ -40,9 +40,11 @@ bool time_command(struct words *words);
 bool frame_command(struct words *words);
 bool permission_command(struct words *words);
 bool record_command(struct words *words);
+bool pending_command(struct words *words);
 
 /* Frees what commands have left behind. */
 void permission_end(void);
 void record_end(void);
+void pending_end(void);
 
 #endif

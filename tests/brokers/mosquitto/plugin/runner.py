@@ -27,7 +27,10 @@ BUILDS: Final = {
 }
 """How the pure parts are compiled: as they are, and so that a wrong access ends them at once."""
 
-_PURE: Final = ("text", "topic", "buffer", "wire", "permissions", "hash", "record", "records")
+_PURE: Final = (
+    *("text", "topic", "buffer", "wire", "permissions", "hash", "record", "records"),
+    *("pendings", "route"),
+)
 
 
 def compile_runner(program: Path, build: str) -> None:

@@ -104,6 +104,7 @@ static bool write_connect(struct words *words, struct buffer *out)
         .password = text(words, 8),
         .peer = text(words, 9),
         .thumbprint = text(words, 10),
+        .wait_ms = (uint32_t)number(words, 11),
     };
     return wire_write_connect(out, (uint32_t)number(words, 2), &connect);
 }

@@ -11,10 +11,12 @@ from keyfob.guard.session import SessionState
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.broker import (
     TAKEN,
+    UNAVAILABLE,
     Broker,
     Device,
     Plugin,
     comes_in,
+    told,
     unavailable,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, until
@@ -90,9 +92,9 @@ def test_who_leaves_while_records_are_told_is_told_after_them(
     with Broker(directory, plugin, guard.path) as broker:
         with Device(broker.port, "leaving", clean=False):
             guard.greeting = []
-            guard.reads.clear()
+            guard.pauses = True
             guard.hang_up()
-            until(lambda: guard.accepted == 2, "a new link")
+            until(lambda: not guard.reads.is_set() and guard.unread(), "records over a new link")
         until(
             lambda: re.search(r"Client leaving .*disconnected", broker.log),
             "the broker to take note",
@@ -148,22 +150,6 @@ def test_what_is_no_frame_ends_the_link_and_nothing_else(broker: Broker, guard: 
             pass
 
 
-def test_a_guard_of_several_workers_is_left_and_the_log_says_why(
-    broker: Broker, guard: FakeGuard
-) -> None:
-    """This plugin has one socket: what it tells one worker the others would not know."""
-    with Device(broker.port, "dev1") as device:
-        guard.workers = 2
-        guard.hang_up()
-        until(lambda: "it has several workers" in broker.log, "a line in the log")
-        late = Device(broker.port, "late")
-        assert late.connect() == unavailable()
-        late.stop()
-        assert device.publish("dev1/x") in TAKEN
-        guard.workers = 1
-        until(lambda: comes_in(broker, "dev2"), "the link to open")
-
-
 def test_a_decision_with_a_broken_filter_is_refused_and_the_link_stays(
     broker: Broker, guard: FakeGuard
 ) -> None:
@@ -171,7 +157,7 @@ def test_a_decision_with_a_broken_filter_is_refused_and_the_link_stays(
     rule = b"\x00\x00\x01" + bytes((1, 3, 0, 7, 3)) + frames.text("a/#/b")
     guard.decide = lambda connect, request: frames.decision(request, connect.epoch, allowed=rule)
     device = Device(broker.port, "dev1")
-    assert device.connect() == unavailable()
+    assert device.connect() == told(UNAVAILABLE)
     device.stop()
     guard.decide = allow()
     with Device(broker.port, "dev1"):

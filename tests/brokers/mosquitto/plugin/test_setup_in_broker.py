@@ -48,6 +48,8 @@ def test_a_listener_of_its_own_works_and_denies_what_has_run_out(
         ({"guard_sokcet": "/x"}, "guard_sokcet is not an option"),
         ({"guard_socket": "relative"}, "guard_socket must be an absolute path"),
         ({"guard_timeout_ms": "0"}, "guard_timeout_ms must be a number from 1 to 10000"),
+        ({"decision_timeout_ms": "99"}, "decision_timeout_ms must be a number from 100 to 60000"),
+        ({"decisions": "later"}, "decisions must be auto, blocking or delayed"),
         ({"offline_records": "many"}, "offline_records must be a number"),
         ({"guard_users": "root no-such-user"}, "guard_users names a user that does not exist"),
     ],

@@ -199,6 +199,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         case "CONNECT":
             credentials = [whole(fields[name]) for name in ("username", "password")]
             flags = fields["clean"] + 2 * fields["assigned"]
+            flags += 16 * fields["delayed"]
             flags += sum(4 << i for i, value in enumerate(credentials) if value is not None)
             return [
                 *(fields["request"], fields["epoch"], flags, fields["protocol_level"]),
@@ -206,6 +207,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
                 *((value or "") or "-" for value in credentials),
                 hexed(fields["peer"]),
                 fields["certificate_thumbprint"] or "-",
+                fields["wait_ms"],
             ]
         case "ADMITTED":
             return [fields["epoch"], hexed(fields["client_id"])]
@@ -225,7 +227,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         if vector["valid"]
         and vector["fields"]["type"] in WRITES
         # The plugin says the versions that it speaks, and no others.
-        and vector["fields"].get("highest", 1) == 1
+        and vector["fields"].get("highest", 2) == 2
     ]
 )
 def test_a_frame_is_written_byte_by_byte_as_the_vector_says(

@@ -121,5 +121,6 @@ def test_a_frame_that_does_not_fit_is_not_written(runner: Runner) -> None:
     assert runner.ask("write", "ADMITTED", 1, b"x" * 65_535) != "refused"
     assert runner.ask("write", "ADMITTED", 1, b"x" * 65_536) == "refused"
     assert (
-        runner.ask("write", "CONNECT", 1, 1, 0, 5, b"x" * 65_536, b"", b"", b"", b"") == "refused"
+        runner.ask("write", "CONNECT", 1, 1, 0, 5, b"x" * 65_536, b"", b"", b"", b"", 0)
+        == "refused"
     )

@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admission.h"
 
+#include "arrival.h"
 #include "certificate.h"
 #include "deadline.h"
+#include "delayed.h"
+#include "refusal.h"
 
 #include <ctype.h>
 
 enum {
     NOT_A_RECHECK = -1000,
     RECHECK_MS = 10000,
-    MQTT_5 = 5,
     UUID_LENGTH = 36,
     LONGEST_PEER = 255,
-};
-
-/* Reason codes (MQTT 5.0 section 3.2.2.2) */
-enum {
-    CLIENT_IDENTIFIER_NOT_VALID = 0x85,
-    NOT_AUTHORIZED = 0x87,
-    SERVER_UNAVAILABLE = 0x88,
 };
 
 /* The re-check after SIGHUP
@@ -65,41 +60,7 @@ static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
     return known && record->state == RECORD_OFFLINE ? MOSQ_ERR_SUCCESS : MOSQ_ERR_AUTH;
 }
 
-/* Refusing */
-
-/* What the event returns for a reason code of MQTT 5.0 (src/handle_connect.c). Mosquitto 2.1 hands
- * some of them on, but to a client of MQTT 3.1.1 says "not authorized" for all; 2.0 can say nothing
- * but that. "Unavailable" must not look like it, or devices would throw good tokens away: where it
- * cannot be said, the connection is closed without a CONNACK. */
-static int refusal(const struct keyfob *keyfob, const struct mosquitto *client, uint8_t reason)
-{
-    bool can_say = keyfob->broker_2_1 && mosquitto_client_protocol_version(client) >= MQTT_5;
-    if (reason == SERVER_UNAVAILABLE) {
-        return can_say ? SERVER_UNAVAILABLE : MOSQ_ERR_UNKNOWN;
-    }
-    switch (can_say ? reason : 0) {
-    case 0x80: /* unspecified error */
-    case 0x83: /* implementation specific error */
-    case CLIENT_IDENTIFIER_NOT_VALID:
-    case 0x86: /* bad user name or password */
-    case 0x89: /* server busy */
-    case 0x8A: /* banned */
-    case 0x8C: /* bad authentication method */
-    case 0x9F: /* connection rate exceeded */ return reason;
-    default: return MOSQ_ERR_AUTH;
-    }
-}
-
-static int refuse(const struct keyfob *keyfob, const struct mosquitto *client, uint8_t reason,
-                  const char *why)
-{
-    char shown[TEXT_FOR_LOG_SIZE];
-    mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s refused: %s (0x%02X)",
-                         text_for_log(text_of(mosquitto_client_id(client)), shown), why, reason);
-    return refusal(keyfob, client, reason);
-}
-
-/* Asking */
+/* What is asked */
 
 static bool is_uuid(const char *at)
 {
@@ -143,6 +104,7 @@ static struct wire_connect describe(struct keyfob *keyfob,
         .password = text_of(event->password),
         .peer = peer_of(event->client),
         .thumbprint = certificate_thumbprint(event->client, thumbprint),
+        .wait_ms = (uint32_t)keyfob->options.guard_timeout_ms,
     };
     bool clean = mosquitto_client_clean_session(event->client);
     bool assigned = clean && is_assigned(connect.client_id, keyfob->options.auto_id_prefix);
@@ -152,77 +114,43 @@ static struct wire_connect describe(struct keyfob *keyfob,
     return connect;
 }
 
-/* Accepting */
-
-/* A session belongs to (issuer, subject), for as long as the broker may keep it. The guard refuses
- * another owner first; this is the second look, at what this broker really holds. */
-static bool belongs_to_another(const struct keyfob *keyfob, const struct wire_connect *connect,
-                               const struct wire_grant *grant)
-{
-    const struct record *record = records_find(&keyfob->records, connect->client_id);
-    if (record == NULL || record_has_owner(record, grant->issuer, grant->subject)) {
-        return false;
-    }
-    if (record->client != NULL) {
-        return true;
-    }
-    /* What a revoked client left behind goes with a clean start. */
-    bool goes = record->state == RECORD_REVOKED && (connect->flags & WIRE_CLEAN);
-    return !goes && !(record->flags & RECORD_UNKEPT);
-}
-
-static uint8_t flags_of(const struct wire_connect *connect)
-{
-    uint8_t flags = 0;
-    if (connect->flags & WIRE_CLEAN) {
-        flags |= RECORD_CLEAN;
-        if (connect->protocol_level < MQTT_5) {
-            flags |= RECORD_DROPPED | RECORD_UNKEPT;
-        }
-    }
-    if (connect->flags & WIRE_ASSIGNED) {
-        /* Nobody can come back to it: coming back is no clean start, so the identifier would have
-         * to belong to the token. */
-        flags |= RECORD_UNKEPT;
-    }
-    return flags;
-}
+/* Deciding */
 
 static int accept(struct keyfob *keyfob, struct mosquitto *client,
                   const struct wire_connect *connect, const struct wire_grant *grant)
 {
-    int64_t now = boottime_ms(), wall = wall_ms();
-    if (grant->expires_at <= wall) {
-        return refuse(keyfob, client, NOT_AUTHORIZED, "its token has run out");
+    struct refused refused;
+    struct record *record = arrival_prepare(keyfob, client, connect, grant, &refused);
+    if (record == NULL) {
+        return refuse(keyfob, client, refused.reason, refused.why);
     }
-    if (belongs_to_another(keyfob, connect, grant)) {
-        return refuse(keyfob, client, NOT_AUTHORIZED, "the session belongs to another");
-    }
-    if (!record_principal_usable(grant->principal)) {
-        return refuse(keyfob, client, NOT_AUTHORIZED, "its principal cannot be a username");
-    }
-    struct record *record = record_make(&(struct record_source){
-        .client_id = connect->client_id,
-        .grant = grant,
-        .client = client,
-        .epoch = connect->epoch,
-        .deadline = deadline_of(grant->expires_at, now, wall),
-        .state = RECORD_ONLINE,
-        .flags = flags_of(connect),
-    });
-    const struct record *older = records_find(&keyfob->records, connect->client_id);
-    bool was_revoked = older != NULL && older->state == RECORD_REVOKED;
     /* The username first: from then on the token is nowhere to be seen. */
-    if (record == NULL ||
-        mosquitto_set_username(client, record_principal(record).at) != MOSQ_ERR_SUCCESS ||
-        !records_put(&keyfob->records, record)) {
+    if (mosquitto_set_username(client, record_principal(record).at) != MOSQ_ERR_SUCCESS) {
         record_free(record);
-        return refuse(keyfob, client, SERVER_UNAVAILABLE,
-                      "no memory, or permissions that are no topic filters");
+        return refuse(keyfob, client, SERVER_UNAVAILABLE, "its principal cannot be its username");
     }
-    keyfob->refusing_queue = was_revoked ? client : NULL;
-    link_admitted(&keyfob->link, connect->epoch, connect->client_id);
+    arrival_complete(keyfob, record);
     return MOSQ_ERR_SUCCESS;
+}
+
+static int decide_now(struct keyfob *keyfob, struct mosquitto *client,
+                      const struct wire_connect *connect)
+{
+    struct wire_decision decision;
+    if (!links_ask(&keyfob->links, connect, &decision)) {
+        return refuse(keyfob, client, SERVER_UNAVAILABLE, "the guard does not answer");
+    }
+    if (decision.reason != 0) {
+        return refuse(keyfob, client, decision.reason, "by the guard");
+    }
+    return accept(keyfob, client, connect, &decision.grant);
+}
+
+/* WebSockets of libwebsockets are not among the connections that a pending client is found in. */
+static bool may_be_delayed(const struct keyfob *keyfob, const struct mosquitto *client)
+{
+    return keyfob->complete != NULL &&
+           !(keyfob->lws && mosquitto_client_protocol(client) == MOSQ_PROTOCOL_WEBSOCKETS);
 }
 
 int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event)
@@ -244,12 +172,9 @@ int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth
         return refuse(keyfob, event->client, CLIENT_IDENTIFIER_NOT_VALID,
                       "its identifier is not valid");
     }
-    struct wire_decision decision;
-    if (!link_ask(&keyfob->link, &connect, &decision)) {
-        return refuse(keyfob, event->client, SERVER_UNAVAILABLE, "the guard does not answer");
+    delayed_forget(keyfob, connect.client_id);
+    if (may_be_delayed(keyfob, event->client)) {
+        return delayed_ask(keyfob, event->client, &connect);
     }
-    if (decision.reason != 0) {
-        return refuse(keyfob, event->client, decision.reason, "by the guard");
-    }
-    return accept(keyfob, event->client, &connect, &decision.grant);
+    return decide_now(keyfob, event->client, &connect);
 }

@@ -169,8 +169,8 @@ int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_chec
 
 void keyfob_went_offline(struct keyfob *keyfob, struct record *record)
 {
-    link_offline(&keyfob->link, record->epoch, record_client_id(record),
-                 !(record->flags & RECORD_UNKEPT));
+    links_offline(&keyfob->links, record->epoch, record_client_id(record),
+                  !(record->flags & RECORD_UNKEPT));
     records_disconnect(&keyfob->records, record);
 }
 

@@ -25,16 +25,20 @@ static bool peer_is_trusted(int fd, const struct options *options)
     return false;
 }
 
-int guard_socket_open(const struct options *options, const char **why)
+int guard_socket_open(const struct options *options, const char *path, const char **why)
 {
     *why = "connecting";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        *why = "its path is longer than 107 bytes";
+        errno = 0;
+        return -1;
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1) {
         return -1;
     }
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    /* options_read has seen to it that the path fits. */
-    memcpy(address.sun_path, options->guard_socket, strlen(options->guard_socket) + 1);
     /* EAGAIN, a full queue, is a failure like any other here: it is tried again. */
     int number = 0;
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) == -1) {

@@ -6,9 +6,9 @@
 
 #include "options.h"
 
-/* Connects without waiting. The process that listens must run as this one's user, as root, or as
- * one of guard_users. -1 where that fails: *why says what did, and errno is 0 or the system's
+/* Connects to path without waiting. The process that listens must run as this one's user, as root,
+ * or as one of guard_users. -1 where that fails: *why says what did, and errno is 0 or the system's
  * reason. */
-int guard_socket_open(const struct options *options, const char **why);
+int guard_socket_open(const struct options *options, const char *path, const char **why);
 
 #endif

@@ -3,15 +3,28 @@
 #ifndef KEYFOB_H
 #define KEYFOB_H
 
-#include "guard_link.h"
+#include "guard_links.h"
 #include "mosquitto_api.h"
 #include "options.h"
+#include "pendings.h"
 #include "records.h"
+
+/* A client that the broker is told to let in, and has not shown to us yet. */
+struct arriving {
+    const void *client;    /* compared, never followed; NULL: there is none */
+    struct record *record; /* until something proves that the client is still there */
+    bool named;            /* its username is the principal */
+};
 
 struct keyfob {
     struct options options;
     struct records records;
-    struct guard_link link;
+    struct guard_links links;
+    struct pendings pendings;
+    mosquitto_complete complete; /* NULL: decisions are not delayed */
+    struct arriving arriving;
+    uint64_t nonce;        /* what pending clients are called nobody can guess */
+    int64_t next_closing;  /* of pending clients, on CLOCK_BOOTTIME */
     bool broker_2_1;       /* Mosquitto 2.1 or later */
     bool lws;              /* its WebSockets are those of libwebsockets */
     bool ticked;           /* the broker calls TICK; 2.0 with per_listener_settings never does */

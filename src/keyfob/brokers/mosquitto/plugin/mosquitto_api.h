@@ -22,10 +22,12 @@ enum {
     MOSQ_EVT_BASIC_AUTH = 3,
     MOSQ_EVT_TICK = 9,
     MOSQ_EVT_DISCONNECT = 10,
+    MOSQ_EVT_CONNECT = 11,        /* from 2.1 on */
     MOSQ_EVT_CLIENT_OFFLINE = 28, /* from 2.1 on */
 };
 
 enum {
+    MOSQ_ERR_AUTH_DELAYED = -5, /* from 2.1 on */
     MOSQ_ERR_SUCCESS = 0,
     MOSQ_ERR_NOMEM = 1,
     MOSQ_ERR_INVAL = 3,
@@ -78,6 +80,12 @@ struct mosquitto_evt_basic_auth {
     void *future2[4];
 };
 
+struct mosquitto_evt_connect {
+    void *future;
+    struct mosquitto *client;
+    void *future2[4];
+};
+
 /* The events DISCONNECT and CLIENT_OFFLINE look alike. */
 struct mosquitto_evt_disconnect {
     void *future;
@@ -105,5 +113,9 @@ int mosquitto_client_protocol_version(const struct mosquitto *client);
 const char *mosquitto_client_username(const struct mosquitto *client);
 int mosquitto_set_username(struct mosquitto *client, const char *username);
 int mosquitto_kick_client_by_clientid(const char *client_id, bool with_will);
+int mosquitto_kick_client_by_username(const char *username, bool with_will);
+
+/* mosquitto_complete_basic_auth, which Mosquitto has from 2.1 on: asked for by name. */
+typedef void (*mosquitto_complete)(const char *client_id, int result);
 
 #endif

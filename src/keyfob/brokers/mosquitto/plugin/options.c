@@ -76,6 +76,22 @@ static bool read_socket(const char *key, const char *value, char into[OPTION_TEX
     return read_text(key, value, into);
 }
 
+static bool read_decisions(const char *key, const char *value, enum option_decisions *into)
+{
+    static const char *const NAMES[] = {
+        [DECISIONS_AUTO] = "auto",
+        [DECISIONS_BLOCKING] = "blocking",
+        [DECISIONS_DELAYED] = "delayed",
+    };
+    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
+        if (strcmp(value, NAMES[i]) == 0) {
+            *into = (enum option_decisions)i;
+            return true;
+        }
+    }
+    return wrong(key, "must be auto, blocking or delayed");
+}
+
 static bool read_option(struct options *options, const char *key, const char *value)
 {
     if (strcmp(key, "guard_socket") == 0) {
@@ -93,6 +109,12 @@ static bool read_option(struct options *options, const char *key, const char *va
     if (strcmp(key, "guard_timeout_ms") == 0) {
         return read_number(key, value, 1, 10000, &options->guard_timeout_ms);
     }
+    if (strcmp(key, "decisions") == 0) {
+        return read_decisions(key, value, &options->decisions);
+    }
+    if (strcmp(key, "decision_timeout_ms") == 0) {
+        return read_number(key, value, 100, 60000, &options->decision_timeout_ms);
+    }
     if (strcmp(key, "startup_wait_ms") == 0) {
         return read_number(key, value, 0, 60000, &options->startup_wait_ms);
     }
@@ -108,6 +130,7 @@ bool options_read(struct options *options, const struct mosquitto_opt *given, in
     strcpy(options->broker_name, "mosquitto");
     strcpy(options->auto_id_prefix, "auto-"); /* Mosquitto's own default */
     options->guard_timeout_ms = 200;
+    options->decision_timeout_ms = 5000;
     options->startup_wait_ms = 3000;
     options->offline_records = 100000;
     for (int i = 0; i < count; i++) {

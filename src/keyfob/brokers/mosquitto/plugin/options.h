@@ -11,15 +11,23 @@
 
 enum { OPTION_TEXT = 256, GUARD_USERS = 16 };
 
+enum option_decisions {
+    DECISIONS_AUTO,     /* delayed where the broker can do that */
+    DECISIONS_BLOCKING, /* the broker does nothing else while it waits for one */
+    DECISIONS_DELAYED,  /* it goes on; Mosquitto 2.1 and later */
+};
+
 struct options {
     char guard_socket[OPTION_TEXT];   /* guard_socket: the guard's Unix socket; required */
     char broker_name[OPTION_TEXT];    /* broker_name: how the guard calls this broker */
     char auto_id_prefix[OPTION_TEXT]; /* auto_id_prefix: as in mosquitto.conf */
     uid_t guard_users[GUARD_USERS]; /* guard_users: who the guard may run as, besides us and root */
     size_t guard_user_count;
-    int64_t guard_timeout_ms; /* guard_timeout_ms: how long a CONNECT waits for its decision */
-    int64_t startup_wait_ms;  /* startup_wait_ms: how long the broker's start waits for the guard */
-    int64_t offline_records;  /* offline_records: how many records without a connection are kept */
+    enum option_decisions decisions;
+    int64_t guard_timeout_ms;    /* guard_timeout_ms: how long the broker waits for a decision */
+    int64_t decision_timeout_ms; /* decision_timeout_ms: how long a client does, when delayed */
+    int64_t startup_wait_ms; /* startup_wait_ms: how long the broker's start waits for the guard */
+    int64_t offline_records; /* offline_records: how many records without a connection are kept */
 };
 
 /* False, and a line in the log, where an option is missing, unknown or wrong. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keyfob's plugin for Mosquitto: the wiring.
  *
- * One decision per connection, made by the guard (admission.c, guard_link.c); every message checked
- * here, without leaving the broker (enforcement.c, permissions.c). All callbacks run in the
+ * One decision per connection, made by the guard (admission.c, guard_links.c); every message
+ * checked here, without leaving the broker (enforcement.c, permissions.c). All callbacks run in the
  * broker's one thread.
  *
  * With per_listener_settings the broker loads the plugin once for each listener that names it. They
@@ -11,6 +11,7 @@
  */
 #include "admission.h"
 #include "deadline.h"
+#include "delayed.h"
 #include "enforcement.h"
 #include "replacement.h"
 #include "wake.h"
@@ -49,21 +50,38 @@ static int on_acl_check(int event, void *data, void *userdata)
 {
     (void)event;
     struct keyfob *keyfob = userdata;
+    const struct mosquitto_evt_acl_check *check = data;
+    if (delayed_arriving(keyfob)) {
+        delayed_called_back(keyfob, check->client);
+    }
     if (!keyfob->ticked && wake_take()) {
         /* A broker that never calls TICK: a revocation is heard here. Connections are not closed,
          * for this may be one of them, but they may do nothing any more. */
-        link_service(&keyfob->link, boottime_ms());
+        links_service(&keyfob->links, boottime_ms());
     }
-    return enforcement_check(keyfob, data);
+    return enforcement_check(keyfob, check);
 }
 
 static int on_disconnect(int event, void *data, void *userdata)
 {
     const struct mosquitto_evt_disconnect *ended = data;
     struct keyfob *keyfob = userdata;
+    if (delayed_arriving(keyfob)) {
+        delayed_called_back(keyfob, ended->client);
+    }
     /* 2.1 has CLIENT_OFFLINE for sessions that outlive their connection, 2.0 has this for all. */
     bool over = keyfob->broker_2_1 && event == MOSQ_EVT_DISCONNECT;
     enforcement_disconnected(keyfob, ended->client, over);
+    return MOSQ_ERR_SUCCESS;
+}
+
+static int on_connect(int event, void *data, void *userdata)
+{
+    (void)event;
+    const struct mosquitto_evt_connect *connected = data;
+    if (delayed_arriving(userdata)) {
+        delayed_called_back(userdata, connected->client);
+    }
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -78,8 +96,11 @@ static int on_tick(int event, void *data, void *userdata)
     int64_t now = boottime_ms();
     if (wake_take() || now - keyfob->last_poll >= POLL_MS) {
         keyfob->last_poll = now;
-        link_service(&keyfob->link, now);
+        links_service(&keyfob->links, now);
         enforcement_watch_clock(keyfob);
+    }
+    if (delayed_pending(keyfob)) {
+        delayed_tick(keyfob, now);
     }
     if (records_have_closing(&keyfob->records)) {
         records_sweep(&keyfob->records);
@@ -108,27 +129,47 @@ static const struct {
     {MOSQ_EVT_BASIC_AUTH, on_basic_auth, false}, {MOSQ_EVT_ACL_CHECK, on_acl_check, false},
     {MOSQ_EVT_DISCONNECT, on_disconnect, false}, {MOSQ_EVT_TICK, on_tick, false},
     {MOSQ_EVT_RELOAD, on_reload, false},         {MOSQ_EVT_CLIENT_OFFLINE, on_disconnect, true},
+    {MOSQ_EVT_CONNECT, on_connect, true},
 };
 
 enum { EVENT_COUNT = sizeof EVENTS / sizeof EVENTS[0] };
 
 /* What the link asks for */
 
-static bool write_record(void *out, const struct record *record)
+struct listing {
+    const struct guard_links *links;
+    unsigned worker;
+    struct buffer *out;
+};
+
+static bool write_record(void *context, const struct record *record)
 {
+    const struct listing *listing = context;
     bool gone = record->client == NULL && (record->flags & RECORD_UNKEPT);
-    return gone || record_write(record, out);
+    return gone || links_owner(listing->links, record_client_id(record)) != listing->worker ||
+           record_write(record, listing->out);
 }
 
-static bool write_records(void *context, size_t bucket, struct buffer *out, bool *fit)
+static bool write_records(void *context, unsigned worker, size_t bucket, struct buffer *out,
+                          bool *fit)
 {
     struct keyfob *keyfob = context;
-    return records_visit(&keyfob->records, bucket, write_record, out, fit);
+    struct listing listing = {.links = &keyfob->links, .worker = worker, .out = out};
+    return records_visit(&keyfob->records, bucket, write_record, &listing, fit);
 }
 
-static void on_record(void *context, const struct wire_record *record)
+/* What a worker knows of clients that are not its own is from a time when there were more of them,
+ * or fewer. Taking rights away it may be heard in nevertheless, so END is always obeyed. */
+static bool is_its_own(const struct keyfob *keyfob, unsigned worker, struct text client_id)
 {
-    enforcement_on_record(context, record);
+    return links_owner(&keyfob->links, client_id) == worker;
+}
+
+static void on_record(void *context, unsigned worker, const struct wire_record *record)
+{
+    if (is_its_own(context, worker, record->client_id)) {
+        enforcement_on_record(context, record);
+    }
 }
 
 static void on_end(void *context, const struct wire_end *end)
@@ -136,9 +177,27 @@ static void on_end(void *context, const struct wire_end *end)
     enforcement_on_end(context, end);
 }
 
-static void on_replace(void *context, const struct wire_replace *replace)
+static void on_replace(void *context, unsigned worker, const struct wire_replace *replace)
 {
-    replacement_apply(context, replace);
+    if (is_its_own(context, worker, replace->client_id)) {
+        replacement_apply(context, replace);
+    }
+}
+
+static void on_decision(void *context, unsigned worker, uint32_t request,
+                        const struct wire_decision *decision)
+{
+    delayed_decided(context, worker, request, decision);
+}
+
+static void on_down(void *context, unsigned worker)
+{
+    struct keyfob *keyfob = context;
+    size_t count = pendings_give_up_on(&keyfob->pendings, worker);
+    if (count > 0) {
+        mosquitto_log_printf(MOSQ_LOG_NOTICE,
+                             "Keyfob: %zu clients waited for that guard's decision: closed", count);
+    }
 }
 
 static uint64_t last_epoch(void *context)
@@ -151,7 +210,7 @@ static void on_evicted(void *context, const struct record *record)
 {
     struct keyfob *keyfob = context;
     if (!(record->flags & RECORD_UNKEPT)) {
-        link_offline(&keyfob->link, record->epoch, record_client_id(record), false);
+        links_offline(&keyfob->links, record->epoch, record_client_id(record), false);
     }
 }
 
@@ -164,10 +223,17 @@ static bool random_bytes(void *into, size_t size)
 
 static void destroy(struct keyfob *keyfob)
 {
-    link_close(&keyfob->link);
+    links_close(&keyfob->links);
     wake_remove();
+    pendings_free(&keyfob->pendings);
     records_free(&keyfob->records);
     free(keyfob);
+}
+
+/* Only Mosquitto 2.1 and later have it, and that is how they are told from 2.0. */
+static mosquitto_complete completion(void)
+{
+    return (mosquitto_complete)dlsym(RTLD_DEFAULT, "mosquitto_complete_basic_auth");
 }
 
 static struct keyfob *create(const struct options *options)
@@ -177,6 +243,7 @@ static struct keyfob *create(const struct options *options)
     struct wire_hello hello = {0};
     if (keyfob == NULL || !random_bytes(&key, sizeof key) ||
         !random_bytes(hello.instance, sizeof hello.instance) ||
+        !random_bytes(&keyfob->nonce, sizeof keyfob->nonce) ||
         !records_init(&keyfob->records, (size_t)options->offline_records, key, on_evicted,
                       keyfob)) {
         free(keyfob);
@@ -184,7 +251,10 @@ static struct keyfob *create(const struct options *options)
         return NULL;
     }
     keyfob->options = *options;
-    keyfob->broker_2_1 = dlsym(RTLD_DEFAULT, "mosquitto_complete_basic_auth") != NULL;
+    mosquitto_complete complete = completion();
+    keyfob->broker_2_1 = complete != NULL;
+    keyfob->complete = options->decisions == DECISIONS_BLOCKING ? NULL : complete;
+    pendings_init(&keyfob->pendings, key);
     keyfob->lws = !keyfob->broker_2_1 || dlsym(RTLD_DEFAULT, "lws_service") != NULL;
     keyfob->clock_offset = wall_ms() - boottime_ms();
     hello.broker_version = keyfob->broker_2_1 ? BROKER_2_1 : BROKER_2_0;
@@ -195,14 +265,16 @@ static struct keyfob *create(const struct options *options)
         .on_record = on_record,
         .on_end = on_end,
         .on_replace = on_replace,
+        .on_decision = on_decision,
+        .on_down = on_down,
         .last_epoch = last_epoch,
     };
-    link_init(&keyfob->link, &keyfob->options, &hooks, &hello);
+    links_init(&keyfob->links, &keyfob->options, &hooks, &hello);
     if (!wake_install()) {
         mosquitto_log_printf(MOSQ_LOG_WARNING, "Keyfob: SIGIO is taken; news takes up to 100 ms");
     }
     /* Now, because no listener accepts anybody yet: stored sessions get their records first. */
-    if (!link_start(&keyfob->link)) {
+    if (!links_start(&keyfob->links)) {
         mosquitto_log_printf(MOSQ_LOG_WARNING,
                              "Keyfob: starting without the guard; until it is there, clients are "
                              "refused as unavailable");
@@ -254,6 +326,11 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
 {
     struct options options;
     if (!options_read(&options, given, option_count)) {
+        return MOSQ_ERR_INVAL;
+    }
+    if (options.decisions == DECISIONS_DELAYED && completion() == NULL) {
+        mosquitto_log_printf(MOSQ_LOG_ERR, "Keyfob: plugin_opt_decisions delayed needs Mosquitto "
+                                           "2.1 or later: write auto or blocking");
         return MOSQ_ERR_INVAL;
     }
     if (shared == NULL) {

@@ -263,9 +263,14 @@ static void shelve(struct records *records, struct record *record)
     enforce_limit(records);
 }
 
+bool records_make_room(struct records *records)
+{
+    return table_has_room(records) && heap_has_room(records);
+}
+
 bool records_put(struct records *records, struct record *record)
 {
-    if (!table_has_room(records) || !heap_has_room(records)) {
+    if (!records_make_room(records)) {
         return false;
     }
     struct record *older = records_find(records, record_client_id(record));

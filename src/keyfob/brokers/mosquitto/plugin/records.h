@@ -52,6 +52,9 @@ void records_free(struct records *records);
 
 struct record *records_find(const struct records *records, struct text client_id);
 
+/* Room for one more record; false without memory. */
+bool records_make_room(struct records *records);
+
 /* Takes the record in; an older one with its client identifier is freed. An online record waits for
  * its deadline; another one counts towards the limit and may be evicted at once, so it must not be
  * looked at afterwards. False without memory: then nothing has changed, and the record is the

@@ -295,7 +295,7 @@ bool wire_write_connect(struct buffer *out, uint32_t request, const struct wire_
     const struct text fields[] = {connect->client_id, connect->username, connect->password,
                                   connect->peer, connect->thumbprint};
     const size_t count = sizeof fields / sizeof fields[0];
-    size_t size = 8 + 1 + 1;
+    size_t size = 8 + 1 + 1 + 4;
     for (size_t i = 0; i < count; i++) {
         if (!fits(fields[i])) {
             return false;
@@ -312,6 +312,7 @@ bool wire_write_connect(struct buffer *out, uint32_t request, const struct wire_
     for (size_t i = 0; i < count; i++) {
         put_text(&writer, fields[i]);
     }
+    put(&writer, connect->wait_ms, 4);
     return finish(out, &writer);
 }
 

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum {
-    WIRE_VERSION = 1,
+    WIRE_VERSION = 2,
     WIRE_HEADER = 12,
     WIRE_MAX_PAYLOAD = 262144,
     WIRE_MAX_RULES = 4096,
@@ -45,6 +45,7 @@ enum wire_connect_flag {
     WIRE_ASSIGNED = 2,
     WIRE_HAS_USERNAME = 4,
     WIRE_HAS_PASSWORD = 8,
+    WIRE_DELAYED = 16, /* the broker goes on while it waits */
 };
 
 enum wire_state { WIRE_ONLINE = 0, WIRE_STORED = 1, WIRE_REVOKED = 2 };
@@ -107,6 +108,7 @@ struct wire_connect {
     struct text password;
     struct text peer;
     struct text thumbprint;
+    uint32_t wait_ms; /* how long the plugin waits for the DECISION */
 };
 
 struct wire_decision {
