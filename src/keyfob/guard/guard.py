@@ -28,7 +28,8 @@ from keyfob.guard.database import Change
 from keyfob.guard.endings import Endings, Listener
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
-from keyfob.guard.judge import EmptyClientId, IssuerBinding, Judge
+from keyfob.guard.issuer_bindings import IssuerBinding
+from keyfob.guard.judge import EmptyClientId, Judge
 from keyfob.guard.live_tokens import LiveTokens
 from keyfob.guard.reconsidering import Reconsidered, Reconsidering
 from keyfob.guard.reservations import Reservations

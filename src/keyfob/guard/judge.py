@@ -17,24 +17,23 @@ Every refusal has its ``DenyReason``; the checks before it are told when somebod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason, Step
-from keyfob.authorization.policy import Granted, Policy
+from keyfob.authorization.policy import Granted
 from keyfob.errors import KeyfobError, TokenError
 from keyfob.guard.admission import Admission, Asked
 from keyfob.guard.credentials import TokenField, choose_token
 from keyfob.guard.grants import Grants
 from keyfob.guard.introspection import Introspector
 from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
+from keyfob.guard.issuer_bindings import CurrentKeys, IssuerBinding
 from keyfob.guard.key_sources import KeySource
-from keyfob.guard.reasking import Reasking
 from keyfob.guard.reservations import Reservations
-from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.session import Session
 from keyfob.guard.sessions import SessionStore
@@ -46,38 +45,14 @@ from keyfob.tokens.opaque import opaque_issuer
 from keyfob.tokens.verify import (
     NeedIntrospection,
     NeedKeys,
-    TrustedIssuer,
     VerifiedToken,
     reverify,
     verify,
 )
 
-__all__ = ["EmptyClientId", "IssuerBinding", "Judge", "Question"]
+__all__ = ["EmptyClientId", "Judge", "Question"]
 
 EmptyClientId = Literal["accept", "refuse"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuerBinding:
-    """A trusted issuer and what the guard needs of it.
-
-    Attributes:
-        trusted: By what rules its tokens are verified.
-        keys: Where its keys come from.
-        policy: What its tokens allow.
-        revocations: Where its revocations come from, if it publishes them.
-        introspector: What asks it about tokens, if ``trusted`` says that it is asked.
-        opaque_prefix: How its opaque tokens begin; None: it has none.
-        reasking: What asks it again about live sessions.
-    """
-
-    trusted: TrustedIssuer
-    keys: KeySource
-    policy: Policy
-    revocations: RevocationFeed | None = None
-    introspector: Introspector | None = None
-    opaque_prefix: str | None = None
-    reasking: Reasking[tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +104,7 @@ class Judge:
             for binding in issuers.values()
             if binding.introspector is not None and binding.opaque_prefix is not None
         }
-        self._keys = _CurrentKeys(issuers)
+        self._keys = CurrentKeys(issuers)
         self._grants = Grants({iss: binding.policy for iss, binding in issuers.items()})
         self._sessions = sessions
         self._revocations = revocations
@@ -390,29 +365,6 @@ class Judge:
         if session is not None:
             return session.owner
         return self._reservations.holder(broker, client_id, now)
-
-
-class _CurrentKeys(Mapping[str, KeySet]):
-    """The issuers' key sets as they are now."""
-
-    def __init__(self, issuers: Mapping[str, IssuerBinding]) -> None:
-        self._sources = {iss: binding.keys for iss, binding in issuers.items()}
-
-    def now(self, issuer: str) -> KeySet | None:
-        """Return the keys of a trusted issuer, if there are any."""
-        return self._sources[issuer].keys
-
-    def __getitem__(self, issuer: str) -> KeySet:
-        keys = self._sources[issuer].keys
-        if keys is None:
-            raise KeyError(issuer)
-        return keys
-
-    def __iter__(self) -> Iterator[str]:
-        return (iss for iss, source in self._sources.items() if source.keys is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def _refuse(

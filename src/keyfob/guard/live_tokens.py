@@ -19,7 +19,7 @@ from keyfob.authorization.decision import Decision, DenyReason
 from keyfob.guard.admission import Admission
 from keyfob.guard.endings import Endings
 from keyfob.guard.introspection_answers import Active, Introspection, Refused
-from keyfob.guard.judge import IssuerBinding
+from keyfob.guard.issuer_bindings import IssuerBinding
 from keyfob.guard.session import Replacement, Session, SessionState
 from keyfob.guard.sessions import SessionStore
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from keyfob.errors import ConfigError
 from keyfob.guard.background import Work, keep_running
-from keyfob.guard.judge import IssuerBinding
+from keyfob.guard.issuer_bindings import IssuerBinding
 from keyfob.guard.reasking import Told
 from keyfob.guard.revocation_feed import FeedHealth, Learn
 
