@@ -23,7 +23,7 @@ from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
 from keyfob.cli.shown import shown, time_of
 from keyfob.config import IssuerSection, Settings
-from keyfob.errors import ConfigError, NotFoundError
+from keyfob.errors import ConfigError, NotFoundError, UpstreamError
 from keyfob.guard.session import Session, SessionState
 from keyfob.mqtt.topics import TopicFilter, TopicName, overlaps, witness
 from keyfob.tokens import json_strict
@@ -113,6 +113,8 @@ async def _of_token(settings: Settings, text: str, client_id: str) -> Decision:
             decision = await guard.connect(
                 request, broker=_BROKER, deadline=KEYS_DEADLINE, explain=True
             )
+        if decision.reason is DenyReason.INTROSPECTION_UNAVAILABLE:
+            raise UpstreamError(f"its issuer could not be asked about it: {decision.detail}")
         if decision.reason is DenyReason.KEYS_UNAVAILABLE:
             issuer = str(unverified(text)[1]["iss"])
             raise no_keys(issuer, issuers[issuer].keys)

@@ -8,6 +8,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -18,8 +20,11 @@ from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, 
 from keyfob.cli.output import Exit, Json, answer, fields, finish
 from keyfob.cli.shown import shown, time_of
 from keyfob.errors import ConfigError, TokenError, UpstreamError
+from keyfob.guard.introspection_answers import Active, Refused, Unavailable
+from keyfob.guard.issuer_bindings import IssuerBinding
 from keyfob.guard.key_sources import KeySource
 from keyfob.tokens.keys import KeySet
+from keyfob.tokens.opaque import opaque_issuer
 from keyfob.tokens.verify import (
     NeedIntrospection,
     NeedKeys,
@@ -46,17 +51,14 @@ def inspect(
 ) -> None:
     """Show what is in a token, whether it is good, and why not.
 
-    Its issuer's keys are read from the issuer, as the guard would.
+    Its issuer's keys are read from the issuer, as the guard would, and where it is to be asked
+    about tokens it is.
     """
     be_quiet()
     text = token_argument(text)
     installation = settings_of(directory)
-    try:
-        header, claims = unverified(text)
-    except TokenError as error:
-        _answer_inspected({}, {}, (error.code, error.message), as_json=as_json)
-    fault = asyncio.run(_fault(installation, text))
-    _answer_inspected(header, claims, fault, as_json=as_json)
+    found = asyncio.run(_inspected(installation, text))
+    _answer_inspected(found, as_json=as_json)
 
 
 def be_quiet() -> None:
@@ -69,22 +71,67 @@ def token_argument(text: str) -> str:
     return sys.stdin.read().strip() if text == "-" else text
 
 
-async def _fault(installation: Installation, text: str) -> Fault | None:
-    """Say what is wrong with a token by what is known now; None: it is good."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    fault: Fault | None
+
+
+async def _inspected(installation: Installation, text: str) -> _Found:
+    """Look into a token, and judge it by what is known now."""
+    header: Mapping[str, Any] = {}
+    claims: Mapping[str, Any] = {}
     async with asked_issuers(installation.settings) as issuers:
-        trusted = {iss: binding.trusted for iss, binding in issuers.items()}
         try:
-            verified = verify(text, trusted, {}, time.time())
-            if isinstance(verified, NeedKeys):
-                keys = await _keys(issuers[verified.issuer.issuer].keys, verified)
-                verified = verify(text, trusted, keys, time.time())
-            if isinstance(verified, NeedKeys):
-                raise verified.refusal()
+            need = _opaque(issuers, text)
+            if need is None:
+                header, claims = unverified(text)
+            verified = need or await _verified(issuers, text)
+            if isinstance(verified, NeedIntrospection):
+                verified = await _asked(issuers[verified.issuer.issuer], text, verified)
+                claims = verified.claims.members
         except TokenError as error:
-            return error.code, error.message
-    if isinstance(verified, NeedIntrospection):
-        raise ConfigError(f"tokens of {verified.issuer.name} can only be judged by their issuer")
-    return _revocation(installation, verified)
+            return _Found(header=header, claims=claims, fault=(error.code, error.message))
+    return _Found(header=header, claims=claims, fault=_revocation(installation, verified))
+
+
+def _opaque(issuers: Mapping[str, IssuerBinding], text: str) -> NeedIntrospection | None:
+    """Say whom to ask about a token that only its issuer can read."""
+    prefixes = {
+        binding.opaque_prefix.encode(): binding.trusted
+        for binding in issuers.values()
+        if binding.opaque_prefix is not None
+    }
+    issuer = opaque_issuer(text.encode("utf-8", "surrogateescape"), prefixes)
+    return None if issuer is None else NeedIntrospection(issuer)
+
+
+async def _verified(
+    issuers: Mapping[str, IssuerBinding], text: str
+) -> VerifiedToken | NeedIntrospection:
+    trusted = {iss: binding.trusted for iss, binding in issuers.items()}
+    verified = verify(text, trusted, {}, time.time())
+    if isinstance(verified, NeedKeys):
+        keys = await _keys(issuers[verified.issuer.issuer].keys, verified)
+        verified = verify(text, trusted, keys, time.time())
+    if isinstance(verified, NeedKeys):
+        raise verified.refusal()
+    return verified
+
+
+async def _asked(binding: IssuerBinding, text: str, need: NeedIntrospection) -> VerifiedToken:
+    """Ask an issuer about a token."""
+    introspector = binding.introspector
+    if introspector is None:
+        raise ConfigError(f"{need.issuer.name} cannot be asked about its tokens")
+    match await introspector.ask(text.encode(), presented=need.presented):
+        case Active(token=token):
+            return token
+        case Refused(code=code, message=message):
+            raise TokenError(message, code=code)
+        case Unavailable(reason=reason):
+            raise UpstreamError(f"{need.issuer.name} could not be asked about the token: {reason}")
 
 
 async def _keys(source: KeySource, need: NeedKeys) -> dict[str, KeySet]:
@@ -120,9 +167,8 @@ def _revocation(installation: Installation, token: VerifiedToken) -> Fault | Non
     return DenyReason.TOKEN_REVOKED, f"the token was revoked{because}"
 
 
-def _answer_inspected(
-    header: dict[str, Any], claims: dict[str, Any], fault: Fault | None, *, as_json: bool
-) -> NoReturn:
+def _answer_inspected(found: _Found, *, as_json: bool) -> NoReturn:
+    header, claims, fault = dict(found.header), dict(found.claims), found.fault
     data: dict[str, Any] = {"good": fault is None, "header": header, "claims": claims}
     lines = [fields(_readable(part)) + "\n" for part in (header, claims) if part]
     if fault is None:

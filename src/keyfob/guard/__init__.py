@@ -3,19 +3,43 @@
 
 A CONNECT walks through these modules in this order::
 
-    guard              decide, admitted, offline, revoke: what a broker's adapter calls
-    judge              the checks, in their order         steps: told one by one
-    credentials        which field carries the token
-    verified_tokens    the tokens verified lately         grants: what they allow
-    admission          the decision to let in             reservations: until it is
-    sessions           who is connected or stored         resync: agreeing with a broker's plugin
-    audit              one event per decision             audit_sinks: file and console
+    guard                   what a broker's adapter calls
+    answering               at once, or when what is missing has come
+    patience                how long a broker that stands still is kept waiting
+    judge                   the checks, in their order
+    steps                   the checks, told one by one
+    credentials             which field carries the token
+    verified_tokens         the tokens verified lately
+    introspection           asks an issuer about a token (RFC 7662)
+    introspection_answers   what it said lately
+    breaker, allowance      when it is not asked
+    grants                  what tokens allow
+    admission               the decision to let in
+    reservations            whose an identifier is until then
+    sessions                who is connected or stored
+    resync                  agreeing with a broker's plugin
+    audit, audit_sinks      one event per decision, and where it goes
 
-and what it stands on is kept fresh by these::
+What has changed reaches who is connected::
 
-    key_sources        the issuers' keys                  discovery: where they are (RFC 8414)
-    revocation_feed    follows an issuer's revocations    revocations: what holds
-    endings            ends the sessions they concern
-    fetching           one bounded GET                    backoff: when to try again
-    database           the guard's file                   background: work that never ends
+    upstreams               the trusted issuers and the work that keeps them fresh
+    issuer_bindings         an issuer's parts
+    key_sources             its keys
+    absent_keys             which keys it is known not to have
+    discovery               where its endpoints are (RFC 8414)
+    revocation_feed         follows its revocations
+    events, http_events     takes its security events (RFC 8417, 8935)
+    reasking, live_tokens   asks again about live sessions
+    reconsidering           decides who is connected again
+    revocations, endings    what holds, and whose sessions it ends
+
+Several processes may decide::
+
+    shares                  whose client is whose
+    lead, worker_link       what concerns all of them
+    figures                 their numbers together
+
+And the rest: ``fetching`` (one bounded exchange), ``client_authentication`` (as whom), ``backoff``,
+``background`` (work that never ends), ``database`` (the guard's file), ``health``, ``metrics``,
+``histogram`` and ``http_app`` (what operators see).
 """

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of several workers, as those of one guard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.breaker import BreakerState
+from keyfob.guard.figures import Figures, Gathered, figures_of
+from keyfob.guard.health import GuardHealth
+from keyfob.guard.histogram import Histogram
+from keyfob.guard.http_health import not_ready
+from keyfob.guard.introspection import IntrospectionHealth
+from keyfob.guard.session import SessionState
+from tests.guard.world import ISSUER, NOW, guard
+
+pytestmark = pytest.mark.anyio
+
+ASKED = IntrospectionHealth(
+    source=ISSUER, breaker=BreakerState.CLOSED, latency=0.1, failure="", questions=5, failures=1,
+    unasked=2, hits=3, misses=7, active=1, refused=1, waiting=0,
+)  # fmt: skip
+
+
+def health(**changes: object) -> GuardHealth:
+    return replace(guard().health(), **changes)  # type: ignore[arg-type]
+
+
+def counted(*reasons: str) -> AuditLog:
+    log = AuditLog()
+    for reason in reasons:
+        outcome = Outcome.REFUSED if reason else Outcome.ALLOWED
+        log.record(AuditEvent(time=NOW, outcome=outcome, issuer=ISSUER, reason=reason))
+    return log
+
+
+def worker(log: AuditLog, told: GuardHealth, *seconds: float) -> bytes:
+    latency = Histogram()
+    for each in seconds:
+        latency.observe(each)
+    return msgspec.msgpack.encode(figures_of(told, log, latency, [("mosquitto", "2.0.0")]))
+
+
+async def gathered(*answers: bytes, workers: int = 2, own: GuardHealth | None = None) -> Gathered:
+    async def ask() -> Mapping[int, bytes]:
+        return dict(enumerate(answers))
+
+    made = Gathered(workers, ask=ask, own=lambda: own or health(), audit=counted("token_revoked"))
+    await made.refresh()
+    return made
+
+
+def test_figures_travel_whole() -> None:
+    told = health(session_states={("b1", SessionState.ONLINE): 3}, introspection={ISSUER: ASKED})
+    figures = figures_of(told, counted("token_expired", ""), Histogram(), [("b1", "2.1.0")])
+    encoded = msgspec.msgpack.encode(figures)
+    assert msgspec.msgpack.decode(encoded, type=Figures) == figures
+
+
+async def test_counts_of_the_lead_and_of_every_worker_add_up() -> None:
+    made = await gathered(
+        worker(counted("token_expired", ""), health()), worker(counted("token_expired"), health())
+    )
+    assert made.counts == {
+        (ISSUER, Outcome.REFUSED, "token_expired"): 2,
+        (ISSUER, Outcome.ALLOWED, ""): 1,
+        (ISSUER, Outcome.REFUSED, "token_revoked"): 1,
+    }
+
+
+async def test_times_add_up_bucket_by_bucket() -> None:
+    made = await gathered(
+        worker(counted(), health(), 0.000_02, 3.0), worker(counted(), health(), 0.000_03)
+    )
+    latency = made.latency
+    assert (latency.counts[0], sum(latency.counts)) == (2, 3)
+    assert latency.sum == pytest.approx(3.000_05)
+
+
+async def test_a_broker_that_is_linked_to_every_worker_is_one() -> None:
+    made = await gathered(worker(counted(), health()), worker(counted(), health()))
+    assert list(made.links()) == [("mosquitto", "2.0.0")]
+
+
+async def test_the_state_is_that_of_the_worst_worker() -> None:
+    fresh = guard().health().keys[ISSUER]
+    never = replace(fresh, age=None, keys=0)
+    online = {("b1", SessionState.ONLINE): 2}
+    made = await gathered(
+        worker(counted(), health(session_states=online, sessions=2, introspection={ISSUER: ASKED})),
+        worker(
+            counted(),
+            health(
+                keys={ISSUER: never},
+                session_states=online,
+                sessions=2,
+                storage_failure="the disk is full",
+                introspection={
+                    ISSUER: replace(ASKED, breaker=BreakerState.OPEN, failure="no answer")
+                },
+            ),
+        ),
+        own=health(keys={}, audit_dropped=1),
+    )
+    told = made.health()
+    assert told.keys == {ISSUER: never}
+    assert told.session_states == {("b1", SessionState.ONLINE): 4}
+    assert (told.sessions, told.audit_dropped) == (4, 1)
+    assert told.storage_failure == "the disk is full"
+    asked = told.introspection[ISSUER]
+    assert (asked.questions, asked.breaker, asked.failure) == (10, BreakerState.OPEN, "no answer")
+    assert [reason.reason for reason in not_ready(told)] == ["keys_missing", "storage_failing"]
+
+
+async def test_a_worker_that_does_not_answer_makes_the_guard_unready() -> None:
+    made = await gathered(worker(counted(), health()))
+    assert [reason.reason for reason in not_ready(made.health())] == ["workers_missing"]
