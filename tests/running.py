@@ -185,10 +185,12 @@ def installation(
     *,
     plain: bool = False,
     mosquitto: Sequence[str] = (),
+    issuers: Sequence[str] = (),
     program: str = MOSQUITTO,
 ) -> Iterator[Installation]:
-    """Run `keyfob up`; `mosquitto` are lines for that section of keyfob.toml.
+    """Run `keyfob up`.
 
+    `mosquitto` are lines for that section of keyfob.toml, `issuers` those of more sections.
     The broker is `program`: the installed one, unless the environment's KEYFOB_TEST_MOSQUITTO says.
     """
     options = ["--port", "0", "--mqtt-port", "0", *(("--plain-port", "0") if plain else ())]
@@ -201,7 +203,7 @@ def installation(
     )
     assert made.returncode == 0, made.stderr
     path = directory / "keyfob.toml"
-    lines = [f"program = {json.dumps(program)}", *mosquitto]
+    lines = [f"program = {json.dumps(program)}", *mosquitto, *issuers]
     path.write_text(path.read_text() + "\n".join(lines) + "\n", encoding="utf-8")
     log_file = directory / "up.log"
     with log_file.open("wb") as log:

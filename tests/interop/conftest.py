@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from tests.interop.mosquittos import MOSQUITTOS, CannotHaveError, program_of, version_of
+from tests.interop.fetched import CannotHaveError
+from tests.interop.foreign.server import ForeignServer
+from tests.interop.foreign.servers import SERVERS, foreign_server
+from tests.interop.mosquittos import MOSQUITTOS, program_of, version_of
 from tests.interop.table import FAILED, PASSED, SKIPPED, Table
 from tests.running import Installation, installation
 
@@ -19,14 +24,8 @@ RESULTS = {"passed": PASSED, "skipped": SKIPPED, "failed": FAILED}
 @pytest.fixture(scope="session", params=MOSQUITTOS)
 def broker(request: pytest.FixtureRequest) -> str:
     """The program of each Mosquitto in turn."""
-    # What is fetched is shown at once: from a slow mirror it takes a while.
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    assert capture is not None
-    try:
-        with capture.global_and_fixture_disabled():
-            program = program_of(request.param, sys.stderr.write)
-    except CannotHaveError as error:
-        pytest.skip(str(error))
+    with told(request.config):
+        program = program_of(request.param, sys.stderr.write)
     title = f"{version_of(program)} {request.param}"
     table_of(request.config).titles[request.param] = title
     return program
@@ -45,6 +44,62 @@ def breakable(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """An installation with that broker whose parts are killed, and that saves every change."""
     directory = tmp_path_factory.mktemp("breakable") / "data"
     with installation(directory, mosquitto=["save_every_change = true"], program=broker) as up:
+        yield up
+
+
+@contextlib.contextmanager
+def told(config: pytest.Config) -> Iterator[None]:
+    """Show at once what is fetched: from a slow mirror it takes a while. Skip what cannot be."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    assert capture is not None
+    try:
+        with capture.global_and_fixture_disabled():
+            yield
+    except CannotHaveError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def foreign_servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], ForeignServer]]:
+    """Start a foreign authorization server when it is first asked for; all stop in the end."""
+    servers: dict[str, ForeignServer] = {}
+    with contextlib.ExitStack() as stack:
+
+        def server(name: str) -> ForeignServer:
+            if name not in servers:
+                folder = tmp_path_factory.mktemp(name)
+                with told(request.config):
+                    running = foreign_server(name, folder, sys.stderr.write)
+                    servers[name] = stack.enter_context(running)
+            return servers[name]
+
+        yield server
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def foreign(
+    request: pytest.FixtureRequest, foreign_servers: Callable[[str], ForeignServer]
+) -> ForeignServer:
+    """Each foreign authorization server in turn."""
+    return foreign_servers(request.param)
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Callable[[str], str]:
+    """Name devices that no other test has, of whatever kind."""
+    numbers = itertools.count(1)
+    return lambda kind: f"{kind}-{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def trusting(
+    broker: str, foreign: ForeignServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """`keyfob up` that trusts that server beside its own, shared: no test stops a part of it."""
+    directory = tmp_path_factory.mktemp("trusting") / "data"
+    with installation(directory, plain=True, issuers=foreign.settings(), program=broker) as up:
         yield up
 
 

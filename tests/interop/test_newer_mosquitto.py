@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.mosquittos import CANNOT_HAVE, SCRIPT
+from tests.interop.fetched import CANNOT_HAVE
+from tests.interop.mosquittos import SCRIPT
 
 
 def fetch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
