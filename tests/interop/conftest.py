@@ -18,6 +18,7 @@ from tests.interop.table import FAILED, PASSED, SKIPPED, Table
 from tests.running import Installation, installation
 
 TABLE = pytest.StashKey[Table]()
+FIGURES = pytest.StashKey[list[str]]()
 RESULTS = {"passed": PASSED, "skipped": SKIPPED, "failed": FAILED}
 
 
@@ -103,6 +104,13 @@ def trusting(
         yield up
 
 
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Take a line with figures, to be shown in the end."""
+    figures: list[str] = request.config.stash.setdefault(FIGURES, [])
+    return figures.append
+
+
 def table_of(config: pytest.Config) -> Table:
     return config.stash.setdefault(TABLE, Table(MOSQUITTOS))
 
@@ -132,8 +140,12 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the table, where there is one."""
+    """Print the table and the figures, where there are some."""
     if (table := config.stash.get(TABLE, None)) is not None and table.cells:
         terminalreporter.section("Keyfob with each Mosquitto")
         for line in table.lines():
+            terminalreporter.write_line(line)
+    if figures := config.stash.get(FIGURES, []):
+        terminalreporter.section("Measured")
+        for line in figures:
             terminalreporter.write_line(line)

@@ -19,7 +19,6 @@ class Table:
     cells: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
-    figures: list[str] = field(default_factory=list)
 
     def note(self, row: str, column: str, result: str, seconds: float, reason: str = "") -> None:
         """Take in one part of a test: the worst of its set-up, its call and its end counts."""
@@ -30,7 +29,7 @@ class Table:
             self.reasons.append(line)
 
     def lines(self) -> list[str]:
-        """The table as text; under it why cells were skipped, and what was measured."""
+        """The table as text, and under it why cells were skipped."""
         head = ["", *(self.titles.get(column, column) for column in self.columns)]
         body = [
             [row, *(cells.get(column, NOT_RUN) for column in self.columns)]
@@ -45,5 +44,4 @@ class Table:
                 for line in (head, rule, *body, rule, total)
             ),
             *(f"skipped for {reason}" for reason in self.reasons),
-            *self.figures,
         ]

@@ -51,6 +51,7 @@ POLICY = [
 class Keycloak(ForeignServer):
     """A running Keycloak with one realm."""
 
+    name = "keycloak"
     id_token_refused = "scope_missing"  # its header says "JWT" as that of an access token does
 
     def __init__(self, origin: str, log_file: Path) -> None:

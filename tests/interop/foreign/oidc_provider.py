@@ -49,6 +49,7 @@ class OidcProvider(ForeignServer):
         introspection_credentials: The client that may ask, and its secret.
     """
 
+    name = "oidc-provider"
     id_token_refused = "type_refused"
 
     def __init__(self, port: int, folder: Path) -> None:

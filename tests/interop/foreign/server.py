@@ -44,11 +44,13 @@ class ForeignServer(ABC):
     """One running server.
 
     Attributes:
+        name: What it is called.
         issuer: What its tokens carry as ``iss``.
         id_token_refused: What keeps its ID tokens out, once issuer, signature and audience fit.
         http: A client with no state, for this server alone.
     """
 
+    name: str
     issuer: str
     id_token_refused: str
 
