@@ -110,6 +110,14 @@ class OidcProvider(ForeignServer):
         """Ask for an opaque token as a device does."""
         return self._answer(self._request(client, "opaque"))
 
+    def revoke(self, client: str, token: str) -> None:
+        """Revoke an opaque token (RFC 7009)."""
+        request = self._request(client, "opaque")
+        response = self.http.post(
+            f"{request.url}/revocation", data={"token": token}, auth=request.credentials
+        )
+        assert response.status_code == 200, response.text
+
     def short_lived(self, client: str) -> str:
         self.add("sensor", client)
         return self._answer(self._request(client, "short"))
