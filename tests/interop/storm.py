@@ -48,9 +48,10 @@ class Attempt:
 
 @dataclass
 class Storm:
-    """What has happened so far, with how many devices."""
+    """What has happened so far, with how many devices, and whether it is to end."""
 
     devices: int
+    over: bool = False
     attempts: list[Attempt] = field(default_factory=list)
     forged: list[Attempt] = field(default_factory=list)
 
@@ -124,15 +125,17 @@ async def connect_storm(address: Address, crowd: Crowd, rate: float) -> AsyncIte
     ):
         scene = _Scene(address=address, server=crowd.server, http=http)
         interval = len(honest) / rate
-        work = [group.create_task(_forge(storm, scene, victim))]
+        group.create_task(_forge(storm, scene, victim))
         for number, device in enumerate(honest):
-            slots = _slots(interval, first=interval * number / len(honest))
+            slots = _slots(storm, interval, first=interval * number / len(honest))
             # Not all at once: at any moment somebody's next token is due.
             left = 1 + number % USES
-            work.append(group.create_task(_come_back(storm, scene, device, slots, left)))
-        yield storm
-        for task in work:
-            task.cancel()
+            group.create_task(_come_back(storm, scene, device, slots, left))
+        try:
+            yield storm
+        finally:
+            # Not cancelled: what is under way is told to the end.
+            storm.over = True
 
 
 async def _come_back(
@@ -150,7 +153,7 @@ async def _forge(storm: Storm, scene: _Scene, victim: str) -> None:
     """Name, in a good token, keys that the server does not have."""
     _, body, signature = (good := await scene.token(victim)).split(".")
     head = _header(good)
-    async for _ in _slots(1 / FORGERIES, first=0):
+    async for _ in _slots(storm, 1 / FORGERIES, first=0):
         changed = json.dumps(head | {"kid": secrets.token_urlsafe(32)}).encode()
         forged = base64.urlsafe_b64encode(changed).decode().rstrip("=")
         attempt = await scene.attempt(victim, f"{forged}.{body}.{signature}")
@@ -158,10 +161,10 @@ async def _forge(storm: Storm, scene: _Scene, victim: str) -> None:
         storm.forged.append(attempt)
 
 
-async def _slots(interval: float, *, first: float) -> AsyncIterator[None]:
+async def _slots(storm: Storm, interval: float, *, first: float) -> AsyncIterator[None]:
     """Yield every ``interval`` seconds; slots that were missed are not made up for."""
     due = time.monotonic() + first
-    while True:
+    while not storm.over:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         yield
         due = max(due + interval, time.monotonic())
