@@ -120,7 +120,7 @@ async def connect_storm(address: Address, crowd: Crowd, rate: float) -> AsyncIte
     *honest, victim = crowd.devices
     storm = Storm(len(honest))
     async with (
-        httpx.AsyncClient(timeout=30, trust_env=False) as http,
+        httpx.AsyncClient(timeout=120, trust_env=False) as http,
         asyncio.TaskGroup() as group,
     ):
         scene = _Scene(address=address, server=crowd.server, http=http)

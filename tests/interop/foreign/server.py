@@ -25,7 +25,7 @@ from tests.running import until
 
 AUDIENCE = "mqtt"
 SCRIPT = ROOT / "scripts" / "foreign-servers"
-START_TIMEOUT = 120.0
+START_TIMEOUT = 300.0
 STOP_TIMEOUT = 20.0
 
 Kind = Literal["sensor", "dashboard"]
@@ -55,7 +55,7 @@ class ForeignServer(ABC):
     id_token_refused: str
 
     def __init__(self) -> None:
-        self.http = httpx.Client(timeout=30, trust_env=False)
+        self.http = httpx.Client(timeout=120, trust_env=False)
 
     def token(self, client: str) -> str:
         """Ask for a token as a device does."""
