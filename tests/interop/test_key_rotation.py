@@ -30,9 +30,13 @@ pytestmark = pytest.mark.interop
 SLACK = 1.5
 """Seconds of a busy machine: the fetch that ends a cooldown, and CONNECTs that were under way."""
 
-# Every test has an installation of its own: the fetches of others would count as this guard's.
-# A slow guard is not what is tested here.
-PATIENT = ["guard_timeout_ms = 8000"]
+CAN_CHOOSE = "decisions" in MosquittoSection.__struct_fields__
+"""Whether keyfob.toml can say how the broker waits; where it cannot, every broker blocks."""
+
+
+def mosquitto_lines(decisions: str) -> list[str]:
+    """That way of waiting, for a guard as slow as this machine makes it: speed is not tested."""
+    return ["guard_timeout_ms = 8000", *([f'decisions = "{decisions}"'] if CAN_CHOOSE else [])]
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +52,15 @@ def crowd(foreign: ForeignServer, form: Form) -> Crowd:
     return Crowd(server=foreign, devices=names)
 
 
+# Every test has an installation of its own: the fetches of others would count as this guard's.
+
+
 @pytest.fixture
 def refreshing(broker: str, foreign: ForeignServer, tmp_path: Path) -> Iterator[Installation]:
     """An installation that learns of new keys by refreshing alone."""
-    directory = tmp_path / "data"
-    trust = foreign.settings(*ANNOUNCED)
+    lines, trust = mosquitto_lines("blocking"), foreign.settings(*ANNOUNCED)
     with installation(
-        directory, plain=True, mosquitto=PATIENT, issuers=trust, program=broker
+        tmp_path / "data", plain=True, mosquitto=lines, issuers=trust, program=broker
     ) as up:
         yield up
 
@@ -65,7 +71,7 @@ def decisions(request: pytest.FixtureRequest, broker: str) -> str:
     how: str = request.param
     if how == "delayed" and broker_version(broker) < (2, 1):
         pytest.skip("Mosquitto 2.0 cannot delay a decision")
-    if how == "delayed" and "decisions" not in MosquittoSection.__struct_fields__:
+    if how == "delayed" and not CAN_CHOOSE:
         pytest.skip("the plugin does not delay decisions yet")
     return how
 
@@ -75,10 +81,10 @@ def asking(
     broker: str, decisions: str, foreign: ForeignServer, tmp_path: Path
 ) -> Iterator[Installation]:
     """An installation that learns of new keys when their tokens come, once per cooldown."""
-    directory = tmp_path / "data"
-    lines = [*PATIENT, *(['decisions = "delayed"'] if decisions == "delayed" else [])]
-    trust = foreign.settings(*UNANNOUNCED)
-    with installation(directory, plain=True, mosquitto=lines, issuers=trust, program=broker) as up:
+    lines, trust = mosquitto_lines(decisions), foreign.settings(*UNANNOUNCED)
+    with installation(
+        tmp_path / "data", plain=True, mosquitto=lines, issuers=trust, program=broker
+    ) as up:
         yield up
 
 
