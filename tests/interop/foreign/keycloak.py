@@ -8,12 +8,14 @@ The realm has the client scope ``mqtt.connect`` among its defaults, whose audien
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.interop.foreign.server import (
     AUDIENCE,
+    KEYS_KEPT,
     ForeignServer,
     Kind,
     TokenRequest,
@@ -163,13 +165,15 @@ class Keycloak(ForeignServer):
 
     def _add_key(self, priority: int) -> None:
         key = {
-            "name": f"rsa-{priority}-{len(self._published)}",
+            "name": f"rsa-{secrets.token_hex(4)}",
             "providerId": "rsa-generated",
             "providerType": "org.keycloak.keys.KeyProvider",
             "parentId": self._realm_id,
             "config": {"priority": [str(priority)], "algorithm": ["RS256"], "keySize": ["2048"]},
         }
         self._published.append({**key, "id": self._made("/components", key)})
+        if len(self._published) > KEYS_KEPT:
+            self._admin("DELETE", f"/components/{self._published.pop(0)['id']}")
 
     def _made(self, path: str, values: dict[str, Any]) -> str:
         return str(self._admin("POST", path, values).headers["location"]).rsplit("/", 1)[-1]

@@ -4,8 +4,8 @@
 //   node oidc_provider.mjs FOLDER-OF-NODE-MODULES STATE-FILE
 //
 // The state file is JSON: {"port", "resources": [{"uri", "audience", "scope", "format", "lifetime"}],
-// "clients": [client metadata], "introspects": client, "keys": how many keys are published, "used":
-// which one signs}. SIGHUP reads it again. Every "ready N" line says how often it was read; every "keys asked"
+// "clients": [client metadata], "introspects": client, "oldest" and "newest": which keys, counted from
+// 0, are published, "used": which of them signs}. SIGHUP reads it again. Every "ready N" line says how often it was read; every "keys asked"
 // line is one request for the key set. Private keys never leave this process.
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -35,7 +35,10 @@ function key(number) {
 function provider(state) {
   const byUri = new Map(state.resources.map((resource) => [resource.uri, resource]));
   // The first key that fits signs: docs/README.md of oidc-provider, "jwks", on rotation.
-  const others = [...Array(state.keys).keys()].filter((number) => number !== state.used);
+  const others = [];
+  for (let number = state.oldest; number <= state.newest; number += 1) {
+    if (number !== state.used) others.push(number);
+  }
   const made = new Provider(`http://127.0.0.1:${state.port}`, {
     jwks: { keys: [state.used, ...others].map(key) },
     clients: state.clients,

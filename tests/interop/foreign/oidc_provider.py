@@ -23,6 +23,7 @@ import httpx
 
 from tests.interop.foreign.server import (
     AUDIENCE,
+    KEYS_KEPT,
     ForeignServer,
     Kind,
     TokenRequest,
@@ -81,7 +82,8 @@ class OidcProvider(ForeignServer):
                 ),
             ],
             "introspects": GUARD,
-            "keys": 1,
+            "oldest": 0,
+            "newest": 0,
             "used": 0,
         }
         self._write()
@@ -92,6 +94,8 @@ class OidcProvider(ForeignServer):
 
     def add(self, kind: Kind, *clients: str) -> None:
         for client in clients:
+            if client in self._scopes:
+                continue
             topics = {
                 "sensor": [f"publish:devices/{client}/#", f"subscribe:commands/{client}/#"],
                 "dashboard": ["subscribe:devices/+/temperature"],
@@ -141,19 +145,23 @@ class OidcProvider(ForeignServer):
         return self._answer(request, "id_token"), person
 
     def publish_key(self) -> None:
-        self._state["keys"] += 1
+        self._add_key()
         self._read_again()
 
     def use_key(self) -> None:
-        self._state["used"] = self._state["keys"] - 1
+        self._state["used"] = self._state["newest"]
         self._read_again()
 
     def rotate_unannounced(self) -> None:
-        self._state["keys"] += 1
+        self._add_key()
         self.use_key()
 
     def keys_asked(self) -> int:
         return self.log_file.read_text().count("keys asked\n")
+
+    def _add_key(self) -> None:
+        self._state["newest"] += 1
+        self._state["oldest"] = max(0, self._state["newest"] + 1 - KEYS_KEPT)
 
     def _request(self, client: str, resource: str) -> TokenRequest:
         form = {"grant_type": "client_credentials", "scope": self._scopes[client]}

@@ -28,6 +28,10 @@ SCRIPT = ROOT / "scripts" / "foreign-servers"
 START_TIMEOUT = 300.0
 STOP_TIMEOUT = 20.0
 
+KEYS_KEPT = 6
+"""Keys that stay published after rotations, as long as tokens of theirs may be about: the guard
+reads no more than 64 of a set."""
+
 Kind = Literal["sensor", "dashboard"]
 
 
@@ -67,7 +71,7 @@ class ForeignServer(ABC):
 
     @abstractmethod
     def add(self, kind: Kind, *clients: str) -> None:
-        """Register devices."""
+        """Register devices that are not registered yet."""
 
     @abstractmethod
     def token_request(self, client: str) -> TokenRequest:
@@ -94,7 +98,7 @@ class ForeignServer(ABC):
 
     @abstractmethod
     def use_key(self) -> None:
-        """Sign with the key that was published last; the others stay published."""
+        """Sign with the key that was published last; those before it stay published."""
 
     @abstractmethod
     def rotate_unannounced(self) -> None:
