@@ -119,10 +119,44 @@ async def test_a_rotated_key_is_never_a_bad_token_before_its_issuer_was_asked(
     assert (await asked(keeper, request(), 30, stands_still=False))[0].allowed
     http.answer("/jwks", jwks(KEY, OTHER_KEY))
     rotated = request("dev2", mint("dev2", key=OTHER_KEY))
-    decision, _ = await asked(keeper, rotated, 30, stands_still=False)
+    decision, _ = await asked(keeper, rotated, 30, stands_still=True)
     assert decision.reason is DenyReason.KEYS_UNAVAILABLE
     clock.now += COOLDOWN
     decision, _ = await asked(keeper, rotated, 30, stands_still=False)
     assert decision.allowed
     await until(lambda: http.count("/jwks") == 2)
+    await keys.aclose()
+
+
+async def test_who_serves_others_meanwhile_may_wait_for_the_end_of_the_cooldown(
+    http: HttpServer,
+) -> None:
+    """So that a rotated key costs its devices a moment, even right after another question."""
+    http.answer("/jwks", jwks(KEY))
+    keys = HttpKeySource(ISSUER, jwks_uri=f"{http.url}/jwks", cooldown=0.2)
+    keeper = guard(keys=keys)
+    assert (await asked(keeper, request(), 30, stands_still=False))[0].allowed
+    http.answer("/jwks", jwks(KEY, OTHER_KEY))
+    rotated = request("dev2", mint("dev2", key=OTHER_KEY))
+    decision, _ = await asked(keeper, rotated, 30, stands_still=True)
+    assert decision.reason is DenyReason.KEYS_UNAVAILABLE
+    answers = await asyncio.gather(
+        *(asked(keeper, rotated, 30, stands_still=False) for _ in range(20))
+    )
+    assert all(decision.allowed for decision, _ in answers)
+    assert http.count("/jwks") == 2
+    await keys.aclose()
+
+
+async def test_what_was_wanted_in_the_cooldown_is_fetched_at_its_end_also_if_nobody_waits(
+    http: HttpServer,
+) -> None:
+    http.answer("/jwks", jwks(KEY))
+    keys = HttpKeySource(ISSUER, jwks_uri=f"{http.url}/jwks", cooldown=0.05)
+    keeper = guard(keys=keys)
+    assert (await asked(keeper, request(), 30, stands_still=False))[0].allowed
+    http.answer("/jwks", jwks(KEY, OTHER_KEY))
+    rotated = request("dev2", mint("dev2", key=OTHER_KEY))
+    assert not (await asked(keeper, rotated, 0, stands_still=True))[0].allowed
+    await until(lambda: keeper.decide(rotated).allowed)
     await keys.aclose()

@@ -49,7 +49,6 @@ def slow(http: HttpServer, clock: Clock, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("takes", [0.0, 0.05, 1.0, 4.9])
-@pytest.mark.xfail(strict=True, reason="it rests the whole interval, after what the answer took")
 async def test_the_next_answer_is_there_within_the_interval_however_long_answers_take(
     http: HttpServer, clock: Clock, rests: asyncio.Queue[float], takes: float
 ) -> None:

@@ -81,14 +81,14 @@ class Answering:
             return self._decided(answer, case)
         if wait <= 0 or (stands_still and not self._may_wait(answer, wait)):
             return self._at_once(answer, case)
-        return self._later(answer, case, wait)
+        return self._later(answer, case, wait, stands_still=stands_still)
 
     async def connect(
         self, request: ConnectRequest, *, broker: str, deadline: float, explain: bool
     ) -> Decision:
         """Decide a CONNECT, and wait for what is not at hand; see ``Guard.connect``."""
         case = _Case(request, broker, explain)
-        return await self._later(self._judged(case), case, deadline)
+        return await self._later(self._judged(case), case, deadline, stands_still=True)
 
     def _judged(self, case: _Case, word: Introspection | None = None) -> Answer:
         return self.judge.judge(case.request, case.broker, self._clock(), word)
@@ -102,12 +102,17 @@ class Answering:
             answer = self._told(answer.ask(), case)
         return self._decided(answer, case)
 
-    async def _later(self, answer: Answer, case: _Case, wait: float) -> Decision:
+    async def _later(
+        self, answer: Answer, case: _Case, wait: float, *, stands_still: bool
+    ) -> Decision:
         """Decide when what is missing has come, or the time is over."""
         if isinstance(answer, NeedKeys):
-            flight = self.judge.keys_of(answer).ask_again(answer.kid)
-            if flight is not None:
+            source = self.judge.keys_of(answer)
+            if (flight := source.ask_again(answer.kid)) is not None:
                 await self._wait(flight, self._patience_with(answer), wait)
+            elif not stands_still and (flight := source.scheduled()) is not None:
+                await asyncio.wait({flight}, timeout=wait)
+            if flight is not None:
                 # By whoever judges now: the configuration may have been read again meanwhile.
                 answer = self._judged(case)
         if isinstance(answer, Question):

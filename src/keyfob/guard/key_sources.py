@@ -92,6 +92,9 @@ class KeySource(Protocol):
             What ends with the fetch, good or bad; None: the cooldown forbids one now.
         """
 
+    def scheduled(self) -> asyncio.Future[None] | None:
+        """Return what ends with a fetch that was asked for and waits for the cooldown's end."""
+
     async def first_keys(self) -> None:
         """Wait until there are keys."""
 
@@ -129,6 +132,9 @@ class StaticKeySource:
         return True
 
     def ask_again(self, kid: str | None) -> None:
+        """Return None: there is nobody to ask."""
+
+    def scheduled(self) -> None:
         """Return None: there is nobody to ask."""
 
     async def first_keys(self) -> None:
@@ -169,6 +175,8 @@ class _RefreshingKeySource(ABC):
         self._asked_at: float | None = None
         self._failure = ""
         self._flight: asyncio.Task[None] | None = None
+        self._scheduled: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._absent = AbsentKeys()
         self._have_keys = asyncio.Event()
         self._changed: Callable[[str], None] = _nobody
@@ -189,9 +197,14 @@ class _RefreshingKeySource(ABC):
             return self._flight
         now = self._monotonic()
         if self._asked_at is not None and now - self._asked_at < self._cooldown:
+            self._schedule(self._asked_at + self._cooldown - now)
             return None
         self._asked_at = now
         return self._start()
+
+    def scheduled(self) -> asyncio.Future[None] | None:
+        """Return what ends with the fetch that waits for the cooldown's end, if one does."""
+        return self._scheduled
 
     async def first_keys(self) -> None:
         """Wait until there are keys."""
@@ -201,14 +214,47 @@ class _RefreshingKeySource(ABC):
         """Keep the keys fresh until cancelled."""
         self._changed = changed
         while True:
+            began = self._monotonic()
             await asyncio.shield(self._flight or self._start())
-            await asyncio.sleep(self._backoff.next() if self._failure else self._fresh_for)
+            rest = self._rest(self._monotonic() - began)
+            await asyncio.sleep(self._backoff.next() if self._failure else rest)
+
+    def _schedule(self, left: float) -> None:
+        """Fetch as soon as the cooldown allows it: somebody wants a key that is not at hand."""
+        if self._scheduled is None:
+            loop = asyncio.get_running_loop()
+            self._scheduled = loop.create_future()
+            self._timer = loop.call_later(left, self._fetch_as_scheduled)
+
+    def _fetch_as_scheduled(self) -> None:
+        waiting, self._scheduled, self._timer = self._scheduled, None, None
+        self._asked_at = self._monotonic()
+        flight = self._flight or self._start()
+
+        def landed(_: asyncio.Task[None]) -> None:
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+        flight.add_done_callback(landed)
 
     async def aclose(self) -> None:
         """Give a running fetch up."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+        self._scheduled = self._timer = None
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.gather(self._flight, return_exceptions=True)
+
+    def _rest(self, took: float) -> float:
+        """Return how long to rest, so that the next answer is made before this one is too old.
+
+        It is as old as its way here took, and the next one takes as long.
+        """
+        last = min(0.9 * self._fresh_for, self._fresh_for - 3 * took)
+        return max(last - took, 0.1 * self._fresh_for)
 
     def health(self) -> KeyHealth:
         """Tell the state."""
@@ -297,7 +343,7 @@ class HttpKeySource(_RefreshingKeySource):
         super().__init__(
             jwks_uri or issuer,
             monotonic=monotonic,
-            backoff=backoff or Backoff(base=1.0, cap=60.0),
+            backoff=backoff or Backoff(base=1.0, cap=min(60.0, refresh)),
             cooldown=cooldown,
         )
         self._issuer = issuer

@@ -30,10 +30,8 @@ SHORT_LIFE = 4
 FIRST_PRIORITY = 100  # that of the key that a realm is born with
 
 SETTINGS = [
-    'algorithms = ["RS256"]',
-    'types = ["JWT"]',  # an ID token is one too: audience and required_scopes keep it out
-    'device_claim = "azp"',
-    "native_scopes = false",
+    'preset = "keycloak"',
+    "rights = []",  # roles say what a device may do, and nothing else
 ]
 """What Keycloak needs beside issuer and audience."""
 
@@ -54,7 +52,7 @@ class Keycloak(ForeignServer):
     """A running Keycloak with one realm."""
 
     name = "keycloak"
-    id_token_refused = "scope_missing"  # its header says "JWT" as that of an access token does
+    id_token_refused = "claim_invalid"  # typ is "ID", not "Bearer"; the header says "JWT" for both
 
     def __init__(self, origin: str, log_file: Path) -> None:
         super().__init__()
