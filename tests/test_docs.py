@@ -63,8 +63,13 @@ def section(text: str, heading: str) -> str:
 
 
 def commands(command: Any = None, path: str = "keyfob") -> Iterator[tuple[str, Any]]:
-    """Walk every command that does something, with the words that one types for it."""
+    """Walk every command that does something, with the words that one types for it.
+
+    Hidden ones are left out: our own processes start them.
+    """
     command = command or get_command(app)
+    if command.hidden:
+        return
     inner = getattr(command, "commands", None)
     if inner is None:
         yield path, command
