@@ -63,19 +63,15 @@ def section(text: str, heading: str) -> str:
 
 
 def commands(command: Any = None, path: str = "keyfob") -> Iterator[tuple[str, Any]]:
-    """Walk every command that does something, with the words that one types for it.
-
-    Hidden ones are left out: our own processes start them.
-    """
+    """Walk every command that somebody types, with the words that one types for it."""
     command = command or get_command(app)
-    if command.hidden:
-        return
     inner = getattr(command, "commands", None)
     if inner is None:
         yield path, command
         return
     for name, each in inner.items():
-        yield from commands(each, f"{path} {name}")
+        if not each.hidden:  # as what the guard starts its workers by
+            yield from commands(each, f"{path} {name}")
 
 
 def options_of(command: Any) -> set[str]:

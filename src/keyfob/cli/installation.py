@@ -48,7 +48,7 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?",
 _TEMPLATE: Final = """\
 # Keyfob on one machine: authorization server, guard and Mosquitto.
 # Every key and its default: docs/configuration.md. Paths are relative to this file.
-# Changes count from the next start of `keyfob up`.
+# Changes count from the next start; issuers and policies also once the guard gets SIGHUP.
 
 [server]
 issuer = "https://{name}:{server_port}"   # what tokens carry as iss; devices ask for tokens here

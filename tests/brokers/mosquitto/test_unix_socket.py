@@ -43,8 +43,8 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
         UnixListener(tmp_path / "s")
 
 
-def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
+def test_a_directory_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="missing is not there: make it"):
         UnixListener(tmp_path / "missing" / "s")
 
 

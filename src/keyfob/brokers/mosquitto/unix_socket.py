@@ -112,6 +112,11 @@ def _group_id(name: str) -> int:
 def _check_directory(directory: Path) -> None:
     try:
         status = directory.stat()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"the socket's directory {directory} is not there: make it, for the guard's user alone "
+            "or with a group for the broker's (docs/configuration.md)"
+        ) from None
     except OSError as error:
         raise ConfigError(f"the socket's directory {directory}: {error.strerror}") from error
     if not stat.S_ISDIR(status.st_mode):

@@ -200,7 +200,7 @@ class FakeGuard:
             if self.leaves:
                 link.shutdown(socket.SHUT_RD)  # from here on the plugin cannot send
             with self._lock:
+                self.links += 1  # first: whoever waits for the end of the records finds it counted
                 link.sendall(b"".join((*self.greeting, frames.records_end())))
-            self.links += 1
             if self.leaves:
                 link.shutdown(socket.SHUT_WR)

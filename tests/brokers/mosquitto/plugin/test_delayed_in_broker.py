@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -60,7 +61,11 @@ class Undecided:
     def __init__(self, guard: FakeGuard) -> None:
         self._guard = guard
         self.asked: list[tuple[Connect, int]] = []
-        guard.decide = lambda connect, request: self.asked.append((connect, request))
+        self.begin()
+
+    def begin(self) -> None:
+        """From now on nobody is answered."""
+        self._guard.decide = lambda connect, request: self.asked.append((connect, request))
 
     def until(self, count: int) -> None:
         until(lambda: len(self.asked) >= count, f"{count} questions")
@@ -197,7 +202,7 @@ def test_a_stored_session_survives_somebody_who_asked_for_it_and_left(
     undecided.over()
     with Device(broker.port, "dev1", clean=False) as device:
         assert device.subscribe("dev1/#") == 1
-    guard.decide = lambda connect, request: undecided.asked.append((connect, request))
+    undecided.begin()
     with Raw(broker.port) as client:
         client.say(connect_packet("dev1", 5))
         undecided.until(1)
@@ -212,6 +217,43 @@ def test_a_stored_session_survives_somebody_who_asked_for_it_and_left(
         assert sender.publish("sender/x") in TAKEN
     with Device(broker.port, "dev1", clean=False) as again:
         assert again.session_present
+
+
+@pytest.mark.parametrize("owner_stays", [True, False], ids=["owner_in", "owner_away"])
+def test_the_will_of_who_leaves_while_waiting_is_never_sent(
+    broker: Broker, guard: FakeGuard, undecided: Undecided, *, owner_stays: bool
+) -> None:
+    """Not even under the identifier, and with the name, of one whose permissions would allow it."""
+    guard.decide = allow(subscribe=("dev1/#",))
+    with Device(broker.port, "watcher") as watcher:
+        assert watcher.subscribe("dev1/#") == 1
+        owner = Device(broker.port, "dev1", clean=False)
+        assert owner.connect() == 0
+        if not owner_stays:
+            owner.stop()
+            until(lambda: guard.heard(Offline, client_id="dev1"), "OFFLINE")
+        undecided.begin()
+        stranger = Device(broker.port, "dev1", username="principal-dev1", will="dev1/will")
+        stranger.begin()
+        undecided.until(1)
+        stranger.vanish()
+        until(lambda: "connection closed by client" in broker.log, "the broker to notice")
+        undecided.over()
+        with Device(broker.port, "dev1", clean=False) as again:
+            assert again.publish("dev1/behind") in TAKEN
+        assert watcher.received()[0] == "dev1/behind"
+        stranger.stop()
+        owner.stop()
+
+
+def test_a_broker_that_stops_while_clients_wait_stops_in_good_order(
+    broker: Broker, undecided: Undecided
+) -> None:
+    with contextlib.ExitStack() as stack:
+        for i in range(20):
+            stack.enter_context(Raw(broker.port)).say(connect_packet(f"dev{i}", 5))
+        undecided.until(20)
+        broker.stop()  # a sanitizer that finds anything fails this
 
 
 def test_the_identifier_of_a_waiting_client_is_not_to_be_had(
@@ -270,7 +312,7 @@ def test_a_guard_that_dies_closes_who_waits_for_it_and_nobody_else(
 ) -> None:
     guard.decide = allow()
     with Device(broker.port, "dev1") as device:
-        guard.decide = lambda connect, request: undecided.asked.append((connect, request))
+        undecided.begin()
         with Raw(broker.port) as first, Raw(broker.port) as second:
             first.say(connect_packet("late1", 5))
             second.say(connect_packet("late2", 4))

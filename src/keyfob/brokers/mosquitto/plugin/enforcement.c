@@ -24,6 +24,9 @@ enum {
  * session. One that it has read from its disk, and the one that is made up, have never had a
  * connection and so no address, which every connection has (context__init in src/context.c,
  * callback_mqtt in src/websockets.c).
+ *
+ * Who hangs up while it waits for its decision has never been let in, and 2.1 asks about its will
+ * all the same when it frees it (context__cleanup). By then it has no username, and so no right.
  */
 
 static bool is_principal(const struct record *record, const struct mosquitto *client)
