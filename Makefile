@@ -2,12 +2,13 @@
 # The verbs of this repository. Each sets up what it needs, idempotently; CI calls the same ones.
 #
 #   make up       set everything up, start server, guard and Mosquitto, show the demonstration
-#   make test     all tests, with the short form of every long proof
+#   make test     all tests, with the short form of every long proof; fetches oidc-provider, some 5 MB
 #   make lint     format, lint, types, who imports whom, C style
-#   make interop  the full matrix against real brokers; fetches newer Mosquittos, some 60 MB
+#   make interop  the full matrix against real brokers and authorization servers; fetches newer
+#                 Mosquittos, some 60 MB, and Keycloak, some 170 MB
 #   make bench    measurements: medians of interleaved rounds
 #   make soak     the long proofs
-#   make fuzz     millions of inputs over the parsers
+#   make fuzz     five million inputs over the parsers
 #   make pins     resolve requirements/dev.in anew (exact versions with hashes)
 #   make clean    remove what the other verbs made
 
