@@ -289,3 +289,13 @@ async def test_claims_survive_the_guard_and_are_judged_by_the_policy_of_the_next
         (change,) = told
         assert isinstance(change, Replacement)
         assert permissions("all/#").rules[0] in change.session.permissions.rules
+
+
+async def test_who_is_known_without_claims_goes_with_its_issuer() -> None:
+    """A session that a plugin told of, whose issuer is not trusted any more."""
+    here = House()
+    here.sessions.put(session(client=None, issued_at=None))
+    other = binding(name="other", issuer="https://other.example")
+    assert await here.guard.reload(by_iss(other)) == Reconsidered(ended=1)
+    assert here.told == [End(broker="b1", client_id="dev1", epoch=1, cause=EndCause.REVOKED)]
+    assert here.events() == [(Outcome.REVOKED, "dev1", "issuer_unknown")]

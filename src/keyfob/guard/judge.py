@@ -213,6 +213,9 @@ class Judge:
         Returns:
             The decision; None where the claims are not known.
         """
+        if session.issuer not in self._trusted:
+            detail = "Its issuer is not trusted any more."
+            return _refuse(DenyReason.ISSUER_UNKNOWN, "token", detail)
         if not session.payload:
             return None
         try:
@@ -229,6 +232,8 @@ class Judge:
             return _refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
             return _refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+        if (token.issuer.issuer, token.subject) != session.owner:
+            return _refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
         request = ConnectRequest(client_id=session.client_id, assigned=session.assigned)
         if reason := self._device_fault(request, token):
             return _refuse(reason, "device", _binding_detail(reason, token, request))
