@@ -50,7 +50,7 @@ from keyfob.tokens.verify import (
     verify,
 )
 
-__all__ = ["EmptyClientId", "Judge", "Question"]
+__all__ = ["Answered", "EmptyClientId", "Judge", "Question"]
 
 EmptyClientId = Literal["accept", "refuse"]
 
@@ -66,6 +66,14 @@ class Question:
     def ask(self) -> asyncio.Future[Introspection]:
         """Ask, or join whoever asks already."""
         return self.introspector.ask(self.token, presented=self.presented)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an issuer said just now; it counts by the rules that it was asked under."""
+
+    by: Introspector
+    answer: Introspection
 
 
 class Judge:
@@ -124,7 +132,7 @@ class Judge:
         request: ConnectRequest,
         broker: str,
         now: float,
-        answer: Introspection | None = None,
+        answered: Answered | None = None,
     ) -> Decision | NeedKeys | Question:
         """Judge a CONNECT.
 
@@ -132,7 +140,7 @@ class Judge:
             request: The CONNECT.
             broker: The broker's name.
             now: Unix seconds.
-            answer: What the issuer said about its token just now, if it was asked.
+            answered: What the issuer said about its token, if it was asked.
 
         Returns:
             The decision, an ``Admission`` where the client may come in; NeedKeys where it takes
@@ -154,7 +162,12 @@ class Judge:
         introspector = self._issuers[entry.issuer.issuer].introspector
         if introspector is None:
             return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
-        match answer or introspector.find(introspector.digest(presented), now):
+        answer: Introspection | None
+        if answered is not None and answered.by is introspector:
+            answer = answered.answer
+        else:  # nobody asked, or by other rules: the configuration was read again since
+            answer = introspector.find(introspector.digest(presented), now)
+        match answer:
             case None:
                 return Question(
                     introspector=introspector, token=presented, presented=entry.presented
