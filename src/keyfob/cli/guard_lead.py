@@ -24,6 +24,7 @@ from keyfob.cli.compose import bindings, event_sources
 from keyfob.cli.guard_parts import IssuerNames, audit_log, listen, settings_that_wait
 from keyfob.cli.parts import Parts
 from keyfob.cli.supervisor import Child, Supervisor
+from keyfob.cli.worker_settings import spelled
 from keyfob.config import Settings, load
 from keyfob.errors import ConfigError
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
@@ -232,7 +233,7 @@ def _name(number: int) -> str:
 
 def _children(settings: Settings) -> list[Child]:
     program = [sys.executable, "-m", "keyfob.cli.main", "guard-worker"]
-    where = ["--dir", str(settings.directory)]
+    where = ["--guard", spelled(settings), "--dir", str(settings.directory)]
     folder = settings.guard.socket.parent
     return [
         Child(
