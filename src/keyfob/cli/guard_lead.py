@@ -23,7 +23,7 @@ from keyfob.brokers.mosquitto.unix_socket import UnixListener, peer_user
 from keyfob.cli.compose import bindings, event_sources
 from keyfob.cli.guard_parts import IssuerNames, audit_log, listen, settings_that_wait
 from keyfob.cli.parts import Parts
-from keyfob.cli.supervisor import Child, Supervisor
+from keyfob.cli.supervisor import START_TIMEOUT, Child, Supervisor
 from keyfob.cli.worker_settings import spelled
 from keyfob.config import Settings, load
 from keyfob.errors import ConfigError
@@ -96,7 +96,7 @@ class _Lead:
         issuers = bindings(settings, parts=self._parts)
         self._names = IssuerNames(issuers)
         self._revocations = RevocationStore(database)
-        self._workers = Supervisor(_children(settings), show)
+        self._workers = Supervisor(_children(settings), show, at_once=True)
         self._lead = Lead(self._revocations, stuck=self._end_worker)
         self._upstreams = Upstreams(
             issuers, learn=self._lead.learn, changed=self._changed, told=lambda *_: None
@@ -241,6 +241,7 @@ def _children(settings: Settings) -> list[Child]:
             command=[*program, "--worker", str(number), *where],
             ready_line=WORKER_READY,
             pid_file=folder / f"guard-{_name(number)}.pid",
+            ready_within=START_TIMEOUT + settings.guard.ready_timeout,
         )
         for number in range(settings.guard.workers)
     ]
