@@ -320,7 +320,7 @@ class Judge:
         revoked = self._revocations.find(
             issuer=claims.issuer,
             subject=token.subject,
-            client=claims.client_id,
+            client=token.client,
             token_id=claims.token_id,
             issued_at=claims.issued_at,
         )
@@ -356,7 +356,7 @@ class Judge:
             expires_at=token.expires_at,
             explain=partial(steps, entry=entry, client_id=request.client_id),
             client_id=request.client_id,
-            client=claims.client_id,
+            client=token.client,
             issued_at=claims.issued_at,
             # MQTT 5's Clean Start says nothing of the end: a Session Expiry Interval may follow.
             clean=request.clean and (request.protocol_version < 5 or request.assigned),
