@@ -32,6 +32,7 @@ from tests.guard.world import (
     HttpServer,
     key_set,
     mint,
+    record,
     request,
     trusted,
     until,
@@ -294,3 +295,32 @@ async def test_a_session_that_could_not_be_asked_about_is_not_revived_by_a_reloa
         session = here.sessions.get("b1", "dev1")
         assert session is not None
         assert session.expires_at <= clock.now
+
+
+async def test_a_session_whose_token_only_its_plugin_knew_ends_in_time(
+    http: HttpServer, clock: Clock
+) -> None:
+    """The guard's file was lost, or the word that the client is in: nobody can ask about it."""
+    async with house(http, clock, interval=30.0) as here:
+        resync = here.guard.begin_link("b1", b"1" * 16)
+        resync.record(record("dev1", token_id=""))
+        resync.finish()
+        assert here.told == []
+        clock.now += 30
+        here.guard._live.end_unasked()
+        (told,) = here.told
+        assert isinstance(told, Replacement)
+        assert told.session.expires_at == clock.now
+
+
+async def test_an_answer_about_an_earlier_token_says_nothing_of_an_adopted_one(
+    http: HttpServer, clock: Clock
+) -> None:
+    """The word of a second connection was lost, and its plugin tells of it when it comes back."""
+    vouch(http, jti="t1")
+    async with house(http, clock, interval=30.0) as here:
+        await here.let_in()
+        resync = here.guard.begin_link("b1", b"1" * 16)
+        resync.record(record("dev1", epoch=2, token_id="t2"))
+        resync.finish()
+        assert len(here.reasking) == 0

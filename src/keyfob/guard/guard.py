@@ -285,6 +285,7 @@ class Guard:
             instance,
             endings=self._endings,
             trusted=lambda issuer: issuer in self._upstreams.issuers,
+            adopted=self._live.adopt,
             clock=self._clock,
         )
 

@@ -83,6 +83,18 @@ class LiveTokens:
         self._expect_end(watched)
         return watched
 
+    def adopt(self, session: Session) -> Session:
+        """Return a session that a plugin told of, with its end if its token is not known here."""
+        binding = self._issuers.get(session.issuer)
+        if session.payload or session.ask_by is not None or session.expires_at <= self._clock():
+            return session
+        self._forget(session.key)  # what is asked about there is an earlier token
+        if binding is None or binding.reasking is None:
+            return session
+        adopted = replace(session, ask_by=self._clock() + binding.reasking.unknown())
+        self._expect_end(adopted)
+        return adopted
+
     def forget(self, session: Session) -> None:
         """Keep a session's token no longer: it is not live any more, or has another token."""
         self._forget(session.key)
