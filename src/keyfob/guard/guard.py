@@ -167,14 +167,9 @@ class Guard:
         self._live.trust(self._upstreams.issuers)
         return await self.reconsider()
 
-    async def reconsider(self, broker: str | None = None) -> Reconsidered:
-        """Decide the sessions of a broker, or of all, by what is trusted now.
-
-        Args:
-            broker: Its name; None: all.
-        """
-        sessions = tuple(self._sessions) if broker is None else self._sessions.of_broker(broker)
-        return await self._reconsidering.all(sessions, self._answering.judge)
+    async def reconsider(self) -> Reconsidered:
+        """Decide all sessions again, by what is trusted now."""
+        return await self._reconsidering.all(tuple(self._sessions), self._answering.judge)
 
     def health(self) -> GuardHealth:
         """Tell the state."""
