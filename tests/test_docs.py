@@ -70,7 +70,8 @@ def commands(command: Any = None, path: str = "keyfob") -> Iterator[tuple[str, A
         yield path, command
         return
     for name, each in inner.items():
-        yield from commands(each, f"{path} {name}")
+        if not each.hidden:  # nobody types those
+            yield from commands(each, f"{path} {name}")
 
 
 def options_of(command: Any) -> set[str]:
