@@ -27,7 +27,7 @@ from keyfob.cli.supervisor import START_TIMEOUT, Child, Supervisor
 from keyfob.cli.worker_settings import spelled
 from keyfob.config import Settings, load
 from keyfob.errors import ConfigError
-from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.audit import AuditLog
 from keyfob.guard.background import keep_running
 from keyfob.guard.database import Database
 from keyfob.guard.events import EventReceiver
@@ -99,7 +99,11 @@ class _Lead:
         self._workers = Supervisor(_children(settings), show, at_once=True)
         self._lead = Lead(self._revocations, stuck=self._end_worker)
         self._upstreams = Upstreams(
-            issuers, learn=self._lead.learn, changed=self._changed, told=lambda *_: None
+            issuers,
+            learn=self._lead.learn,
+            told=lambda *_: None,  # the lead has no sessions
+            audit=audit,
+            clock=time.time,
         )
         self._receiver = EventReceiver(
             event_sources(settings, issuers),
@@ -200,16 +204,6 @@ class _Lead:
 
     def _end_worker(self, number: int) -> None:
         self._workers.signal(_name(number), signal.SIGKILL)
-
-    def _changed(self, issuer: str, failure: str) -> None:
-        self._audit.record(
-            AuditEvent(
-                time=time.time(),
-                outcome=Outcome.UPSTREAM_FAILED if failure else Outcome.UPSTREAM_RECOVERED,
-                issuer=issuer,
-                explanation=failure,
-            )
-        )
 
     def _health(self) -> GuardHealth:
         return GuardHealth(

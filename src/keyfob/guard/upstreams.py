@@ -14,18 +14,16 @@ from functools import partial
 from typing import Protocol
 
 from keyfob.errors import ConfigError
+from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.background import Work, keep_running
 from keyfob.guard.issuer_bindings import IssuerBinding
 from keyfob.guard.reasking import Told
 from keyfob.guard.revocation_feed import FeedHealth, Learn
 
-__all__ = ["Changed", "Upstreams"]
+__all__ = ["Upstreams"]
 
 Key = tuple[str, str]
 """A session: its broker's name and its client identifier."""
-
-Changed = Callable[[str, str], None]
-"""Told an ``iss`` and why asking it fails, or "" when it works again."""
 
 _log = logging.getLogger("keyfob.guard")
 
@@ -47,8 +45,9 @@ class Upstreams:
     Args:
         issuers: By their ``iss``.
         learn: Takes what their feeds bring.
-        changed: Told when an issuer begins to fail, and when it answers again.
         told: Takes what issuers say of live sessions.
+        audit: Hears when an issuer begins to fail, and when it answers again.
+        clock: Unix seconds.
 
     Raises:
         ConfigError: The issuers do not fit together.
@@ -59,14 +58,16 @@ class Upstreams:
         issuers: Mapping[str, IssuerBinding],
         *,
         learn: Learn,
-        changed: Changed,
         told: Told[Key],
+        audit: AuditLog,
+        clock: Callable[[], float],
     ) -> None:
         _check(issuers)
         self.issuers: Mapping[str, IssuerBinding] = dict(issuers)
         self._learn = learn
-        self._changed = changed
         self._told = told
+        self._audit = audit
+        self._clock = clock
         self._running: dict[_Part, asyncio.Task[None]] = {}
 
     def start(self) -> None:
@@ -129,7 +130,9 @@ class Upstreams:
         """
         _check(issuers)
         before = _parts(self.issuers)
-        coming = Upstreams(issuers, learn=self._learn, changed=self._changed, told=self._told)
+        coming = Upstreams(
+            issuers, learn=self._learn, told=self._told, audit=self._audit, clock=self._clock
+        )
         coming._running = self._running
         coming.start()
         ready = await coming.ready(timeout)
@@ -139,7 +142,7 @@ class Upstreams:
 
     def _works(self, issuers: Mapping[str, IssuerBinding]) -> Iterator[tuple[_Part, str, Work]]:
         for iss, binding in issuers.items():
-            changed = partial(self._upstream_changed, iss)
+            changed = partial(self._changed, iss)
             yield binding.keys, f"keys of {iss}", partial(binding.keys.run, changed)
             if binding.revocations is not None:
                 run = partial(binding.revocations.run, self._learn, changed=changed)
@@ -157,10 +160,13 @@ class Upstreams:
         for part in parts_:
             await part.aclose()
 
-    def _upstream_changed(self, issuer: str, failure: str) -> None:
+    def _changed(self, issuer: str, failure: str) -> None:
         if failure:
             _log.warning("%s: %s", issuer, failure)
-        self._changed(issuer, failure)
+        outcome = Outcome.UPSTREAM_FAILED if failure else Outcome.UPSTREAM_RECOVERED
+        self._audit.record(
+            AuditEvent(time=self._clock(), outcome=outcome, issuer=issuer, explanation=failure)
+        )
 
 
 def _parts(issuers: Mapping[str, IssuerBinding]) -> Iterator[_Part]:
