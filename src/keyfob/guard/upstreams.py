@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -79,7 +79,7 @@ class Upstreams:
 
     async def stop(self) -> None:
         """End all work and close all connections."""
-        await self._end(_parts(self.issuers))
+        await self._end({*_parts(self.issuers), *self._running})
 
     async def ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it is an answer
         """Wait until every issuer's keys and present revocations have been read.
@@ -137,7 +137,8 @@ class Upstreams:
         coming.start()
         ready = await coming.ready(timeout)
         self.issuers = coming.issuers
-        await self._end(part for part in before if part not in set(_parts(self.issuers)))
+        # What runs may also be of a reload that was given up.
+        await self._end({*before, *self._running}.difference(_parts(self.issuers)))
         return ready
 
     def _works(self, issuers: Mapping[str, IssuerBinding]) -> Iterator[tuple[_Part, str, Work]]:
@@ -151,13 +152,12 @@ class Upstreams:
                 ask = partial(_ask, binding, changed, self._told)
                 yield binding.introspector, f"introspection at {iss}", ask
 
-    async def _end(self, parts: Iterator[_Part]) -> None:
-        parts_ = tuple(parts)
-        tasks = [task for part in parts_ if (task := self._running.pop(part, None)) is not None]
+    async def _end(self, parts: Collection[_Part]) -> None:
+        tasks = [task for part in parts if (task := self._running.pop(part, None)) is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for part in parts_:
+        for part in parts:
             await part.aclose()
 
     def _changed(self, issuer: str, failure: str) -> None:
