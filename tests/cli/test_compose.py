@@ -12,6 +12,7 @@ import pytest
 
 from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
 from keyfob.cli import compose
+from keyfob.cli.parts import Parts
 from keyfob.config import IssuerSection, RabbitmqSection, load
 from keyfob.errors import ConfigError
 from keyfob.guard.fetching import Fetcher
@@ -125,3 +126,17 @@ async def test_every_issuer_of_a_file_is_bound_by_its_iss(tmp_path: Path) -> Non
         "https://b.example": "b",
     }
     assert all(one.revocations is None for one in bound.values())
+
+
+async def test_a_renewed_ca_makes_new_what_trusts_it_and_nothing_else(tmp_path: Path) -> None:
+    """The connections of a part go on with the certificates that it read when it was made."""
+    path, ca = tmp_path / "keyfob.toml", tmp_path / "ca.pem"
+    one = '[[issuer]]\nname = "{0}"\nissuer = "https://{0}.example"\naudience = ["mqtt"]\n'
+    path.write_text(one.format("a") + 'ca = "ca.pem"\n' + one.format("b"), encoding="utf-8")
+    ca.write_text("one")
+    first = Parts()
+    before = compose.bindings(load(path), parts=first)
+    ca.write_text("two")
+    now = compose.bindings(load(path), parts=Parts(first))
+    changed = {iss for iss, one in now.items() if one.keys is not before[iss].keys}
+    assert changed == {"https://a.example"}

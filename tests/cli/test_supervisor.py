@@ -11,11 +11,11 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from keyfob.cli import supervisor as module
 from keyfob.cli.supervisor import Child, Supervisor
 from keyfob.errors import UpstreamError
 from tests.cli.commands import alive, wait_for
@@ -63,6 +63,27 @@ async def test_the_next_starts_when_the_one_before_is_ready(tmp_path: Path) -> N
     async with running(first, second):
         assert alive(pid(first))
         assert alive(pid(second))
+
+
+async def test_those_that_start_at_once_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    wait = "until test -e {0}; do sleep 0.02; done; " + STEADY
+    marks = [tmp_path / "one-began", tmp_path / "two-began"]
+    one = child(tmp_path, "one", f"touch {marks[0]}; {wait.format(marks[1])}")
+    two = child(tmp_path, "two", f"touch {marks[1]}; {wait.format(marks[0])}")
+    supervisor = Supervisor([one, two], print, at_once=True, stop_timeout=0.3)
+    await supervisor.start()
+    try:
+        assert alive(pid(one))
+        assert alive(pid(two))
+    finally:
+        await supervisor.stop()
+
+
+async def test_one_of_those_that_fails_ends_the_others(tmp_path: Path) -> None:
+    good, bad = child(tmp_path, "good"), child(tmp_path, "bad", "exit 3")
+    with pytest.raises(UpstreamError, match="bad ended with status 3"):
+        await Supervisor([good, bad], print, at_once=True, stop_timeout=0.3).start()
+    assert not good.pid_file.exists()
 
 
 async def test_what_children_print_is_shown_with_their_names(tmp_path: Path) -> None:
@@ -134,11 +155,8 @@ async def test_a_program_that_does_not_exist_ends_everything(tmp_path: Path) -> 
         await Supervisor([one], print).start()
 
 
-async def test_a_child_that_never_gets_ready_is_not_waited_for_forever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_READY_TIMEOUT", 0.2)
-    one = child(tmp_path, "one", "exec sleep 1000")
+async def test_a_child_that_never_gets_ready_is_not_waited_for_forever(tmp_path: Path) -> None:
+    one = replace(child(tmp_path, "one", "exec sleep 1000"), ready_within=0.2)
     with pytest.raises(UpstreamError, match="one was not ready"):
         await Supervisor([one], print).start()
     assert not one.pid_file.exists()

@@ -169,6 +169,16 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         (ASKING + 'private_key = "file:k"\n', "8: issuer.0.introspection.private_key", "no use"),
         (ASKING + 'algorithm = "HS256"\n', "8: issuer.0.introspection.algorithm", "write one of"),
         (ASKING + OTHER, "12: issuer.1.introspection.prefix", "write what this issuer's tokens"),
+        (
+            ASKING + 'prefix = "at_"\n' + OTHER + 'prefix = "at_"\n',
+            "16: issuer.1.introspection.prefix",
+            "issuer.0 is asked about opaque tokens that begin with 'at_' already",
+        ),
+        (
+            ISSUER + "max_lifetime = 60\nalgorithms = []\n[issuer.events]\naudience = \"x\"\n",
+            "6: issuer.0.algorithms",
+            "no event is believed",
+        ),
         # addresses
         ('[server]\nissuer = "x"\n', "2: server.issuer", "write https://"),
         (ISSUER.replace("https", "http"), "3: issuer.0.issuer", "write https://"),

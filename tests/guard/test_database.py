@@ -274,3 +274,13 @@ def test_a_step_that_breaks_leaves_the_version_before_it(
     assert tables(path) == (1, {"broker", "session", "revocation", "feed"})
     Database.open(path).close()
     assert tables(path)[0] == module.VERSION
+
+
+def test_a_file_of_an_earlier_version_is_not_looked_at(tmp_path: Path) -> None:
+    """``keyfob explain`` after an update, before the guard was started again."""
+    path = tmp_path / "guard.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{module._MIGRATIONS[0]}PRAGMA user_version=1;")
+    connection.close()
+    with pytest.raises(ConfigError, match="start its guard once"):
+        Database.read(path)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of several workers, as those of one guard."""
+"""The numbers of several workers are one guard's, and asking for them costs the workers little."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,13 +12,13 @@ import pytest
 
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.breaker import BreakerState
-from keyfob.guard.figures import Figures, Gathered, figures_of
+from keyfob.guard.figures import FRESH, Figures, Gathered, figures_of
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.http_health import not_ready
 from keyfob.guard.introspection import IntrospectionHealth
 from keyfob.guard.session import SessionState
-from tests.guard.world import ISSUER, NOW, guard
+from tests.guard.world import ISSUER, NOW, Clock, guard
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +121,21 @@ async def test_the_state_is_that_of_the_worst_worker() -> None:
 async def test_a_worker_that_does_not_answer_makes_the_guard_unready() -> None:
     made = await gathered(worker(counted(), health()))
     assert [reason.reason for reason in not_ready(made.health())] == ["workers_missing"]
+
+
+async def test_workers_are_asked_once_however_many_want_to_know() -> None:
+    clock, asked = Clock(), 0
+
+    async def ask() -> dict[int, bytes]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return {}
+
+    gathered = Gathered(2, ask=ask, own=guard().health, audit=AuditLog(), monotonic=clock)
+    await asyncio.gather(*(gathered.refresh() for _ in range(50)))
+    assert asked == 1
+    assert gathered.health().missing_workers == 2
+    clock.now += FRESH
+    await gathered.refresh()
+    assert asked == 2

@@ -158,3 +158,41 @@ async def test_who_was_not_waited_for_is_let_in_on_the_next_try(
         assert first.reason is DenyReason.INTROSPECTION_UNAVAILABLE
         await until(lambda: guard.decide(request(token=TOKEN), broker="b").allowed)
     assert http.count("/i") == 1
+
+
+async def test_an_answer_counts_only_by_the_rules_that_were_asked_under(
+    http: HttpServer, clock: Clock
+) -> None:
+    """The configuration is read again while a question is out: another audience counts now."""
+    release = asyncio.Event()
+
+    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
+        await release.wait()
+        members = {"active": True, "sub": "dev1", "aud": "mqtt", "exp": NOW + 600, "scope": SCOPE}
+        body = json.dumps(members).encode()
+        writer.write(f"HTTP/1.1 200 X\r\nContent-Length: {len(body)}\r\n{JSON}\r\n".encode() + body)
+
+    http.routes["/i"] = slow
+    async with guarding(http, clock, timeout=30.0) as guard:
+        connecting = asyncio.create_task(connect(guard))
+        await until(lambda: http.count("/i") == 1)
+        issuer = trusted(introspect="opaque", audiences=frozenset({"other"}))
+        asked = Introspector(
+            issuer,
+            ClientSecretBasic(client_id="guard", client_secret="x"),
+            endpoint=f"{http.url}/i",
+            clock=clock,
+        )
+        binding = IssuerBinding(
+            trusted=issuer,
+            keys=StaticKeySource(key_set(KEY)),
+            policy=Policy(),
+            introspector=asked,
+            opaque_prefix="",
+        )
+        # As if the answer came in the last moment before the old introspector is closed.
+        guard._answering.judge = guard._judge_of({ISSUER: binding})
+        release.set()
+        decision = await connecting
+        await asked.aclose()
+    assert decision.reason is DenyReason.INTROSPECTION_UNAVAILABLE

@@ -374,3 +374,15 @@ async def test_a_hypothetical_question_leaves_no_trace() -> None:
 def test_a_guard_can_be_made_outside_an_event_loop() -> None:
     keeper: Guard = guard()
     assert asyncio.run(keeper.connect(request())).allowed
+
+
+async def test_a_revoked_client_is_found_where_only_azp_names_it() -> None:
+    """An issuer's event names a client; its tokens have no ``client_id``."""
+    rules = trusted(device_claim="azp", types=frozenset({"JWT"}))
+    keeper = guard(issuer=rules)
+    token = mint("user-7", typ="JWT", client_id=None, azp="dev1")
+    decision = keeper.decide(request("dev1", token), broker="b1")
+    assert keeper.admitted("b1", "dev1", 1, decision) is None
+    revocation = Revocation(issuer=ISSUER, client_id="dev1", issued_before=NOW, until=NOW + 9999)
+    assert len(await keeper.revoke(revocation)) == 1
+    assert keeper.decide(request("dev1", token)).reason is DenyReason.TOKEN_REVOKED

@@ -87,6 +87,21 @@ async def test_a_revocation_is_acknowledged_when_every_worker_has_it(tmp_path: P
         assert [each.learned for each in workers] == [["dev1"]] * 3
 
 
+async def test_one_that_is_said_again_is_not_acknowledged_before_the_first(tmp_path: Path) -> None:
+    """A transmitter that gave up waiting sends its event again; no worker may lack it then."""
+    async with world(tmp_path) as here:
+        worker = await here.worker()
+        worker.hold.clear()
+        first = asyncio.create_task(here.lead.revoke(revocation("dev1")))
+        await until(lambda: here.revocations.unsaved == () and len(here.revocations) == 1)
+        again = asyncio.create_task(here.lead.revoke(revocation("dev1")))
+        await asyncio.sleep(0.05)
+        assert not again.done()
+        worker.hold.set()
+        await asyncio.gather(first, again)
+        assert worker.learned == ["dev1"]
+
+
 async def test_it_is_on_the_disk_as_well(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         await here.worker()

@@ -18,6 +18,7 @@ from keyfob.guard.client_authentication import ClientSecretBasic
 from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection import Introspector
+from keyfob.guard.introspection_answers import Refused
 from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.reasking import Reasking
 from keyfob.guard.session import Change, End, EndCause, Replacement, SessionState
@@ -31,6 +32,7 @@ from tests.guard.world import (
     HttpServer,
     key_set,
     mint,
+    record,
     request,
     trusted,
     until,
@@ -225,3 +227,100 @@ async def test_a_reload_that_changes_nothing_goes_on_asking(http: HttpServer, cl
         assert here.told == []
         vouch(http, active=False)
         await until(lambda: here.told)
+
+
+async def test_a_token_that_becomes_somebody_elses_ends_the_session(
+    http: HttpServer, clock: Clock
+) -> None:
+    """Also where any device may have the identifier, because the broker made it up."""
+    vouch(http)
+    async with house(http, clock) as here:
+        wanted = request("auto-1", TOKEN, clean=True, assigned=True)
+        decision = await here.guard.connect(wanted, broker="b1", deadline=30.0)
+        assert here.guard.admitted("b1", "auto-1", 1, decision) is None
+        vouch(http, sub="dev2")
+        await until(lambda: here.told)
+        assert here.told == [End(broker="b1", client_id="auto-1", epoch=1, cause=EndCause.REVOKED)]
+        assert here.reasons() == [(Outcome.REVOKED, "session_owned_by_another")]
+
+
+async def test_an_answer_about_a_session_that_is_gone_is_nobody_elses(
+    http: HttpServer, clock: Clock
+) -> None:
+    """The link was down when the client went; another issuer's device came under its name."""
+    vouch(http)
+    other = trusted(name="other", issuer="https://other.example")
+    keys = StaticKeySource(key_set(KEY))
+    async with house(http, clock) as here:
+        await here.guard.reload(
+            {
+                ISSUER: here.binding,
+                other.issuer: IssuerBinding(trusted=other, keys=keys, policy=Policy()),
+            }
+        )
+        await here.let_in()
+        here.sessions.remove("b1", "dev1")  # as when a plugin's list does not name it
+        wanted = request(token=mint(iss=other.issuer))
+        decision = here.guard.decide(wanted, broker="b1")
+        assert here.guard.admitted("b1", "dev1", 2, decision) is None
+        before = here.sessions.get("b1", "dev1")
+        assert len(here.reasking) == 0
+        vouch(http, active=False)
+        here.told.clear()
+        here.guard._live.told(("b1", "dev1"), Refused(code="token_inactive", message=""), None)
+        assert (here.told, here.sessions.get("b1", "dev1")) == ([], before)
+
+
+async def test_a_session_that_is_gone_is_asked_about_no_more(
+    http: HttpServer, clock: Clock
+) -> None:
+    vouch(http)
+    async with house(http, clock) as here:
+        await here.let_in()
+        here.sessions.remove("b1", "dev1")  # as when a plugin's list does not name it
+        await until(lambda: len(here.reasking) == 0)
+
+
+async def test_a_session_that_could_not_be_asked_about_is_not_revived_by_a_reload(
+    http: HttpServer, clock: Clock
+) -> None:
+    """Its plugin may not have heard yet that it ended: the link was down."""
+    vouch(http, jti="t1", iat=NOW - 1, client_id="dev1")
+    async with house(http, clock, interval=60.0) as here:
+        await here.let_in()
+        here.reasking.give_up()  # as a restart does
+        clock.now += 61
+        here.guard._live.end_unasked()
+        await here.guard.reconsider()
+        session = here.sessions.get("b1", "dev1")
+        assert session is not None
+        assert session.expires_at <= clock.now
+
+
+async def test_a_session_whose_token_only_its_plugin_knew_ends_in_time(
+    http: HttpServer, clock: Clock
+) -> None:
+    """The guard's file was lost, or the word that the client is in: nobody can ask about it."""
+    async with house(http, clock, interval=30.0) as here:
+        resync = here.guard.begin_link("b1", b"1" * 16)
+        resync.record(record("dev1", token_id=""))
+        resync.finish()
+        assert here.told == []
+        clock.now += 30
+        here.guard._live.end_unasked()
+        (told,) = here.told
+        assert isinstance(told, Replacement)
+        assert told.session.expires_at == clock.now
+
+
+async def test_an_answer_about_an_earlier_token_says_nothing_of_an_adopted_one(
+    http: HttpServer, clock: Clock
+) -> None:
+    """The word of a second connection was lost, and its plugin tells of it when it comes back."""
+    vouch(http, jti="t1")
+    async with house(http, clock, interval=30.0) as here:
+        await here.let_in()
+        resync = here.guard.begin_link("b1", b"1" * 16)
+        resync.record(record("dev1", epoch=2, token_id="t2"))
+        resync.finish()
+        assert len(here.reasking) == 0

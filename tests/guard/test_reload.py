@@ -289,3 +289,40 @@ async def test_claims_survive_the_guard_and_are_judged_by_the_policy_of_the_next
         (change,) = told
         assert isinstance(change, Replacement)
         assert permissions("all/#").rules[0] in change.session.permissions.rules
+
+
+async def test_who_is_known_without_claims_goes_with_its_issuer() -> None:
+    """A session that a plugin told of, whose issuer is not trusted any more."""
+    here = House()
+    here.sessions.put(session(client=None, issued_at=None))
+    other = binding(name="other", issuer="https://other.example")
+    assert await here.guard.reload(by_iss(other)) == Reconsidered(ended=1)
+    assert here.told == [End(broker="b1", client_id="dev1", epoch=1, cause=EndCause.REVOKED)]
+    assert here.events() == [(Outcome.REVOKED, "dev1", "issuer_unknown")]
+
+
+async def test_a_reload_that_is_given_up_leaves_nothing_running(http: HttpServer) -> None:
+    """At the end of the guard, and after the next reload."""
+
+    async def hang(_: asyncio.StreamWriter, __: str) -> None:
+        await asyncio.Event().wait()
+
+    http.routes["/keys"] = hang
+    slow = HttpKeySource("https://new.example", jwks_uri=f"{http.url}/keys")
+    added = trusted(name="new", issuer="https://new.example")
+    new = IssuerBinding(trusted=added, keys=slow, policy=Policy())
+
+    def at_work() -> set[str]:
+        return {task.get_name() for task in asyncio.all_tasks() if "new.example" in task.get_name()}
+
+    here = House()
+    for way in ("end", "reload"):
+        async with here.guard:
+            reloading = asyncio.create_task(here.guard.reload(by_iss(binding(), new)))
+            await until(at_work)
+            reloading.cancel()
+            await asyncio.gather(reloading, return_exceptions=True)
+            if way == "reload":
+                await here.guard.reload(by_iss(binding()))
+                assert at_work() == set()
+        assert at_work() == set()

@@ -12,7 +12,7 @@ from pathlib import Path
 from keyfob.brokers.mosquitto.build import build_plugin
 from keyfob.brokers.mosquitto.conf import MosquittoSettings, render
 from keyfob.cli.installation import Installation
-from keyfob.cli.supervisor import Child
+from keyfob.cli.supervisor import START_TIMEOUT, Child
 from keyfob.errors import ConfigError
 
 __all__ = ["children"]
@@ -35,8 +35,16 @@ def children(installation: Installation) -> list[Child]:
         # Mosquitto 2.1 says first: "running mosquitto as user: root".
         "mosquitto": (_mosquitto(installation), r"version \S+ running$"),
     }
+    # A guard waits for issuers, and then its workers do.
+    guard_waits = 2 * installation.settings.guard.ready_timeout
     return [
-        Child(name=name, command=command, ready_line=ready, pid_file=run / f"{name}.pid")
+        Child(
+            name=name,
+            command=command,
+            ready_line=ready,
+            pid_file=run / f"{name}.pid",
+            ready_within=START_TIMEOUT + (guard_waits if name == "guard" else 0.0),
+        )
         for name, (command, ready) in commands.items()
     ]
 

@@ -52,7 +52,6 @@ __all__ = [
 # What the key source of an issuer is made of.
 _OF_KEYS: Final = (
     *("issuer", "algorithms", "jwks", "jwks_file", "jwks_uri", "jwks_refresh", "jwks_cooldown"),
-    "ca",
 )
 
 
@@ -267,7 +266,7 @@ def _binding(
     with _placed(settings, f"issuer.{place}", f"issuer {issuer.name}: "):
         trusted = trusted_issuer(issuer)
         of_keys = [getattr(issuer, name) for name in _OF_KEYS]
-        keys = parts.get(partial(key_source, issuer), "keys", *of_keys)
+        keys = parts.get(partial(key_source, issuer), "keys", *of_keys, *_certificates(issuer.ca))
         asked = _asking(issuer, trusted, settings.directory, parts)
         return IssuerBinding(
             trusted=trusted,
@@ -289,7 +288,9 @@ def _asking(
     secret = secret_of(section, directory)
     make = partial(asking, issuer, section, trusted, secret)
     # An answer is verified by the issuer's rules, so that it counts for no others.
-    return parts.get(make, "introspection", repr(trusted), issuer.ca, section, secret)
+    return parts.get(
+        make, "introspection", repr(trusted), *_certificates(issuer.ca), section, secret
+    )
 
 
 @contextmanager
@@ -332,7 +333,15 @@ def _feed(issuer: IssuerSection, directory: Path, parts: Parts) -> RevocationFee
     make = partial(
         RevocationFeed, issuer.issuer, client_id=client, client_secret=secret, ca=issuer.ca
     )
-    return parts.get(make, "revocations", issuer.issuer, client, secret, issuer.ca)
+    return parts.get(make, "revocations", issuer.issuer, client, secret, *_certificates(issuer.ca))
+
+
+def _certificates(ca: Path | None) -> tuple[Path | None, bytes]:
+    """Return a CA file and what is in it: who trusts it has read it, and reads it only once."""
+    try:
+        return ca, b"" if ca is None else ca.read_bytes()
+    except OSError:
+        return ca, b""  # whoever connects says so
 
 
 def _secret(reference: str, directory: Path, key: str) -> str:

@@ -23,10 +23,11 @@ from keyfob.brokers.mosquitto.unix_socket import UnixListener, peer_user
 from keyfob.cli.compose import bindings, event_sources
 from keyfob.cli.guard_parts import IssuerNames, audit_log, listen, settings_that_wait
 from keyfob.cli.parts import Parts
-from keyfob.cli.supervisor import Child, Supervisor
+from keyfob.cli.supervisor import START_TIMEOUT, Child, Supervisor
+from keyfob.cli.worker_settings import spelled
 from keyfob.config import Settings, load
 from keyfob.errors import ConfigError
-from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.audit import AuditLog
 from keyfob.guard.background import keep_running
 from keyfob.guard.database import Database
 from keyfob.guard.events import EventReceiver
@@ -95,10 +96,14 @@ class _Lead:
         issuers = bindings(settings, parts=self._parts)
         self._names = IssuerNames(issuers)
         self._revocations = RevocationStore(database)
-        self._workers = Supervisor(_children(settings), show)
+        self._workers = Supervisor(_children(settings), show, at_once=True)
         self._lead = Lead(self._revocations, stuck=self._end_worker)
         self._upstreams = Upstreams(
-            issuers, learn=self._lead.learn, changed=self._changed, told=lambda *_: None
+            issuers,
+            learn=self._lead.learn,
+            told=lambda *_: None,  # the lead has no sessions
+            audit=audit,
+            clock=time.time,
         )
         self._receiver = EventReceiver(
             event_sources(settings, issuers),
@@ -200,16 +205,6 @@ class _Lead:
     def _end_worker(self, number: int) -> None:
         self._workers.signal(_name(number), signal.SIGKILL)
 
-    def _changed(self, issuer: str, failure: str) -> None:
-        self._audit.record(
-            AuditEvent(
-                time=time.time(),
-                outcome=Outcome.UPSTREAM_FAILED if failure else Outcome.UPSTREAM_RECOVERED,
-                issuer=issuer,
-                explanation=failure,
-            )
-        )
-
     def _health(self) -> GuardHealth:
         return GuardHealth(
             keys={},
@@ -232,7 +227,7 @@ def _name(number: int) -> str:
 
 def _children(settings: Settings) -> list[Child]:
     program = [sys.executable, "-m", "keyfob.cli.main", "guard-worker"]
-    where = ["--dir", str(settings.directory)]
+    where = ["--guard", spelled(settings), "--dir", str(settings.directory)]
     folder = settings.guard.socket.parent
     return [
         Child(
@@ -240,6 +235,7 @@ def _children(settings: Settings) -> list[Child]:
             command=[*program, "--worker", str(number), *where],
             ready_line=WORKER_READY,
             pid_file=folder / f"guard-{_name(number)}.pid",
+            ready_within=START_TIMEOUT + settings.guard.ready_timeout,
         )
         for number in range(settings.guard.workers)
     ]

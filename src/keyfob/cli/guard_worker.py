@@ -17,6 +17,7 @@ from keyfob.cli.guard_lead import WORKER_READY, lead_socket
 from keyfob.cli.guard_parts import audit_log, make_guard, make_link
 from keyfob.cli.parts import Parts
 from keyfob.cli.reloading import Reloading
+from keyfob.cli.worker_settings import read_again
 from keyfob.config import Settings
 from keyfob.errors import UpstreamError
 from keyfob.guard.database import Database
@@ -31,20 +32,22 @@ __all__ = ["worker"]
 Show = Callable[[str], None]
 
 
-async def worker(settings: Settings, number: int, show: Show) -> None:
+async def worker(settings: Settings, number: int, guard_section: str, show: Show) -> None:
     """Run a worker until it is told to stop.
 
     Args:
         settings: The configuration.
         number: Which worker, from 0.
+        guard_section: What its lead goes by; see ``worker_settings``.
         show: Takes lines for people.
 
     Raises:
         UpstreamError: The lead is not there, or gone: without it no revocation would be heard of.
         ConfigError: The configuration is wrong, or another process is this worker already.
     """
-    # Before the file is read: what is revoked from here on comes by the link.
-    link = await WorkerLink.join(lead_socket(settings), number)
+    # Before the files are read: what is revoked, or configured, from here on comes by the link.
+    link = await WorkerLink.join(lead_socket(read_again(settings, guard_section)), number)
+    settings = read_again(settings, guard_section)
     share = Share(number, settings.guard.workers)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -46,13 +46,14 @@ def guard(directory: Directory = DEFAULT_DIRECTORY) -> None:
 
 def guard_worker(
     number: Annotated[int, typer.Option("--worker", help="Which worker this is, from 0.")],
+    guard_section: Annotated[str, typer.Option("--guard", help="Its lead's [guard], as JSON.")],
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Run one worker of a guard; its lead starts it."""
     settings = settings_of(directory).settings
     log_to_stderr()
     with Console(sys.stdout) as console:
-        uvloop.run(worker(settings, number, console.show))
+        uvloop.run(worker(settings, number, guard_section, console.show))
 
 
 async def _until_stopped(running: AbstractAsyncContextManager[_Reloads]) -> None:

@@ -157,7 +157,7 @@ def _revocation(installation: Installation, token: VerifiedToken) -> Fault | Non
         revoked = revocations.find(
             issuer=claims.issuer,
             subject=token.subject,
-            client=claims.client_id,
+            client=token.client,
             token_id=claims.token_id,
             issued_at=claims.issued_at,
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from keyfob.cli.compose import bindings, event_sources
@@ -49,6 +50,8 @@ class Reloading:
         self._receiver = receiver
         self._names = names
         self._http = http
+        # A lead asks again though the last answer took too long; what came later must win.
+        self._one_at_a_time = asyncio.Lock()
 
     async def reload(self) -> Reconsidered:
         """Read the configuration again; where it is wrong, everything goes on as it was.
@@ -56,6 +59,10 @@ class Reloading:
         Returns:
             What became of the sessions.
         """
+        async with self._one_at_a_time:
+            return await self._reload()
+
+    async def _reload(self) -> Reconsidered:
         try:
             settings = load(self._settings.path)
             parts = Parts(self._parts)

@@ -25,12 +25,14 @@ from typing import Final
 
 from keyfob.errors import UpstreamError
 
-__all__ = ["Child", "Supervisor", "end_with_parent"]
+__all__ = ["START_TIMEOUT", "Child", "Supervisor", "end_with_parent"]
+
+START_TIMEOUT: Final = 30.0
+"""Seconds that a child may take until it serves, where nobody says otherwise."""
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _STEADY_AFTER: Final = 10.0
-_READY_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 10.0
 _LAST_LINES_TIMEOUT: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
@@ -42,14 +44,15 @@ _PRCTL: Final = ctypes.CDLL(None).prctl
 class Child:
     """A program to keep running.
 
-    It says that it serves with a line in which the regular expression ``ready_line`` is found;
-    ``pid_file`` holds its process id while it runs.
+    It says that it serves with a line in which the regular expression ``ready_line`` is found, for
+    the first time within ``ready_within`` seconds; ``pid_file`` holds its process id while it runs.
     """
 
     name: str
     command: Sequence[str]
     ready_line: str
     pid_file: Path
+    ready_within: float = START_TIMEOUT
 
 
 class Supervisor:
@@ -58,6 +61,7 @@ class Supervisor:
     Args:
         children: In the order of starting; they are stopped in the reverse order.
         show: Called with each line that a child prints, and with what happens to children.
+        at_once: They need not wait for each other when they start.
         inherited: File descriptors that the children keep open, such as a lock's.
         stop_timeout: Seconds that a child has to end before it is killed.
     """
@@ -67,11 +71,13 @@ class Supervisor:
         children: Sequence[Child],
         show: Callable[[str], None],
         *,
+        at_once: bool = False,
         inherited: Sequence[int] = (),
         stop_timeout: float = _STOP_TIMEOUT,
     ) -> None:
         self._children = children
         self._show = show
+        self._at_once = at_once
         self._inherited = tuple(inherited)
         self._stop_timeout = stop_timeout
         self._stopping = asyncio.Event()
@@ -86,6 +92,9 @@ class Supervisor:
             UpstreamError: A child ended or was not ready in time; everything is stopped again.
         """
         try:
+            if self._at_once:
+                await asyncio.gather(*map(self._start_one, self._children))
+                return
             for child in self._children:
                 if not self._stopping.is_set():
                     await self._start_one(child)
@@ -130,14 +139,16 @@ class Supervisor:
         self._keepers.append(keeper)
         waiters = [asyncio.create_task(event.wait()) for event in (ready, self._stopping)]
         done, _ = await asyncio.wait(
-            {keeper, *waiters}, timeout=_READY_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            {keeper, *waiters}, timeout=child.ready_within, return_when=asyncio.FIRST_COMPLETED
         )
         for waiter in waiters:
             waiter.cancel()
         if keeper in done:
             await keeper
         if not done:
-            raise UpstreamError(f"{child.name} was not ready within {_READY_TIMEOUT:.0f} seconds")
+            raise UpstreamError(
+                f"{child.name} was not ready within {child.ready_within:.0f} seconds"
+            )
 
     async def _keep(self, child: Child, ready: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time

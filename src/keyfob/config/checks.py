@@ -81,17 +81,19 @@ def _check_guard(document: Document, source: Source) -> None:
 def _check_between_issuers(issuers: Sequence[IssuerSection], source: Source) -> None:
     _check_once(issuers, "name", attrgetter("name"), source)
     _check_once(issuers, "issuer", attrgetter("issuer"), source)
-    asked = [
-        place
-        for place, issuer in enumerate(issuers)
-        if issuer.introspection is not None and not issuer.introspection.prefix
-    ]
-    if len(asked) > 1:
-        raise source.wrong(
-            f"issuer.{asked[1]}.introspection.prefix",
-            f"issuer.{asked[0]} is asked about every opaque token already; write what this issuer's"
-            " tokens begin with",
-        )
+    asked: dict[str, int] = {}
+    for place, issuer in enumerate(issuers):
+        if issuer.introspection is None:
+            continue
+        prefix = issuer.introspection.prefix
+        before = asked.setdefault(prefix, place)
+        if before != place:
+            which = f"opaque tokens that begin with {prefix!a}" if prefix else "every opaque token"
+            raise source.wrong(
+                f"issuer.{place}.introspection.prefix",
+                f"issuer.{before} is asked about {which} already; write what this issuer's"
+                " tokens begin with",
+            )
 
 
 def _check_once(

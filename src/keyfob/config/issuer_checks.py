@@ -66,6 +66,11 @@ def check_issuer(issuer: IssuerSection, key: str, source: Source) -> None:
     if issuer.introspection is not None:
         _check_introspection(issuer.introspection, f"{key}.introspection", source)
     if issuer.events is not None:
+        if not issuer.algorithms:
+            raise source.wrong(
+                f"{key}.algorithms",
+                'is empty, so that no event is believed; write what signs them, as in ["ES256"]',
+            )
         _check_events(issuer.events, issuer.max_lifetime, key, source)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from keyfob.authorization.decision import Decision
 from keyfob.guard.introspection_answers import Active
+from keyfob.guard.session import Session, SessionState
 
 __all__ = ["Admission", "Asked"]
 
@@ -44,3 +45,30 @@ class Admission(Decision):
     key_id: str
     asked: Asked | None = field(repr=False, compare=False)
     judge: object = field(repr=False, compare=False)
+
+    def session(self, broker: str, client_id: str, epoch: int) -> Session:
+        """Return the session that begins when the broker has let the client in.
+
+        Args:
+            broker: The broker's name.
+            client_id: The client identifier, which the broker may have made up.
+            epoch: Which of the client's connections.
+        """
+        return Session(
+            broker=broker,
+            client_id=client_id,
+            epoch=epoch,
+            state=SessionState.ONLINE,
+            clean=self.clean,
+            principal=self.principal,
+            issuer=self.issuer,
+            subject=self.subject,
+            client=self.client,
+            token_id=self.token_id,
+            issued_at=self.issued_at,
+            expires_at=self.expires_at,
+            permissions=self.permissions,
+            payload=self.payload,
+            key_id=self.key_id,
+            assigned=self.assigned,
+        )

@@ -16,7 +16,7 @@ from keyfob.authorization.decision import ConnectRequest, Decision
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.introspection_answers import Introspection
-from keyfob.guard.judge import Judge, Question
+from keyfob.guard.judge import Answered, Judge, Question
 from keyfob.guard.patience import Patience
 from keyfob.guard.reservations import Reservations
 from keyfob.tokens.verify import NeedKeys
@@ -90,8 +90,8 @@ class Answering:
         case = _Case(request, broker, explain)
         return await self._later(self._judged(case), case, deadline, stands_still=True)
 
-    def _judged(self, case: _Case, word: Introspection | None = None) -> Answer:
-        return self.judge.judge(case.request, case.broker, self._clock(), word)
+    def _judged(self, case: _Case, answered: Answered | None = None) -> Answer:
+        return self.judge.judge(case.request, case.broker, self._clock(), answered)
 
     def _at_once(self, answer: Answer, case: _Case) -> Decision:
         """Decide by what is at hand, and ask for what is not."""
@@ -99,7 +99,7 @@ class Answering:
             self.judge.keys_of(answer).ask_again(answer.kid)
             answer = self.judge.without_keys(answer)
         elif isinstance(answer, Question):
-            answer = self._told(answer.ask(), case)
+            answer = self._told(answer, answer.ask(), case)
         return self._decided(answer, case)
 
     async def _later(
@@ -119,20 +119,21 @@ class Answering:
             asked = answer.ask()
             left = wait + case.began - time.perf_counter()
             await asyncio.wait({asked}, timeout=max(0.0, left))
-            answer = self._told(asked, case)
+            answer = self._told(answer, asked, case)
         elif isinstance(answer, NeedKeys):
             answer = self.judge.without_keys(answer)
         return self._decided(answer, case)
 
-    def _told(self, asked: asyncio.Future[Introspection], case: _Case) -> Decision:
+    def _told(
+        self, question: Question, asked: asyncio.Future[Introspection], case: _Case
+    ) -> Decision:
         """Decide by what an issuer says, or that it has not said anything yet."""
         if not asked.done():
             return self.judge.without_answer("no answer yet")
-        decision = self._judged(case, asked.result())
+        decision = self._judged(case, Answered(question.introspector, asked.result()))
         if isinstance(decision, Decision):
             return decision
-        # What it was verified with has changed while it was asked about.
-        return self.judge.without_answer("its issuer's keys have changed")
+        return self.judge.without_answer("its issuer's keys or rules have changed meanwhile")
 
     async def _wait(self, flight: asyncio.Future[None], patience: Patience, wait: float) -> None:
         """Wait for an issuer's keys, and remember how fast they came."""

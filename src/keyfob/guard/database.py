@@ -161,15 +161,18 @@ class Database:
         """Open the file of a guard that may be running, to look and not to write.
 
         Raises:
-            ConfigError: There is none, or it is damaged.
+            ConfigError: There is none, it is damaged, or of another version.
         """
         try:
             connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
             )
-            connection.execute("SELECT count(*) FROM broker").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.Error as error:
             raise _damaged(path, error) from error
+        if version != VERSION:
+            connection.close()
+            raise ConfigError(f"{path}: of another version of Keyfob; start its guard once")
         return cls(connection, None)
 
     def __enter__(self) -> Self:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -19,6 +21,10 @@ from keyfob.guard.key_sources import KeyHealth
 from keyfob.guard.session import SessionState
 
 __all__ = ["Figures", "Gathered", "HasCounts", "figures_of"]
+
+
+FRESH: Final = 1.0
+"""Seconds that figures are told again: whoever asks more often must not keep workers busy."""
 
 
 class HasCounts(Protocol):
@@ -76,6 +82,7 @@ class Gathered:
         ask: Asks every worker for its figures, as MessagePack.
         own: The lead's: what it knows of feeds, revocations and the file.
         audit: What the lead itself counts.
+        monotonic: A clock that never steps.
     """
 
     def __init__(
@@ -85,17 +92,25 @@ class Gathered:
         ask: Callable[[], Awaitable[Mapping[int, bytes]]],
         own: Callable[[], GuardHealth],
         audit: HasCounts,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = workers
         self._ask = ask
         self._own = own
         self._audit = audit
+        self._monotonic = monotonic
         self._figures: tuple[Figures, ...] = ()
+        self._stale_at = 0.0
+        self._one_at_a_time = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Ask the workers."""
-        answers = await self._ask()
-        self._figures = tuple(_decoder.decode(answer) for _, answer in sorted(answers.items()))
+        """Ask the workers, unless they were asked a moment ago."""
+        async with self._one_at_a_time:
+            if self._monotonic() < self._stale_at:
+                return
+            answers = await self._ask()
+            self._figures = tuple(_decoder.decode(answer) for _, answer in sorted(answers.items()))
+            self._stale_at = self._monotonic() + FRESH
 
     def health(self) -> GuardHealth:
         """The state as it was at the last ``refresh``."""

@@ -21,7 +21,7 @@ from keyfob.authorization.decision import ConnectRequest, Decision
 from keyfob.errors import ProtocolError
 from keyfob.guard.admission import Admission
 from keyfob.guard.answering import Answering
-from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
+from keyfob.guard.audit import AuditLog
 from keyfob.guard.background import keep_running
 from keyfob.guard.credentials import TokenField
 from keyfob.guard.database import Change
@@ -35,7 +35,7 @@ from keyfob.guard.reconsidering import Reconsidered, Reconsidering
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.resync import Resync
 from keyfob.guard.revocations import FeedPosition, Revocation, RevocationStore
-from keyfob.guard.session import End, Session, SessionState
+from keyfob.guard.session import End, Session
 from keyfob.guard.sessions import SessionStore
 from keyfob.guard.upstreams import Upstreams
 
@@ -97,7 +97,11 @@ class Guard:
             self._sessions, self._endings, reconsider=self._reconsider, clock=clock
         )
         self._upstreams = Upstreams(
-            issuers, learn=self._learn, changed=self._upstream_changed, told=self._live.told
+            issuers,
+            learn=self._learn,
+            told=self._live.told,
+            audit=self._audit,
+            clock=clock,
         )
         self._work: list[asyncio.Task[None]] = []
         self._token_fields = tuple(token_fields)
@@ -167,14 +171,9 @@ class Guard:
         self._live.trust(self._upstreams.issuers)
         return await self.reconsider()
 
-    async def reconsider(self, broker: str | None = None) -> Reconsidered:
-        """Decide the sessions of a broker, or of all, by what is trusted now.
-
-        Args:
-            broker: Its name; None: all.
-        """
-        sessions = tuple(self._sessions) if broker is None else self._sessions.of_broker(broker)
-        return await self._reconsidering.all(sessions, self._answering.judge)
+    async def reconsider(self) -> Reconsidered:
+        """Decide all sessions again, by what is trusted now."""
+        return await self._reconsidering.all(tuple(self._sessions), self._answering.judge)
 
     def health(self) -> GuardHealth:
         """Tell the state."""
@@ -285,6 +284,7 @@ class Guard:
             instance,
             endings=self._endings,
             trusted=lambda issuer: issuer in self._upstreams.issuers,
+            adopted=self._live.adopt,
             clock=self._clock,
         )
 
@@ -307,7 +307,7 @@ class Guard:
         if not isinstance(decision, Admission) or decision.client_id not in ("", client_id):
             raise ProtocolError("a client was admitted that was not let in")
         before = self._sessions.get(broker, client_id)
-        session = _session(broker, client_id, epoch, decision)
+        session = decision.session(broker, client_id, epoch)
         self._reservations.release(broker, client_id)
         if before is not None and before.owner != session.owner:
             return self._endings.tell_owned(session)
@@ -367,9 +367,8 @@ class Guard:
             sqlite3.Error: The disk refuses it. It holds until the guard ends.
             UpstreamError: They are too many.
         """
-        ended: list[Session] = []
-        for revocation in self._revocations.learn(revocations):
-            ended.extend(self._endings.revoke(revocation))
+        learned = self._revocations.learn(revocations)
+        ended = [session for each in learned for session in self._endings.revoke(each)]
         await self._revocations.save(position, also)
         return tuple(ended)
 
@@ -399,34 +398,3 @@ class Guard:
             token_fields=self._token_fields,
             empty_client_id=self._empty_client_id,
         )
-
-    def _upstream_changed(self, issuer: str, failure: str) -> None:
-        self._audit.record(
-            AuditEvent(
-                time=self._clock(),
-                outcome=Outcome.UPSTREAM_FAILED if failure else Outcome.UPSTREAM_RECOVERED,
-                issuer=issuer,
-                explanation=failure,
-            )
-        )
-
-
-def _session(broker: str, client_id: str, epoch: int, admission: Admission) -> Session:
-    return Session(
-        broker=broker,
-        client_id=client_id,
-        epoch=epoch,
-        state=SessionState.ONLINE,
-        clean=admission.clean,
-        principal=admission.principal,
-        issuer=admission.issuer,
-        subject=admission.subject,
-        client=admission.client,
-        token_id=admission.token_id,
-        issued_at=admission.issued_at,
-        expires_at=admission.expires_at,
-        permissions=admission.permissions,
-        payload=admission.payload,
-        key_id=admission.key_id,
-        assigned=admission.assigned,
-    )

@@ -17,13 +17,13 @@ Every refusal has its ``DenyReason``; the checks before it are told when somebod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from keyfob.authorization.binding import ClientIdTemplate
-from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason, Step
+from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason
 from keyfob.authorization.policy import Granted
 from keyfob.errors import KeyfobError, TokenError
 from keyfob.guard.admission import Admission, Asked
@@ -33,6 +33,7 @@ from keyfob.guard.introspection import Introspector
 from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
 from keyfob.guard.issuer_bindings import CurrentKeys, IssuerBinding
 from keyfob.guard.key_sources import KeySource
+from keyfob.guard.refusals import because, binding_detail, refuse
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.session import Session
@@ -50,7 +51,7 @@ from keyfob.tokens.verify import (
     verify,
 )
 
-__all__ = ["EmptyClientId", "Judge", "Question"]
+__all__ = ["Answered", "EmptyClientId", "Judge", "Question"]
 
 EmptyClientId = Literal["accept", "refuse"]
 
@@ -66,6 +67,14 @@ class Question:
     def ask(self) -> asyncio.Future[Introspection]:
         """Ask, or join whoever asks already."""
         return self.introspector.ask(self.token, presented=self.presented)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an issuer said just now; it counts by the rules that it was asked under."""
+
+    by: Introspector
+    answer: Introspection
 
 
 class Judge:
@@ -124,7 +133,7 @@ class Judge:
         request: ConnectRequest,
         broker: str,
         now: float,
-        answer: Introspection | None = None,
+        answered: Answered | None = None,
     ) -> Decision | NeedKeys | Question:
         """Judge a CONNECT.
 
@@ -132,29 +141,34 @@ class Judge:
             request: The CONNECT.
             broker: The broker's name.
             now: Unix seconds.
-            answer: What the issuer said about its token just now, if it was asked.
+            answered: What the issuer said about its token, if it was asked.
 
         Returns:
             The decision, an ``Admission`` where the client may come in; NeedKeys where it takes
             keys that are not at hand.
         """
         if request.authentication_method is not None:
-            return _refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
+            return refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
         presented = choose_token(request, self._token_fields)
         if isinstance(presented, DenyReason):
-            return _refuse(presented, "credentials")
+            return refuse(presented, "credentials")
         try:
             entry = self._verify(presented, now)
         except TokenError as error:
-            return _refuse(DenyReason(error.code), "token", error.message)
+            return refuse(DenyReason(error.code), "token", error.message)
         if isinstance(entry, NeedKeys):
             return entry
         if not isinstance(entry, NeedIntrospection):
             return self._judge_verified(request, broker, entry, now)
         introspector = self._issuers[entry.issuer.issuer].introspector
         if introspector is None:
-            return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
-        match answer or introspector.find(introspector.digest(presented), now):
+            return refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
+        answer: Introspection | None
+        if answered is not None and answered.by is introspector:
+            answer = answered.answer
+        else:  # nobody asked, or by other rules: the configuration was read again since
+            answer = introspector.find(introspector.digest(presented), now)
+        match answer:
             case None:
                 return Question(
                     introspector=introspector, token=presented, presented=entry.presented
@@ -162,7 +176,7 @@ class Judge:
             case Unavailable(reason=reason):
                 return self.without_answer(reason)
             case Refused(code=code, message=message):
-                return _refuse(DenyReason(code), "token", message)
+                return refuse(DenyReason(code), "token", message)
             case Active() as active:
                 found = self._worked_out(presented, active.token, now)
                 asked = Asked(token=presented, answer=active)
@@ -184,7 +198,7 @@ class Judge:
 
     def without_answer(self, reason: str) -> Decision:
         """Refuse a token that its issuer could not be asked about, or not in time."""
-        return _refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
+        return refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
 
     def suppose(self, payload: bytes, request: ConnectRequest, broker: str, now: float) -> Decision:
         """Judge a CONNECT as if a trusted key had signed these claims.
@@ -198,7 +212,7 @@ class Judge:
         try:
             token = reverify(payload, self._trusted, now, key_id="")
         except TokenError as error:
-            return _refuse(DenyReason(error.code), "token", error.message)
+            return refuse(DenyReason(error.code), "token", error.message)
         entry = CachedToken(
             token=token, keys=KeySet(), verified_at=now, principal=self._principal(token)
         )
@@ -213,6 +227,9 @@ class Judge:
         Returns:
             The decision; None where the claims are not known.
         """
+        if session.issuer not in self._trusted:
+            detail = "Its issuer is not trusted any more."
+            return refuse(DenyReason.ISSUER_UNKNOWN, "token", detail)
         if not session.payload:
             return None
         try:
@@ -226,12 +243,14 @@ class Judge:
             )
             granted = self._grants.of(token)
         except TokenError as error:
-            return _refuse(DenyReason(error.code), "token", error.message)
+            return refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
-            return _refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+            return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+        if (token.issuer.issuer, token.subject) != session.owner:
+            return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
         request = ConnectRequest(client_id=session.client_id, assigned=session.assigned)
         if reason := self._device_fault(request, token):
-            return _refuse(reason, "device", _binding_detail(reason, token, request))
+            return refuse(reason, "device", binding_detail(reason, token, request))
         entry = CachedToken(
             token=token,
             keys=KeySet(),
@@ -249,8 +268,8 @@ class Judge:
         """Refuse a token for which there is no key, and no more time to wait for one."""
         source = self.keys_of(need)
         if need.loaded and source.lacks(need.kid):
-            return _refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
-        return _refuse(
+            return refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
+        return refuse(
             DenyReason.KEYS_UNAVAILABLE, "token", f"no keys of {need.issuer.name} at hand"
         )
 
@@ -294,30 +313,30 @@ class Judge:
         asked: Asked | None = None,
     ) -> Decision:
         token, claims = entry.token, entry.token.claims
-        refuse = partial(_refuse, entry=entry, client_id=request.client_id)
+        refused = partial(refuse, entry=entry, client_id=request.client_id)
         try:
             confirmation.check(claims, request.certificate_thumbprint)
         except TokenError as error:
-            return refuse(DenyReason(error.code), "confirmation", error.message)
+            return refused(DenyReason(error.code), "confirmation", error.message)
         revoked = self._revocations.find(
             issuer=claims.issuer,
             subject=token.subject,
-            client=claims.client_id,
+            client=token.client,
             token_id=claims.token_id,
             issued_at=claims.issued_at,
         )
         if revoked is not None:
-            return refuse(DenyReason.TOKEN_REVOKED, "revocation", _because(revoked.reason))
+            return refused(DenyReason.TOKEN_REVOKED, "revocation", because(revoked.reason))
         if reason := self._device_fault(request, token):
-            return refuse(reason, "device", _binding_detail(reason, token, request))
+            return refused(reason, "device", binding_detail(reason, token, request))
         owner = (claims.issuer, token.subject)
         if self._owner(broker, request.client_id, now) not in (None, owner):
-            return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
+            return refused(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
         try:
             if entry.granted is None:
                 entry.granted = self._grants.of(token)
         except KeyfobError as error:
-            return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+            return refused(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
         return self._admit(request, entry, entry.granted, asked)
 
     def _admit(
@@ -338,7 +357,7 @@ class Judge:
             expires_at=token.expires_at,
             explain=partial(steps, entry=entry, client_id=request.client_id),
             client_id=request.client_id,
-            client=claims.client_id,
+            client=token.client,
             issued_at=claims.issued_at,
             # MQTT 5's Clean Start says nothing of the end: a Session Expiry Interval may follow.
             clean=request.clean and (request.protocol_version < 5 or request.assigned),
@@ -365,41 +384,3 @@ class Judge:
         if session is not None:
             return session.owner
         return self._reservations.holder(broker, client_id, now)
-
-
-def _refuse(
-    reason: DenyReason,
-    check: str,
-    detail: str = "",
-    *,
-    entry: CachedToken | None = None,
-    client_id: str = "",
-) -> Decision:
-    detail = detail or reason.explanation
-    explain: Callable[[], tuple[Step, ...]] = partial(
-        steps, failed=check, detail=detail, entry=entry, client_id=client_id
-    )
-    if entry is None:
-        return Decision.refuse(reason, detail=detail, explain=explain)
-    claims = entry.token.claims
-    return Decision.refuse(
-        reason,
-        detail=detail,
-        principal=entry.principal,
-        issuer=claims.issuer,
-        subject=entry.token.subject,
-        token_id=claims.token_id,
-        explain=explain,
-    )
-
-
-def _binding_detail(reason: DenyReason, token: VerifiedToken, request: ConnectRequest) -> str:
-    if reason is DenyReason.CLIENT_ID_MISMATCH:
-        return f"The token is for device {token.device!a}."
-    if not request.clean:
-        return "A client without an identifier of its own must ask for a clean session."
-    return "Clients without an identifier of their own are refused here."
-
-
-def _because(reason: str) -> str:
-    return f"The token was revoked: {reason!a}." if reason else ""

@@ -91,7 +91,8 @@ class Lead:
             UpstreamError: They are too many.
         """
         learned = self._revocations.learn(revocations)
-        answers = {link: link.learn(learned) for link in self._links} if learned else {}
+        # Also where all of it is known: a worker may still be about to learn what came before.
+        answers = {link: link.learn(learned) for link in self._links} if revocations else {}
         await self._revocations.save(position, also)
         if answers:
             await asyncio.wait(answers.values(), timeout=self._timeout)

@@ -72,9 +72,10 @@ class LiveTokens:
 
     def begin(self, session: Session, admission: Admission) -> Session:
         """Return a new session as it is to be remembered, and have its token asked about again."""
+        # Whoever had the identifier before may have been another issuer's.
+        self._forget(session.key)
         binding = self._issuers.get(session.issuer)
         if admission.asked is None or binding is None or binding.reasking is None:
-            self.forget(session)
             return session
         asked = admission.asked
         wait = binding.reasking.watch(session.key, asked.token, asked.answer)
@@ -82,16 +83,28 @@ class LiveTokens:
         self._expect_end(watched)
         return watched
 
+    def adopt(self, session: Session) -> Session:
+        """Return a session that a plugin told of, with its end if its token is not known here."""
+        binding = self._issuers.get(session.issuer)
+        if session.payload or session.ask_by is not None or session.expires_at <= self._clock():
+            return session
+        self._forget(session.key)  # what is asked about there is an earlier token
+        if binding is None or binding.reasking is None:
+            return session
+        adopted = replace(session, ask_by=self._clock() + binding.reasking.unknown())
+        self._expect_end(adopted)
+        return adopted
+
     def forget(self, session: Session) -> None:
         """Keep a session's token no longer: it is not live any more, or has another token."""
-        binding = self._issuers.get(session.issuer)
-        if binding is not None and binding.reasking is not None:
-            binding.reasking.forget(session.key)
+        self._forget(session.key)
 
     def told(self, key: Key, answer: Introspection, ask_in: float | None) -> None:
         """Take what an issuer says of a live session's token."""
         session = self._sessions.get(*key)
-        if session is None or session.state is not SessionState.ONLINE:
+        if session is None or session.state is not SessionState.ONLINE or session.ask_by is None:
+            # It went without a word, or its plugin told of another token meanwhile.
+            self._forget(key)
             return
         if isinstance(answer, Refused):
             reason = DenyReason(answer.code)
@@ -122,10 +135,17 @@ class LiveTokens:
             if session is None or session.ask_by != ask_by or self._is_asked_about(session):
                 continue
             if session.state is SessionState.ONLINE:
-                ended = replace(session, expires_at=min(session.expires_at, now), ask_by=None)
+                # Without its claims, by which it would be decided again and live on.
+                end = min(session.expires_at, now)
+                ended = replace(session, expires_at=end, ask_by=None, payload=b"")
                 self._sessions.put(ended)
                 self._endings.tell_unasked(ended)
                 self._endings.notify(Replacement(session=ended))
+
+    def _forget(self, key: Key) -> None:
+        for binding in self._issuers.values():
+            if binding.reasking is not None:
+                binding.reasking.forget(key)
 
     def _is_asked_about(self, session: Session) -> bool:
         """Tell whether a question is planned, or waits for its answer."""

@@ -92,13 +92,18 @@ class Schedule(Generic[K]):
             Seconds until it is put, or would be: where there is no room for it.
         """
         self.forget(watched.key)
-        # The first over the whole interval: a fleet that came back at once is not asked about
-        # at once.
-        delay = self.interval - self._jitter(self.interval)
+        delay = self.first_delay()
         if len(self._watched) < self._size:
             self._watched[watched.key] = watched
             self._plan(watched, now + delay)
         return delay
+
+    def first_delay(self) -> float:
+        """Return seconds until a first question.
+
+        Spread over the whole interval: a fleet that came back at once is not asked about at once.
+        """
+        return self.interval - self._jitter(self.interval)
 
     def again(self, watched: Watched[K], now: float) -> float:
         """Plan the next question about a session that is still watched.
@@ -235,6 +240,10 @@ class Reasking(Generic[K]):
         now = self._monotonic()
         watched = Watched(key, token, active.presented, self._end(active, now))
         return self._schedule.watch(watched, now)
+
+    def unknown(self) -> float:
+        """Return seconds after which a session has to end whose token is not known here."""
+        return self._schedule.first_delay()
 
     def watches(self, key: K) -> bool:
         """Tell whether a session is asked about again."""

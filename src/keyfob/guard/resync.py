@@ -71,6 +71,7 @@ class Resync:
         instance: Which run of it.
         endings: Tells whether a revocation concerns a session, and the audit what ends here.
         trusted: Tells whether an issuer is trusted.
+        adopted: Returns a session of the list as it is to be remembered.
         clock: Unix seconds.
     """
 
@@ -82,6 +83,7 @@ class Resync:
         *,
         endings: Endings,
         trusted: Callable[[str], bool],
+        adopted: Callable[[Session], Session] = lambda session: session,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
@@ -89,6 +91,7 @@ class Resync:
         self._instance = instance
         self._endings = endings
         self._trusted = trusted
+        self._adopted = adopted
         self._clock = clock
         self._listed: dict[str, PluginRecord] = {}
 
@@ -143,7 +146,7 @@ class Resync:
         if not self._trusted(session.issuer):
             self._store.remove(self._broker, record.client_id)
             return (self._endings.tell_forgotten(session, "Its issuer is not trusted any more."),)
-        session = self._marked_if_revoked(session, now)
+        session = self._marked_if_revoked(self._adopted(session), now)
         return () if record.state is SessionState.REVOKED else _ends(session)
 
     def _replacement(self, record: PluginRecord) -> tuple[Replacement, ...]:

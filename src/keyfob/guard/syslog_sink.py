@@ -95,10 +95,7 @@ class SyslogSink:
 
     def _message(self, event: AuditEvent) -> bytes:
         priority = 8 * _FACILITY + _SEVERITIES[event.outcome]
-        whole, fraction = divmod(event.time, 1)
-        stamp = (
-            f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int(fraction * 1e6):06}Z"
-        )
+        stamp = _timestamp(event.time)
         head = f"<{priority}>1 {stamp} {self._host} keyfob {self._process} {event.outcome} - "
         message = head.encode("ascii") + self._encoder.encode(event)
         if len(message) <= MAX_MESSAGE:

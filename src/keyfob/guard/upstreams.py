@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Protocol
 
 from keyfob.errors import ConfigError
+from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.background import Work, keep_running
 from keyfob.guard.issuer_bindings import IssuerBinding
 from keyfob.guard.reasking import Told
 from keyfob.guard.revocation_feed import FeedHealth, Learn
 
-__all__ = ["Changed", "Upstreams"]
+__all__ = ["Upstreams"]
 
 Key = tuple[str, str]
 """A session: its broker's name and its client identifier."""
-
-Changed = Callable[[str, str], None]
-"""Told an ``iss`` and why asking it fails, or "" when it works again."""
 
 _log = logging.getLogger("keyfob.guard")
 
@@ -47,8 +45,9 @@ class Upstreams:
     Args:
         issuers: By their ``iss``.
         learn: Takes what their feeds bring.
-        changed: Told when an issuer begins to fail, and when it answers again.
         told: Takes what issuers say of live sessions.
+        audit: Hears when an issuer begins to fail, and when it answers again.
+        clock: Unix seconds.
 
     Raises:
         ConfigError: The issuers do not fit together.
@@ -59,14 +58,16 @@ class Upstreams:
         issuers: Mapping[str, IssuerBinding],
         *,
         learn: Learn,
-        changed: Changed,
         told: Told[Key],
+        audit: AuditLog,
+        clock: Callable[[], float],
     ) -> None:
         _check(issuers)
         self.issuers: Mapping[str, IssuerBinding] = dict(issuers)
         self._learn = learn
-        self._changed = changed
         self._told = told
+        self._audit = audit
+        self._clock = clock
         self._running: dict[_Part, asyncio.Task[None]] = {}
 
     def start(self) -> None:
@@ -78,7 +79,7 @@ class Upstreams:
 
     async def stop(self) -> None:
         """End all work and close all connections."""
-        await self._end(_parts(self.issuers))
+        await self._end({*_parts(self.issuers), *self._running})
 
     async def ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it is an answer
         """Wait until every issuer's keys and present revocations have been read.
@@ -129,17 +130,20 @@ class Upstreams:
         """
         _check(issuers)
         before = _parts(self.issuers)
-        coming = Upstreams(issuers, learn=self._learn, changed=self._changed, told=self._told)
+        coming = Upstreams(
+            issuers, learn=self._learn, told=self._told, audit=self._audit, clock=self._clock
+        )
         coming._running = self._running
         coming.start()
         ready = await coming.ready(timeout)
         self.issuers = coming.issuers
-        await self._end(part for part in before if part not in set(_parts(self.issuers)))
+        # What runs may also be of a reload that was given up.
+        await self._end({*before, *self._running}.difference(_parts(self.issuers)))
         return ready
 
     def _works(self, issuers: Mapping[str, IssuerBinding]) -> Iterator[tuple[_Part, str, Work]]:
         for iss, binding in issuers.items():
-            changed = partial(self._upstream_changed, iss)
+            changed = partial(self._changed, iss)
             yield binding.keys, f"keys of {iss}", partial(binding.keys.run, changed)
             if binding.revocations is not None:
                 run = partial(binding.revocations.run, self._learn, changed=changed)
@@ -148,19 +152,21 @@ class Upstreams:
                 ask = partial(_ask, binding, changed, self._told)
                 yield binding.introspector, f"introspection at {iss}", ask
 
-    async def _end(self, parts: Iterator[_Part]) -> None:
-        parts_ = tuple(parts)
-        tasks = [task for part in parts_ if (task := self._running.pop(part, None)) is not None]
+    async def _end(self, parts: Collection[_Part]) -> None:
+        tasks = [task for part in parts if (task := self._running.pop(part, None)) is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for part in parts_:
+        for part in parts:
             await part.aclose()
 
-    def _upstream_changed(self, issuer: str, failure: str) -> None:
+    def _changed(self, issuer: str, failure: str) -> None:
         if failure:
             _log.warning("%s: %s", issuer, failure)
-        self._changed(issuer, failure)
+        outcome = Outcome.UPSTREAM_FAILED if failure else Outcome.UPSTREAM_RECOVERED
+        self._audit.record(
+            AuditEvent(time=self._clock(), outcome=outcome, issuer=issuer, explanation=failure)
+        )
 
 
 def _parts(issuers: Mapping[str, IssuerBinding]) -> Iterator[_Part]:

@@ -89,6 +89,17 @@ class VerifiedToken:
         """
         return self.claims.subject or self.device
 
+    @property
+    def client(self) -> str:
+        """Which OAuth client it was issued to; empty: nothing says.
+
+        Where there is no ``client_id`` it is the device of an issuer that names its clients
+        elsewhere, such as in ``azp``: a revocation of that client must find it.
+        """
+        if self.claims.client_id or self.issuer.device_claim == "sub":
+            return self.claims.client_id
+        return self.device
+
     def __post_init__(self, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("only keyfob.tokens.verify makes a VerifiedToken")
