@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keyfob.guard import key_sources
+from keyfob.guard import refreshing_keys
 from keyfob.guard.key_sources import HttpKeySource
 from tests.guard.world import KEY, Clock, HttpServer, jwks
 
@@ -32,7 +32,7 @@ def rests(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[float]:
         def __getattr__(self, name: str) -> object:
             return getattr(asyncio, name)
 
-    monkeypatch.setattr(key_sources, "asyncio", Patched())
+    monkeypatch.setattr(refreshing_keys, "asyncio", Patched())
     return asked
 
 

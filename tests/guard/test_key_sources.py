@@ -15,13 +15,13 @@ from keyfob.errors import ConfigError
 from keyfob.guard.backoff import Backoff
 from keyfob.guard.key_sources import (
     COOLDOWN,
-    DEFAULT_FRESH,
     MIN_FRESH,
     FileKeySource,
     HttpKeySource,
     KeySource,
     StaticKeySource,
 )
+from keyfob.guard.refreshing_keys import DEFAULT_FRESH
 from tests.guard.world import KEY, OTHER_KEY, Clock, HttpServer, jwks, key_set, until
 
 pytestmark = pytest.mark.anyio

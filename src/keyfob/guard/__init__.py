@@ -25,6 +25,7 @@ What has changed reaches who is connected::
     upstreams               the trusted issuers and the work that keeps them fresh
     issuer_bindings         an issuer's parts
     key_sources             its keys
+    refreshing_keys         how they stay fresh
     absent_keys             which keys it is known not to have
     discovery               where its endpoints are (RFC 8414)
     revocation_feed         follows its revocations
