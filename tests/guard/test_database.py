@@ -284,3 +284,16 @@ def test_a_file_of_an_earlier_version_is_not_looked_at(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigError, match="start its guard once"):
         Database.read(path)
+
+
+def test_what_was_deleted_is_not_in_the_file_any_more(path: Path) -> None:
+    """Claims of tokens are, and may be somebody's."""
+    secret = "somebody's name"
+    with Database.open(path) as database:
+        database.put("a", lambda c: c.execute("INSERT INTO broker VALUES (?, x'00')", (secret,)))
+        database.flush()
+        database.put("a", lambda c: c.execute("DELETE FROM broker"))
+        database.flush()
+    # The last connection brings the log into the file and removes it.
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
+    assert secret.encode() not in path.read_bytes()

@@ -338,6 +338,8 @@ def _lock_out_others(path: Path, role: str) -> int:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA busy_timeout=5000")
     connection.execute("PRAGMA journal_mode=WAL")
+    # Claims may be personal data: what is deleted does not stay in free pages.
+    connection.execute("PRAGMA secure_delete=ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise ConfigError(f"{path}: written by a later Keyfob (version {version})")
