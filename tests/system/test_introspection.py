@@ -40,6 +40,19 @@ def test_what_is_revoked_at_the_issuer_ends_the_session_and_is_refused(
     assert ("revoked", "token_inactive") in trusting.told(device)
 
 
+def test_a_session_that_a_new_guard_cannot_ask_about_ends_and_comes_back(
+    trusting: Installation, foreign: Foreign
+) -> None:
+    """Tokens are kept in memory only: nobody knows any more what to ask about."""
+    token = foreign.opaque("forgotten")
+    client = trusting.come_in("forgotten", token)
+    by_signature = trusting.client("remembered").connect(trusting.enrol("remembered"))
+    trusting.wait_restarted("guard", trusting.kill("guard"))
+    client.until_disconnected()
+    trusting.come_in("forgotten", token)
+    assert by_signature.disconnects == []
+
+
 def test_a_token_that_the_issuer_does_not_know_is_refused_as_bad(
     trusting: Installation, foreign: Foreign
 ) -> None:
