@@ -249,13 +249,14 @@ def installation(
     *,
     plain: bool = False,
     mosquitto: Sequence[str] = (),
+    issuers: Sequence[str] = (),
     guard: Sequence[str] = (),
-    sections: str = "",
     program: str = MOSQUITTO,
 ) -> Iterator[Installation]:
-    """Run `keyfob up`; `mosquitto` and `guard` are lines for those sections of keyfob.toml.
+    """Run `keyfob up`.
 
-    `sections` are whole ones, added at its end.
+    `mosquitto` and `guard` are lines for those sections of keyfob.toml, `issuers` those of more
+    sections.
     The broker is `program`: the installed one, unless the environment's KEYFOB_TEST_MOSQUITTO says.
     """
     options = ["--port", "0", "--mqtt-port", "0", *(("--plain-port", "0") if plain else ())]
@@ -268,15 +269,16 @@ def installation(
     )
     assert made.returncode == 0, made.stderr
     path = directory / "keyfob.toml"
-    lines = [f"program = {json.dumps(program)}", *mosquitto]
+    lines = [f"program = {json.dumps(program)}", *mosquitto, *issuers]
     text = path.read_text(encoding="utf-8").replace("[guard]\n", "\n".join(["[guard]", *guard, ""]))
-    path.write_text("\n".join([text.rstrip(), *lines, sections, ""]), encoding="utf-8")
+    path.write_text("\n".join([text.rstrip(), *lines, ""]), encoding="utf-8")
+    settings = load(path)
     log_file = directory / "up.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*KEYFOB, "up", "--dir", str(directory)], stdout=log, stderr=subprocess.STDOUT
         )
-    running = Installation(directory, process, log_file, load(path))
+    running = Installation(directory, process, log_file, settings)
     try:
         until(
             "keyfob up is running",

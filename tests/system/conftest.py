@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Installation, free_port, installation
+from tests.running import Installation, installation
 from tests.system.foreign import Foreign, foreign_server
 from tests.system.syslog_receiver import syslog_receiver
 
@@ -55,7 +55,6 @@ def trusting(
     directory.mkdir(mode=0o700)
     foreign.write_secrets(directory)
     sections = foreign.sections(timeout_ms=500, reask=2, cache=2, negative_cache=1)
-    sections += f"[guard.http]\nport = {free_port()}\n"
     audit = f'audit = ["file:log/audit.jsonl", "console", "syslog:{syslog[0]}"]'
-    with installation(directory, plain=True, guard=[audit], sections=sections) as up:
+    with installation(directory, plain=True, guard=[audit], issuers=[sections]) as up:
         yield up

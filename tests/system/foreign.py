@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfob.tokens.sign import SigningKey
+from tests.running import free_port
 from tests.system import introspection_server
 from tests.system.introspection_server import CLIENT, SECRET
 
@@ -37,7 +38,7 @@ class Foreign:
         self.control(keys={"keys": [self.key.public_jwk()]})
 
     def sections(self, **settings: int) -> str:
-        """Both issuers for keyfob.toml, with these settings of `[issuer.introspection]`."""
+        """Both issuers for keyfob.toml, asked with these settings, and a port for HTTP."""
         asked = "\n".join(
             [
                 "[issuer.introspection]",
@@ -48,6 +49,9 @@ class Foreign:
             ]
         )
         return f"""
+[guard.http]
+port = {free_port()}
+
 [[issuer]]
 name = "opaque"
 issuer = "{self.url}/opaque"

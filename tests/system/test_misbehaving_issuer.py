@@ -111,7 +111,9 @@ def test_the_99th_percentile_of_others_pings_stays_under_50_ms(
     (tmp_path / "data").mkdir(mode=0o700)
     foreign.write_secrets(tmp_path / "data")
     sections = foreign.sections()  # as documented: nothing is made faster for the test
-    with installation(tmp_path / "data", plain=True, sections=sections, program=str(program)) as up:
+    with installation(
+        tmp_path / "data", plain=True, issuers=[sections], program=str(program)
+    ) as up:
         for mood in MOODS:
             endured = endure(up, foreign, mood, SAMPLES)
             endured.tell(version_of(str(program)), mood)

@@ -49,7 +49,7 @@ def test_a_disabled_device_is_out_here_after_a_kill_and_at_a_second_guard(
     until("it decides", lambda: trusting.client("kept").try_connect("kept", other) == 0)
     refused_as_revoked(trusting, "lost", token)
 
-    with installation(tmp_path / "second", sections=second_guard(trusting)) as second:
+    with installation(tmp_path / "second", issuers=[second_guard(trusting)]) as second:
         refused_as_revoked(second, "lost", token)
         second.client("kept").connect(other)
 
@@ -62,7 +62,7 @@ def test_the_second_guard_of_a_server_that_is_away_lets_nobody_in(
     token = trusting.enrol("early")
     sections = second_guard(trusting).replace("localhost", "127.0.0.2")
     with installation(
-        tmp_path / "second", sections=sections, guard=["ready_timeout = 0.5"]
+        tmp_path / "second", issuers=[sections], guard=["ready_timeout = 0.5"]
     ) as second:
         code = second.client("early").try_connect("early", token)
         assert code != 0

@@ -35,7 +35,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     directory = tmp_path_factory.mktemp("several") / "data"
     http = f"[guard.http]\nport = {free_port()}\n"
     guard = [f"workers = {WORKERS}"]
-    with installation(directory, plain=True, guard=guard, sections=http) as up:
+    with installation(directory, plain=True, guard=guard, issuers=[http]) as up:
         yield up
 
 
