@@ -10,10 +10,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from keyfob.config import Settings, load
+from keyfob.server.register import Register
 
 KEYFOB = [sys.executable, "-m", "keyfob.cli.main"]
 MOSQUITTO = os.environ.get("KEYFOB_TEST_MOSQUITTO", "mosquitto")
@@ -40,6 +42,13 @@ def until(what: str, condition: Any, timeout: float = PATIENCE) -> Any:
             raise AssertionError(f"waited {timeout:.0f} s in vain: {what}")
         time.sleep(0.02)
     return value
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @functools.cache
@@ -127,6 +136,16 @@ class Installation:
     def device_token(self, device: str, *arguments: str) -> str:
         return self.token(device, self.add_device(device, *arguments))
 
+    def enrol(self, device: str, **rights: Any) -> str:
+        """Register a device and get its token; `device_token` without the command line's start."""
+        with Register.open(self.settings.server.database) as register:
+            secret = register.add_device(device, **rights).secret
+        return self.token(device, secret)
+
+    def disable(self, device: str) -> None:
+        with Register.open(self.settings.server.database) as register:
+            register.disable_device(device)
+
     def mosquitto(
         self, program: str, client_id: str, token: str, *arguments: str, version: str = "mqttv5"
     ) -> subprocess.CompletedProcess[str]:
@@ -139,6 +158,13 @@ class Installation:
     def client(self, client_id: str, **options: Any) -> Client:
         client = Client(self, client_id, **options)
         self.clients.append(client)
+        return client
+
+    def come_in(self, client_id: str, token: str, **options: Any) -> Client:
+        """Connect as a device does: again, where a question took longer than a broker can wait."""
+        client = self.client(client_id, **options)
+        until(f"{client_id} is let in", lambda: client.try_connect(client_id, token) == 0)
+        client.disconnects.clear()
         return client
 
     def pid(self, name: str) -> int:
@@ -165,6 +191,44 @@ class Installation:
         pid: int = until(f"{name} is started again", other)
         return pid
 
+    def audit(self) -> list[dict[str, Any]]:
+        """The events in the audit file so far; the last ones may come 0.1 s late."""
+        text = (self.directory / "log/audit.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def told(self, client_id: str) -> list[tuple[str, str]]:
+        """What the audit says of a client: outcomes with their reasons."""
+        events = [each for each in self.audit() if each["client_id"] == client_id]
+        return [(each["outcome"], each["reason"]) for each in events]
+
+    def http(self, path: str, *arguments: str) -> tuple[int, str]:
+        """Ask the guard's own HTTP with curl: the status and the body."""
+        url = f"http://127.0.0.1:{self.settings.guard.http.port}{path}"
+        command = ["curl", "-sS", "-w", "\n%{http_code}", *arguments, url]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert result.returncode == 0, result.stderr
+        body, _, status = result.stdout.rpartition("\n")
+        return int(status), body
+
+    def is_ready(self) -> bool:
+        """Whether the guard serves HTTP and says that its decisions are sound."""
+        try:
+            return self.http("/readyz")[0] == 200
+        except AssertionError:
+            return False
+
+    def configure(self, change: Callable[[str], str]) -> str:
+        """Change keyfob.toml, send the guard SIGHUP, and return what it says of that."""
+        path = self.directory / "keyfob.toml"
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+        position = len(self.log())
+        os.kill(self.pid("guard"), signal.SIGHUP)
+        said = re.compile(
+            r"^guard +\| (read keyfob\.toml again|the old configuration stays).*", re.M
+        )
+        found: re.Match[str] = until("it is read", lambda: said.search(self.log()[position:]))
+        return found[0]
+
     def close_clients(self) -> None:
         while self.clients:
             self.clients.pop().close()
@@ -186,11 +250,13 @@ def installation(
     plain: bool = False,
     mosquitto: Sequence[str] = (),
     issuers: Sequence[str] = (),
+    guard: Sequence[str] = (),
     program: str = MOSQUITTO,
 ) -> Iterator[Installation]:
     """Run `keyfob up`.
 
-    `mosquitto` are lines for that section of keyfob.toml, `issuers` those of more sections.
+    `mosquitto` and `guard` are lines for those sections of keyfob.toml, `issuers` those of more
+    sections.
     The broker is `program`: the installed one, unless the environment's KEYFOB_TEST_MOSQUITTO says.
     """
     options = ["--port", "0", "--mqtt-port", "0", *(("--plain-port", "0") if plain else ())]
@@ -204,13 +270,15 @@ def installation(
     assert made.returncode == 0, made.stderr
     path = directory / "keyfob.toml"
     lines = [f"program = {json.dumps(program)}", *mosquitto, *issuers]
-    path.write_text(path.read_text() + "\n".join(lines) + "\n", encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace("[guard]\n", "\n".join(["[guard]", *guard, ""]))
+    path.write_text("\n".join([text.rstrip(), *lines, ""]), encoding="utf-8")
+    settings = load(path)
     log_file = directory / "up.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*KEYFOB, "up", "--dir", str(directory)], stdout=log, stderr=subprocess.STDOUT
         )
-    running = Installation(directory, process, log_file, load(path))
+    running = Installation(directory, process, log_file, settings)
     try:
         until(
             "keyfob up is running",

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.cli.supervisor import Child, Supervisor
+from keyfob.cli import supervisor as module
+from keyfob.cli.supervisor import Child, Supervisor, send
 from keyfob.errors import UpstreamError
 from tests.cli.commands import alive, wait_for
 
@@ -178,6 +179,27 @@ async def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     async with running(one):
         process = pid(one)
     assert not alive(process)
+
+
+async def test_a_child_that_forgets_the_first_request_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ASK_AGAIN", 0.05)
+    again = f"trap 'touch {tmp_path / 'ended'}; exit 0' TERM"
+    one = child(tmp_path, "one", f'trap "{again}" TERM; echo ready; while :; do sleep 0.02; done')
+    supervisor = Supervisor([one], print, stop_timeout=20)
+    await supervisor.start()
+    await supervisor.stop()
+    assert (tmp_path / "ended").exists()
+
+
+async def test_a_signal_to_a_process_that_ends_does_not_take_its_status() -> None:
+    for _ in range(20):
+        process = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
+        while process.returncode is None:
+            send(process, signal.SIGCONT)
+            await asyncio.sleep(0)
+        assert process.returncode == 3
 
 
 async def test_a_grandchild_that_holds_the_output_open_delays_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -352,6 +353,25 @@ async def test_a_server_that_misbehaves_says_nothing_about_the_token(
 async def test_nobody_listening_is_unavailable(http: HttpServer, clock: Clock) -> None:
     async with asking(http, clock, endpoint="http://127.0.0.1:1/introspect") as tested:
         assert reason(await asked(tested))
+
+
+async def test_the_first_question_takes_no_longer_than_the_others_when_prepared(
+    http: HttpServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.answer(PATH, good(), headers=JSON)
+    async with asking(http, clock) as tested:
+        tested.prepare()
+        # The certificates have been read: some 50 ms, for which a broker may stand still.
+        monkeypatch.delattr("ssl.create_default_context")
+        assert isinstance(await asked(tested), Active)
+
+
+async def test_ca_certificates_that_cannot_be_read_are_told_of_by_each_question(
+    http: HttpServer, clock: Clock, tmp_path: Path
+) -> None:
+    async with asking(http, clock, ca=tmp_path / "none.pem") as tested:
+        tested.prepare()
+        assert "cannot use the CA file" in reason(await asked(tested))
 
 
 async def test_an_untrusted_certificate_is_unavailable(https: HttpServer, clock: Clock) -> None:

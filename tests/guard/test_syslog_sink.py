@@ -116,6 +116,20 @@ def test_a_receiver_that_was_started_anew_is_found_again(tmp_path: Path) -> None
     sink.close()
 
 
+def test_the_operator_is_told_once_which_sink_fails_and_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "nobody"
+    with AuditLog([SyslogSink(path)]) as log:
+        for _ in range(2):
+            log.record(event())
+            log.flush()
+    assert caplog.messages == [
+        f"audit: syslog at {path} cannot be written: No such file or directory"
+    ]
+    assert str(SyslogSink(("::1", 514))) == "syslog at ::1 port 514"
+
+
 def test_while_nobody_listens_lines_count_as_dropped_and_the_guard_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with AuditLog([SyslogSink(path)], flush_interval=3600) as log:

@@ -7,10 +7,10 @@ import asyncio
 import os
 import signal
 import ssl
-import struct
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.running import Installation, until
+from tests.system.raw_mqtt import PINGREQ, PINGRESP, connect_packet
 
 CLIENTS = 200
 
@@ -28,25 +28,15 @@ class RawClient:
         context = ssl.create_default_context(cafile=running.ca) if tls else None
         port = running.port if tls else running.settings.mosquitto.plain_port
         reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
-        body = b"\x00\x04MQTT\x04" + (b"\xc0" if "keep" in device else b"\xc2") + b"\x00\x3c"
-        for text in (device, username, password):
-            body += struct.pack("!H", len(text)) + text.encode()
-        length = len(body)
-        remaining = bytearray()
-        while True:
-            length, digit = divmod(length, 128)
-            remaining.append(digit | (0x80 if length else 0))
-            if not length:
-                break
-        writer.write(b"\x10" + bytes(remaining) + body)
+        writer.write(connect_packet(device, username, password, clean="keep" not in device))
         connack = await reader.readexactly(4)
         assert connack[3] == 0, f"{device} refused with {connack[3]}"
         return cls(reader, writer)
 
     async def alive(self) -> bool:
         try:
-            self.writer.write(b"\xc0\x00")
-            return await asyncio.wait_for(self.reader.readexactly(2), 20) == b"\xd0\x00"
+            self.writer.write(PINGREQ)
+            return await asyncio.wait_for(self.reader.readexactly(2), 20) == PINGRESP
         except (OSError, asyncio.IncompleteReadError):
             return False
 
@@ -82,15 +72,6 @@ async def session(running: Installation, tokens: dict[str, str]) -> None:
 def test_sighup_drops_nobody_and_does_not_ask_the_guard(running: Installation) -> None:
     names = [f"hup{n}{'keep' if n >= CLIENTS - 20 else ''}" for n in range(CLIENTS)]
     with ThreadPoolExecutor(4) as pool:
-        tokens = dict(
-            zip(names, pool.map(lambda name: token_of(running, name), names), strict=True)
-        )
+        enrolled = pool.map(lambda name: running.enrol(name, subscribe=["hup/#"]), names)
+        tokens = dict(zip(names, enrolled, strict=True))
     asyncio.run(session(running, tokens))
-
-
-def token_of(running: Installation, device: str) -> str:
-    from keyfob.server.register import Register
-
-    with Register.open(running.settings.server.database) as register:
-        secret = register.add_device(device, subscribe=["hup/#"]).secret
-    return running.token(device, secret)

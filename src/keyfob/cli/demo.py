@@ -12,6 +12,7 @@ import contextlib
 import json
 import shlex
 import shutil
+import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,7 +21,7 @@ from typing import Final
 
 from keyfob.cli.installation import Installation
 from keyfob.cli.output import here
-from keyfob.cli.supervisor import end_with_parent
+from keyfob.cli.supervisor import end_with_parent, send
 from keyfob.errors import ConflictError, UpstreamError
 
 __all__ = ["demonstrate"]
@@ -209,12 +210,11 @@ async def _started(command: Sequence[str]) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-            # A mosquitto_sub without a connection does not listen to that.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _END_TIMEOUT)
-            process.kill()
+        send(process, signal.SIGTERM)
+        # A mosquitto_sub without a connection does not listen to that.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _END_TIMEOUT)
+        send(process, signal.SIGKILL)
         await process.wait()
 
 

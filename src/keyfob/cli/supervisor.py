@@ -25,7 +25,7 @@ from typing import Final
 
 from keyfob.errors import UpstreamError
 
-__all__ = ["START_TIMEOUT", "Child", "Supervisor", "end_with_parent"]
+__all__ = ["START_TIMEOUT", "Child", "Supervisor", "end_with_parent", "send"]
 
 START_TIMEOUT: Final = 30.0
 """Seconds that a child may take until it serves, where nobody says otherwise."""
@@ -34,6 +34,7 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _STEADY_AFTER: Final = 10.0
 _STOP_TIMEOUT: Final = 10.0
+_ASK_AGAIN: Final = 1.0
 _LAST_LINES_TIMEOUT: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 # Looked up here and not in the child: between fork and exec another thread may hold the linker.
@@ -122,8 +123,8 @@ class Supervisor:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a child, if it runs now."""
         process = self._processes.get(name)
-        if process is not None and process.returncode is None:
-            process.send_signal(number)
+        if process is not None:
+            send(process, number)
 
     async def stop(self) -> None:
         """Stop every child, the last one started first."""
@@ -209,10 +210,13 @@ class Supervisor:
 
     async def _stop_on(self, stop: asyncio.Event, process: asyncio.subprocess.Process) -> None:
         await stop.wait()
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-            await asyncio.sleep(self._stop_timeout)
-            process.kill()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._stop_timeout
+        # More than once: Mosquitto 2.0 forgets what comes right after it says that it runs.
+        while (left := deadline - clock()) > 0:
+            send(process, signal.SIGTERM)
+            await asyncio.sleep(min(_ASK_AGAIN, left))
+        send(process, signal.SIGKILL)
 
     async def _show_lines(self, child: Child, output: int, ready: asyncio.Event) -> None:
         reader = asyncio.StreamReader()
@@ -231,6 +235,14 @@ class Supervisor:
                 self._show(f"{child.name:<10} | {text}")
                 if re.search(child.ready_line, text):
                     ready.set()
+
+
+def send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal to a process, if it runs still."""
+    # Its own methods look first whether it has ended, and so take its status from who waits for it.
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def end_with_parent() -> Callable[[], None]:

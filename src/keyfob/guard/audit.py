@@ -93,7 +93,7 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditSink(Protocol):
-    """Where events go; called in the audit thread only."""
+    """Where events go, and as text the name of that; called in the audit thread only."""
 
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Write and flush a batch.
@@ -189,7 +189,8 @@ class AuditLog:
         except Exception as error:  # noqa: BLE001 - no sink's mistake may end the others
             self._dropped += len(batch)
             if place not in self._failing:
-                _log.warning("audit: %s cannot write: %s", type(sink).__name__, error)
+                why = getattr(error, "strerror", None) or error
+                _log.warning("audit: %s cannot be written: %s", sink, why)
             self._failing.add(place)
         else:
             self._failing.discard(place)

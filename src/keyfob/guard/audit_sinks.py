@@ -44,9 +44,13 @@ class JsonLinesSink:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
         self._encoder = msgspec.json.Encoder()
+
+    def __str__(self) -> str:
+        return f"file {self._path}"
 
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Append a batch."""
@@ -68,6 +72,9 @@ class JsonStreamSink:
         self._stream = stream
         self._encoder = msgspec.json.Encoder()
 
+    def __str__(self) -> str:
+        return "stdout"
+
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Write a batch."""
         _write_all(self._stream, self._encoder.encode_lines(events))
@@ -86,6 +93,9 @@ class ConsoleSink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+
+    def __str__(self) -> str:
+        return "console"
 
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Write a batch."""

@@ -87,6 +87,14 @@ class Fetcher:
         if client is not None:
             await client.aclose()
 
+    def prepare(self, url: str) -> None:
+        """Read the CA certificates, which takes some 50 ms, before anybody waits for an exchange.
+
+        Raises:
+            ConfigError: The CA file is unusable.
+        """
+        self._connected(url)
+
     async def get(
         self,
         url: str,

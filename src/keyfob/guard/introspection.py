@@ -18,6 +18,7 @@ digest, and no error, log line or repr has any part of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from typing import Final
 
 import httpx
 
-from keyfob.errors import KeyfobError, TokenError, UpstreamError
+from keyfob.errors import ConfigError, KeyfobError, TokenError, UpstreamError
 from keyfob.guard.allowance import Allowance
 from keyfob.guard.breaker import Breaker, BreakerState, Permit
 from keyfob.guard.client_authentication import ClientAuthentication
@@ -140,7 +141,8 @@ class Introspector:
         allowance: Allowance | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        require_safe(endpoint or issuer.issuer)
+        self._address = endpoint or issuer.issuer
+        require_safe(self._address)
         self._issuer = issuer
         self._authentication = authentication
         self._endpoint = Endpoint(
@@ -166,6 +168,11 @@ class Introspector:
     def digest(token: bytes) -> bytes:
         """Return the name that a token has here."""
         return sha256(token).digest()
+
+    def prepare(self) -> None:
+        """Do what the first question would take long for; a broker may stand still meanwhile."""
+        with contextlib.suppress(ConfigError):  # each question will say so
+            self._fetcher.prepare(self._address)
 
     def watch(self, changed: Callable[[str], None]) -> None:
         """Have somebody told why asking fails when it begins to, and "" when it works again."""

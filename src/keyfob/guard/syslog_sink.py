@@ -63,6 +63,12 @@ class SyslogSink:
         self._host = _header_text(socket.gethostname(), 255)
         self._process = str(os.getpid())
 
+    def __str__(self) -> str:
+        place = (
+            self._target if isinstance(self._target, Path) else "{} port {}".format(*self._target)
+        )
+        return f"syslog at {place}"
+
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Send a batch.
 

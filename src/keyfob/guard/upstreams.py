@@ -34,6 +34,7 @@ class _Part(Protocol):
 
 async def _ask(binding: IssuerBinding, changed: Callable[[str], None], told: Told[Key]) -> None:
     if binding.introspector is not None:
+        binding.introspector.prepare()
         binding.introspector.watch(changed)
     if binding.reasking is not None:
         await binding.reasking.run(told)
