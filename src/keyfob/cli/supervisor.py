@@ -127,7 +127,10 @@ class Supervisor:
             send(process, number)
 
     async def stop(self) -> None:
-        """Stop every child, the last one started first."""
+        """Stop every child, the last one started first, or all at once if they started so."""
+        if self._at_once:
+            for stop in self._stops.values():
+                stop.set()
         for child, keeper in reversed(list(zip(self._children, self._keepers, strict=False))):
             self._stops[child.name].set()
             with contextlib.suppress(UpstreamError):
