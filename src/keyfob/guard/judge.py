@@ -17,13 +17,13 @@ Every refusal has its ``DenyReason``; the checks before it are told when somebod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from keyfob.authorization.binding import ClientIdTemplate
-from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason, Step
+from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason
 from keyfob.authorization.policy import Granted
 from keyfob.errors import KeyfobError, TokenError
 from keyfob.guard.admission import Admission, Asked
@@ -33,6 +33,7 @@ from keyfob.guard.introspection import Introspector
 from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
 from keyfob.guard.issuer_bindings import CurrentKeys, IssuerBinding
 from keyfob.guard.key_sources import KeySource
+from keyfob.guard.refusals import because, binding_detail, refuse
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.session import Session
@@ -139,21 +140,21 @@ class Judge:
             keys that are not at hand.
         """
         if request.authentication_method is not None:
-            return _refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
+            return refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
         presented = choose_token(request, self._token_fields)
         if isinstance(presented, DenyReason):
-            return _refuse(presented, "credentials")
+            return refuse(presented, "credentials")
         try:
             entry = self._verify(presented, now)
         except TokenError as error:
-            return _refuse(DenyReason(error.code), "token", error.message)
+            return refuse(DenyReason(error.code), "token", error.message)
         if isinstance(entry, NeedKeys):
             return entry
         if not isinstance(entry, NeedIntrospection):
             return self._judge_verified(request, broker, entry, now)
         introspector = self._issuers[entry.issuer.issuer].introspector
         if introspector is None:
-            return _refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
+            return refuse(DenyReason.GUARD_UNAVAILABLE, "token", "nobody to ask about the token")
         match answer or introspector.find(introspector.digest(presented), now):
             case None:
                 return Question(
@@ -162,7 +163,7 @@ class Judge:
             case Unavailable(reason=reason):
                 return self.without_answer(reason)
             case Refused(code=code, message=message):
-                return _refuse(DenyReason(code), "token", message)
+                return refuse(DenyReason(code), "token", message)
             case Active() as active:
                 found = self._worked_out(presented, active.token, now)
                 asked = Asked(token=presented, answer=active)
@@ -184,7 +185,7 @@ class Judge:
 
     def without_answer(self, reason: str) -> Decision:
         """Refuse a token that its issuer could not be asked about, or not in time."""
-        return _refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
+        return refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
 
     def suppose(self, payload: bytes, request: ConnectRequest, broker: str, now: float) -> Decision:
         """Judge a CONNECT as if a trusted key had signed these claims.
@@ -198,7 +199,7 @@ class Judge:
         try:
             token = reverify(payload, self._trusted, now, key_id="")
         except TokenError as error:
-            return _refuse(DenyReason(error.code), "token", error.message)
+            return refuse(DenyReason(error.code), "token", error.message)
         entry = CachedToken(
             token=token, keys=KeySet(), verified_at=now, principal=self._principal(token)
         )
@@ -226,12 +227,12 @@ class Judge:
             )
             granted = self._grants.of(token)
         except TokenError as error:
-            return _refuse(DenyReason(error.code), "token", error.message)
+            return refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
-            return _refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+            return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
         request = ConnectRequest(client_id=session.client_id, assigned=session.assigned)
         if reason := self._device_fault(request, token):
-            return _refuse(reason, "device", _binding_detail(reason, token, request))
+            return refuse(reason, "device", binding_detail(reason, token, request))
         entry = CachedToken(
             token=token,
             keys=KeySet(),
@@ -249,8 +250,8 @@ class Judge:
         """Refuse a token for which there is no key, and no more time to wait for one."""
         source = self.keys_of(need)
         if need.loaded and source.lacks(need.kid):
-            return _refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
-        return _refuse(
+            return refuse(DenyReason.KEY_UNKNOWN, "token", need.refusal().message)
+        return refuse(
             DenyReason.KEYS_UNAVAILABLE, "token", f"no keys of {need.issuer.name} at hand"
         )
 
@@ -293,12 +294,30 @@ class Judge:
         now: float,
         asked: Asked | None = None,
     ) -> Decision:
+        if fault := self._fault(request, broker, entry, now):
+            return refuse(*fault, entry=entry, client_id=request.client_id)
+        try:
+            if entry.granted is None:
+                entry.granted = self._grants.of(entry.token)
+        except KeyfobError as error:
+            return refuse(
+                DenyReason.PERMISSIONS_INVALID,
+                "permissions",
+                error.message,
+                entry=entry,
+                client_id=request.client_id,
+            )
+        return self._admit(request, entry, entry.granted, asked)
+
+    def _fault(
+        self, request: ConnectRequest, broker: str, entry: CachedToken, now: float
+    ) -> tuple[DenyReason, str, str] | None:
+        """Return why a verified token does not let this client in, which check says so, and how."""
         token, claims = entry.token, entry.token.claims
-        refuse = partial(_refuse, entry=entry, client_id=request.client_id)
         try:
             confirmation.check(claims, request.certificate_thumbprint)
         except TokenError as error:
-            return refuse(DenyReason(error.code), "confirmation", error.message)
+            return DenyReason(error.code), "confirmation", error.message
         revoked = self._revocations.find(
             issuer=claims.issuer,
             subject=token.subject,
@@ -307,18 +326,13 @@ class Judge:
             issued_at=claims.issued_at,
         )
         if revoked is not None:
-            return refuse(DenyReason.TOKEN_REVOKED, "revocation", _because(revoked.reason))
+            return DenyReason.TOKEN_REVOKED, "revocation", because(revoked.reason)
         if reason := self._device_fault(request, token):
-            return refuse(reason, "device", _binding_detail(reason, token, request))
-        owner = (claims.issuer, token.subject)
-        if self._owner(broker, request.client_id, now) not in (None, owner):
-            return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
-        try:
-            if entry.granted is None:
-                entry.granted = self._grants.of(token)
-        except KeyfobError as error:
-            return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
-        return self._admit(request, entry, entry.granted, asked)
+            return reason, "device", binding_detail(reason, token, request)
+        owner = self._owner(broker, request.client_id, now)
+        if owner is not None and owner != (claims.issuer, token.subject):
+            return DenyReason.SESSION_OWNED_BY_ANOTHER, "session", ""
+        return None
 
     def _admit(
         self,
@@ -365,41 +379,3 @@ class Judge:
         if session is not None:
             return session.owner
         return self._reservations.holder(broker, client_id, now)
-
-
-def _refuse(
-    reason: DenyReason,
-    check: str,
-    detail: str = "",
-    *,
-    entry: CachedToken | None = None,
-    client_id: str = "",
-) -> Decision:
-    detail = detail or reason.explanation
-    explain: Callable[[], tuple[Step, ...]] = partial(
-        steps, failed=check, detail=detail, entry=entry, client_id=client_id
-    )
-    if entry is None:
-        return Decision.refuse(reason, detail=detail, explain=explain)
-    claims = entry.token.claims
-    return Decision.refuse(
-        reason,
-        detail=detail,
-        principal=entry.principal,
-        issuer=claims.issuer,
-        subject=entry.token.subject,
-        token_id=claims.token_id,
-        explain=explain,
-    )
-
-
-def _binding_detail(reason: DenyReason, token: VerifiedToken, request: ConnectRequest) -> str:
-    if reason is DenyReason.CLIENT_ID_MISMATCH:
-        return f"The token is for device {token.device!a}."
-    if not request.clean:
-        return "A client without an identifier of its own must ask for a clean session."
-    return "Clients without an identifier of their own are refused here."
-
-
-def _because(reason: str) -> str:
-    return f"The token was revoked: {reason!a}." if reason else ""
