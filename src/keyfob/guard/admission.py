@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from keyfob.authorization.decision import Decision
 from keyfob.guard.introspection_answers import Active
@@ -19,8 +20,7 @@ class Asked:
     answer: Active
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission(Decision):
+class Admission(Decision, frozen=True, kw_only=True):
     """The decision to let a client in, with what its session has to remember.
 
     Attributes:
@@ -35,12 +35,14 @@ class Admission(Decision):
         judge: Who judged: where another judges now, it is to be judged again.
     """
 
+    aside: ClassVar[frozenset[str]] = Decision.aside | {"asked", "judge"}
+
     client_id: str
     client: str
     issued_at: float | None
     clean: bool
     assigned: bool
-    payload: bytes = field(repr=False)
+    payload: bytes
     key_id: str
-    asked: Asked | None = field(repr=False, compare=False)
-    judge: object = field(repr=False, compare=False)
+    asked: Asked | None
+    judge: object
