@@ -3,13 +3,15 @@
 
 The yardstick is a bare `cryptography` ES256 verify of the same token's signature, in the same
 round. CPU is the process's own time: of this process in-process, of the guard's process through
-the socket (/proc/PID/schedstat, all threads). Audit to a file is on, as in `keyfob up`.
+the socket (/proc/PID/schedstat, all threads). Audit to a file is on, as in `keyfob up`, and every
+batch of decisions ends with its lines written, so that no round pays for another's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import struct
@@ -23,7 +25,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from bench.rounds import interleave, print_table
+from bench.decision_parts import PARTS, part_variants, split
+from bench.rounds import Series, interleave, print_table
 from keyfob.authorization.decision import ConnectRequest
 from keyfob.authorization.policy import Policy
 from keyfob.brokers.mosquitto import frames, wire
@@ -43,6 +46,8 @@ ISSUER: Final = "https://as.example"
 BATCH: Final = 200
 ROUNDS: Final = 15
 _FRESH_TOKENS: Final = BATCH * (ROUNDS + 1)
+_FRESH: Final = "Guard.decide, fresh token"
+_REPEATED: Final = "Guard.decide, repeated token"
 
 
 def claims(issuer: str, number: int) -> dict[str, object]:
@@ -73,7 +78,8 @@ def run() -> None:
 
 async def _in_process(folder: Path) -> None:
     key = SigningKey.generate("ES256")
-    tokens = [key.sign(claims(ISSUER, number)).encode() for number in range(_FRESH_TOKENS)]
+    count = _FRESH_TOKENS * (1 + len(PARTS))
+    tokens = [key.sign(claims(ISSUER, number)).encode() for number in range(count)]
     trusted = TrustedIssuer(
         name="bench",
         issuer=ISSUER,
@@ -85,36 +91,46 @@ async def _in_process(folder: Path) -> None:
     with AuditLog([JsonLinesSink(folder / "audit.jsonl")]) as audit:
         guard = Guard({ISSUER: binding}, audit=audit)
         calm_collector()  # as `keyfob guard` does
-        fresh = iter(range(_FRESH_TOKENS))
+        fresh = iter(range(count))
 
-        def decide_fresh() -> Mapping[str, float]:
-            numbers = [next(fresh) for _ in range(BATCH)]
-            return _decide(guard, tokens, numbers)
+        def fresh_batch() -> list[int]:
+            return [next(fresh) for _ in range(BATCH)]
 
+        fresh_tokens = ([tokens[number] for number in fresh_batch()] for _ in itertools.count())
         results = interleave(
             {
                 "bare ES256 verify": _bare_verify(key, tokens),
-                "Guard.decide, fresh token": decide_fresh,
-                "Guard.decide, repeated token": lambda: _decide(guard, tokens, [0] * BATCH),
+                _FRESH: lambda: _decide(guard, audit, tokens, fresh_batch()),
+                _REPEATED: lambda: _decide(guard, audit, tokens, [0] * BATCH),
+                **part_variants(binding, fresh_tokens, audit),
             },
             ROUNDS,
         )
-    bare = results["bare ES256 verify"]["cpu"]
+    cpu = {name: figures["cpu"] for name, figures in results.items()}
+    parts = {name: cpu.pop(name) for name in PARTS}
     rows = []
-    for name, figures in results.items():
-        ratio = figures["cpu"].over(bare)
-        rows.append(
-            [
-                name,
-                f"{figures['cpu'].median:.1f} ({figures['cpu'].spread})",
-                f"{ratio.median:.2f} ({ratio.spread})",
-            ]
-        )
+    for name, series in cpu.items():
+        ratio = series.over(cpu["bare ES256 verify"])
+        rows.append([name, _shown(series), f"{ratio.median:.2f} ({ratio.spread})"])
     print_table(
         "Decisions in process, audit on: median (quartiles) of interleaved rounds",
         ["what", "CPU us each", "over bare verify"],
         rows,
     )
+    whole = cpu[_FRESH]
+    told = split(whole, cpu[_REPEATED], parts)
+    print_table(
+        "Where the time of a fresh token goes: each part timed alone in the same rounds",
+        ["part", "CPU us each", "what"],
+        [
+            *([name, _shown(series), what] for name, series, what in told),
+            ["", _shown(whole), _FRESH],
+        ],
+    )
+
+
+def _shown(series: Series) -> str:
+    return f"{series.median:.1f} ({series.spread})"
 
 
 def _bare_verify(key: SigningKey, tokens: Sequence[bytes]) -> Callable[[], Mapping[str, float]]:
@@ -138,7 +154,9 @@ def _bare_verify(key: SigningKey, tokens: Sequence[bytes]) -> Callable[[], Mappi
     return verify
 
 
-def _decide(guard: Guard, tokens: Sequence[bytes], numbers: Sequence[int]) -> Mapping[str, float]:
+def _decide(
+    guard: Guard, audit: AuditLog, tokens: Sequence[bytes], numbers: Sequence[int]
+) -> Mapping[str, float]:
     requests = [
         ConnectRequest(client_id=f"device-{number}", password=tokens[number], peer="127.0.0.1")
         for number in numbers
@@ -147,6 +165,7 @@ def _decide(guard: Guard, tokens: Sequence[bytes], numbers: Sequence[int]) -> Ma
     for request in requests:
         decision = guard.decide(request, broker="bench")
         assert decision.allowed, decision.reason
+    audit.flush()
     return {"cpu": (time.process_time() - began) / BATCH * 1e6}
 
 
@@ -199,7 +218,6 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(path))
-        self._reader = wire.FrameReader()
         self._epoch = 0
         hello = frames.Hello(
             lowest=frames.PROTOCOL_VERSION,
@@ -210,18 +228,17 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
             broker_name="bench",
         )
         self._socket.sendall(wire.encode(hello) + wire.encode(frames.RecordsEnd()))
-        while not isinstance(self._next(), frames.RecordsEnd):
-            pass
+        # WELCOME and the rest may come in one piece.
+        opening = (frame for frame in self._frames() if isinstance(frame, frames.RecordsEnd))
+        next(opening)
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def _next(self) -> frames.Frame:
-        return next(self._frames())
-
     def _frames(self) -> Iterator[frames.Frame]:
-        while True:
-            for frame, _ in self._reader.feed(self._socket.recv(1 << 16)):
+        reader = wire.FrameReader()
+        while data := self._socket.recv(1 << 16):
+            for frame, _ in reader.feed(data):
                 yield frame
 
     def ask(self, pid: int, asked: Sequence[tuple[int, bytes]]) -> Mapping[str, float]:
@@ -251,13 +268,13 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
                 )
             )
         cpu, began = _cpu_seconds(pid), time.perf_counter()
-        for connect_bytes, rest in prepared:
+        for connect_bytes, following in prepared:
             self._socket.sendall(connect_bytes)
             header = self._exactly(12)
             (length,) = struct.unpack_from("!I", header)
             body = self._exactly(length)
             assert body[8] == 0, f"refused with {body[8]:#x}"
-            self._socket.sendall(rest)
+            self._socket.sendall(following)
         elapsed = time.perf_counter() - began
         time.sleep(0.15)  # the audit and the session file follow in batches: they count too
         used = _cpu_seconds(pid) - cpu

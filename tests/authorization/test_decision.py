@@ -114,6 +114,8 @@ def test_steps_are_made_when_somebody_asks() -> None:
     assert [step.check for step in decision.steps] == ["signature"]
     assert asked == ["once"]
     assert decision == allowed()
+    assert hash(decision) == hash(allowed())
+    assert decision != allowed(subject="somebody else")
     assert Decision.refuse(DenyReason.TOKEN_EXPIRED).steps == ()
 
 

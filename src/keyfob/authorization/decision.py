@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import ClassVar, Final, NoReturn
+
+import msgspec
 
 from keyfob.authorization.permissions import Permissions
 from keyfob.mqtt.reason_codes import ReasonCode
@@ -199,8 +201,8 @@ def _no_steps() -> tuple[Step, ...]:
 _NO_PERMISSIONS: Final = Permissions.allow_only()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+# Made for every CONNECT: a Struct costs a fifth of a frozen dataclass to make.
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a CONNECT; made by ``allow`` or ``refuse``.
 
     Args:
@@ -216,6 +218,9 @@ class Decision:
         explain: Makes the steps, when somebody asks for them.
     """
 
+    aside: ClassVar[frozenset[str]] = frozenset({"explain"})
+    """Fields that are no part of what was decided, and not compared."""
+
     allowed: bool
     reason: DenyReason | None = None
     detail: str = ""
@@ -225,11 +230,22 @@ class Decision:
     token_id: str = ""
     permissions: Permissions = _NO_PERMISSIONS
     expires_at: float = 0.0
-    explain: Callable[[], tuple[Step, ...]] = field(default=_no_steps, repr=False, compare=False)
+    explain: Callable[[], tuple[Step, ...]] = _no_steps
 
     def __post_init__(self) -> None:
         if self.allowed != (self.reason is None):
             raise ValueError("a refusal has a reason, and only a refusal")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what was decided, not how it is explained."""
+        return type(other) is type(self) and _decided(self) == _decided(other)
+
+    def __hash__(self) -> int:
+        return hash(_decided(self))
+
+    def __repr__(self) -> str:
+        told = self.principal if self.allowed else self.reason
+        return f"{type(self).__name__}(allowed={self.allowed}, {told!r})"
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a decision is always true as an object: use .allowed")
@@ -291,3 +307,8 @@ class Decision:
             token_id=token_id,
             explain=explain,
         )
+
+
+def _decided(decision: Decision) -> tuple[object, ...]:
+    names = decision.__struct_fields__
+    return tuple(getattr(decision, name) for name in names if name not in decision.aside)

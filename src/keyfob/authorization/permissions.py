@@ -31,6 +31,8 @@ from dataclasses import dataclass, field
 from enum import Flag, IntEnum
 from typing import Final, NoReturn
 
+import msgspec
+
 from keyfob.errors import KeyfobError
 from keyfob.mqtt.topics import TopicFilter, TopicName, covers, matches, overlaps
 
@@ -67,6 +69,9 @@ class Operation(Flag):
     SUBSCRIBE = 2
 
 
+_SOMETHING: Final = tuple(Operation(value) for value in (1, 2, 3))
+
+
 class Effect(IntEnum):
     """What a rule says; the values are those of the guard link."""
 
@@ -81,8 +86,7 @@ class Form(IntEnum):
     FIRST_MATCH = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is allowed or denied.
 
     Args:
@@ -104,11 +108,25 @@ class Rule:
     literal: bool = False
     qos: int = ANY_QOS
     retain: int = ANY_RETAIN
-    source: str = field(default="", compare=False)
+    source: str = ""
 
     def __post_init__(self) -> None:
-        if not (self.operations and 0 < self.qos <= ANY_QOS and 0 < self.retain <= ANY_RETAIN):
+        if self.operations not in _SOMETHING or not (
+            0 < self.qos <= ANY_QOS and 0 < self.retain <= ANY_RETAIN
+        ):
             raise _invalid("a rule needs an operation, a QoS and a retain bit, and no others")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Rule and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[object, ...]:
+        return (
+            *(self.effect, self.operations, self.filter),
+            *(self.literal, self.qos, self.retain),
+        )
 
     @property
     def is_verbatim(self) -> bool:
@@ -147,9 +165,10 @@ class Permissions:
     def __post_init__(self) -> None:
         if len(self.rules) > MAX_RULES:
             raise _too_many(f"{len(self.rules)} rules are more than {MAX_RULES}")
-        if sum(len(str(rule.filter).encode()) for rule in self.rules) > MAX_FILTER_BYTES:
+        if sum([len(str(rule.filter).encode()) for rule in self.rules]) > MAX_FILTER_BYTES:
             raise _too_many(f"the filters need more than {MAX_FILTER_BYTES} bytes")
-        if self.form is Form.ALLOW_ONLY and any(r.effect is not Effect.ALLOW for r in self.rules):
+        denies = Effect.DENY in [rule.effect for rule in self.rules]
+        if denies and self.form is Form.ALLOW_ONLY:
             raise _invalid("a deny rule needs the first-match form")
 
     @classmethod

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from keyfob.authorization.decision import Decision
 from keyfob.guard.introspection_answers import Active
@@ -20,8 +21,7 @@ class Asked:
     answer: Active
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission(Decision):
+class Admission(Decision, frozen=True, kw_only=True):
     """The decision to let a client in, with what its session has to remember.
 
     Attributes:
@@ -36,15 +36,17 @@ class Admission(Decision):
         judge: Who judged: where another judges now, it is to be judged again.
     """
 
+    aside: ClassVar[frozenset[str]] = Decision.aside | {"asked", "judge"}
+
     client_id: str
     client: str
     issued_at: float | None
     clean: bool
     assigned: bool
-    payload: bytes = field(repr=False)
+    payload: bytes
     key_id: str
-    asked: Asked | None = field(repr=False, compare=False)
-    judge: object = field(repr=False, compare=False)
+    asked: Asked | None
+    judge: object
 
     def session(self, broker: str, client_id: str, epoch: int) -> Session:
         """Return the session that begins when the broker has let the client in.

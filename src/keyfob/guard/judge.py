@@ -312,12 +312,30 @@ class Judge:
         now: float,
         asked: Asked | None = None,
     ) -> Decision:
+        if fault := self._fault(request, broker, entry, now):
+            return refuse(*fault, entry=entry, client_id=request.client_id)
+        try:
+            if entry.granted is None:
+                entry.granted = self._grants.of(entry.token)
+        except KeyfobError as error:
+            return refuse(
+                DenyReason.PERMISSIONS_INVALID,
+                "permissions",
+                error.message,
+                entry=entry,
+                client_id=request.client_id,
+            )
+        return self._admit(request, entry, entry.granted, asked)
+
+    def _fault(
+        self, request: ConnectRequest, broker: str, entry: CachedToken, now: float
+    ) -> tuple[DenyReason, str, str] | None:
+        """Return why a verified token does not let this client in, which check says so, and how."""
         token, claims = entry.token, entry.token.claims
-        refused = partial(refuse, entry=entry, client_id=request.client_id)
         try:
             confirmation.check(claims, request.certificate_thumbprint)
         except TokenError as error:
-            return refused(DenyReason(error.code), "confirmation", error.message)
+            return DenyReason(error.code), "confirmation", error.message
         revoked = self._revocations.find(
             issuer=claims.issuer,
             subject=token.subject,
@@ -326,18 +344,13 @@ class Judge:
             issued_at=claims.issued_at,
         )
         if revoked is not None:
-            return refused(DenyReason.TOKEN_REVOKED, "revocation", because(revoked.reason))
+            return DenyReason.TOKEN_REVOKED, "revocation", because(revoked.reason)
         if reason := self._device_fault(request, token):
-            return refused(reason, "device", binding_detail(reason, token, request))
-        owner = (claims.issuer, token.subject)
-        if self._owner(broker, request.client_id, now) not in (None, owner):
-            return refused(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
-        try:
-            if entry.granted is None:
-                entry.granted = self._grants.of(token)
-        except KeyfobError as error:
-            return refused(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
-        return self._admit(request, entry, entry.granted, asked)
+            return reason, "device", binding_detail(reason, token, request)
+        owner = self._owner(broker, request.client_id, now)
+        if owner is not None and owner != (claims.issuer, token.subject):
+            return DenyReason.SESSION_OWNED_BY_ANOTHER, "session", ""
+        return None
 
     def _admit(
         self,

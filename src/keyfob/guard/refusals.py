@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a refused CONNECT is told: the operator its reason, its sentence and its steps."""
+"""Refusals of CONNECTs, with what is known of the client, and words for the operator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def refuse(
     entry: CachedToken | None = None,
     client_id: str = "",
 ) -> Decision:
-    """Make a refusal.
+    """Refuse a CONNECT.
 
     Args:
-        reason: Its code.
-        check: The check that failed.
-        detail: One sentence for people; empty: what the reason says of itself.
-        entry: The token, where it is verified.
+        reason: Why.
+        check: Which check says so, one of ``steps.CHECKS``.
+        detail: What exactly was wrong; empty: what the reason says of itself.
+        entry: The verified token, if it came to that.
         client_id: The client identifier.
     """
     detail = detail or reason.explanation
@@ -50,7 +50,7 @@ def refuse(
 
 
 def binding_detail(reason: DenyReason, token: VerifiedToken, request: ConnectRequest) -> str:
-    """Say why a client identifier is not the device's."""
+    """Say why a client identifier and a token do not go together."""
     if reason is DenyReason.CLIENT_ID_MISMATCH:
         return f"The token is for device {token.device!a}."
     if not request.clean:
@@ -59,5 +59,5 @@ def binding_detail(reason: DenyReason, token: VerifiedToken, request: ConnectReq
 
 
 def because(reason: str) -> str:
-    """Say why a token was revoked, where somebody said so."""
+    """Say why a token was revoked, in its issuer's word."""
     return f"The token was revoked: {reason!a}." if reason else ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
+
+import msgspec
 
 from keyfob.errors import ClaimError
 
@@ -36,8 +37,7 @@ _DATE_END: Final = 2**53
 _UNCLEAN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """A claims set (RFC 7519 section 4, RFC 9068 section 2.2).
 
     Optional texts are empty and optional dates None where the claim is absent; a text that is
@@ -66,8 +66,12 @@ class Claims:
     token_id: str
     client_id: str
     scope: tuple[str, ...]
-    confirmation: Mapping[str, Any] | None = field(hash=False)
-    members: Mapping[str, Any] = field(repr=False, hash=False)
+    confirmation: Mapping[str, Any] | None
+    members: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """Show whose claims they are, and not all that an issuer writes into them."""
+        return f"Claims(issuer={self.issuer!r}, subject={self.subject!r})"
 
     @classmethod
     def parse(
@@ -189,7 +193,7 @@ def date_of(name: str, value: object) -> float:
         ClaimError: ``claim_invalid``.
     """
     # bool is an int; NaN fails both comparisons.
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _DATE_END:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _DATE_END:
         return float(value)
     raise invalid(name, "is not a date in seconds since 1970")
 

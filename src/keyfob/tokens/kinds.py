@@ -31,6 +31,7 @@ _VALUES: Final = {
     },
     "token_use": {"id": "an ID token"},
 }
+_TELLING: Final = frozenset((*_MEMBERS, *_VALUES))
 
 
 def other_kind(members: Mapping[str, Any]) -> str | None:
@@ -42,6 +43,8 @@ def other_kind(members: Mapping[str, Any]) -> str | None:
     Returns:
         The kind, for people, or None: it may be an access token.
     """
+    if _TELLING.isdisjoint(members):
+        return None
     for name, kind in _MEMBERS.items():
         if name in members:
             return kind

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from keyfob.authorization.permissions import Form, Operation, Rule
@@ -67,8 +67,7 @@ class IgnoredScope:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedScopes:
+class ParsedScopes(NamedTuple):
     """What a list of scopes says about topics."""
 
     rules: tuple[Rule, ...]
