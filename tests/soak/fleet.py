@@ -88,7 +88,7 @@ class Device:
             token = await self._token(allowed)
             if token is not None:
                 await self._visit(token, allowed)
-        for minder in self._minders:
+        for minder in tuple(self._minders):  # each leaves the set when it is done
             await minder
 
     async def _token(self, allowed: tuple[str, ...]) -> str | None:

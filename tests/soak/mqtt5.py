@@ -142,9 +142,9 @@ class Connection:
                 elif kind in (PUBACK, SUBACK):
                     (packet_id,) = struct.unpack_from(">H", body)
                     code = body[-1] if len(body) > 2 else 0
-                    self._waiting.pop((kind, packet_id)).set_result(
-                        body[2] if kind == PUBACK and len(body) > 2 else code
-                    )
+                    answer = self._waiting.pop((kind, packet_id))
+                    if not answer.done():  # or its device has stopped waiting
+                        answer.set_result(body[2] if kind == PUBACK and len(body) > 2 else code)
         except (asyncio.IncompleteReadError, OSError, ssl.SSLError):
             pass
         finally:

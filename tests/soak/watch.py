@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ PATIENCE = 2.0
 
 _ROUND = 0.05
 _STALL = 0.15
+_STARTING = 4
+"""Weighings, a second apart, of a part that is still loading."""
 
 
 @dataclass(slots=True)
@@ -36,8 +39,9 @@ class Weight:
 
     @property
     def growth(self) -> float:
-        """The most that it grew in one life, once it had settled."""
-        return max((max(life) - life[0] for life in self.lives.values()), default=0.0)
+        """The most that it grew in one life, once it had settled; infinite if it never did."""
+        settled = [life[_STARTING:] for life in self.lives.values() if len(life) > _STARTING + 1]
+        return max((max(life) - life[0] for life in settled), default=math.inf)
 
 
 class Watch:
