@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import ssl
 import time
@@ -71,8 +72,8 @@ class Report:
             f"trespasses: {len(ledger.trespasses)}; wrongly refused: {len(ledger.faults)}",
             f"ended by expiry: {watch.ends}, at most {watch.lateness:.2f} s late",
             *(
-                f"memory of {name}: {weight.most:.1f} MiB at most, in {len(weight.lives)} lives,"
-                f" in one of which it grew by {weight.growth:.1f}"
+                f"memory of {name}: {weight.most:.1f} MiB at most, in {len(weight.lives)} lives;"
+                f" {_grown(weight.growth)}"
                 for name, weight in watch.weights.items()
             ),
         ]
@@ -89,6 +90,12 @@ class Report:
                 before = max(death.at - loss.sent_at for loss in lost)
                 lines.append(f"  {len(lost)} unsaved, sent up to {before * 1000:.0f} ms before")
         return lines
+
+
+def _grown(mib: float) -> str:
+    if math.isinf(mib):
+        return "none of them long enough to tell whether it grows"
+    return f"in one of them it grew by {mib:.1f}"
 
 
 async def endure(running: Installation, plan: Plan) -> Report:
