@@ -20,6 +20,7 @@ from tests.guard.world import (
     HttpServer,
     guard,
     jwks,
+    keys_at,
     mint,
     request,
     until,
@@ -28,10 +29,6 @@ from tests.guard.world import (
 pytestmark = pytest.mark.anyio
 
 STRANGER = "a key that nobody has"
-
-
-def keys_at(http: HttpServer, clock: Clock) -> HttpKeySource:
-    return HttpKeySource(ISSUER, jwks_uri=f"{http.url}/jwks", monotonic=clock)
 
 
 async def asked(
@@ -78,12 +75,7 @@ async def test_a_broker_that_stands_still_waits_in_vain_only_once(
 ) -> None:
     let_go = asyncio.Event()
 
-    async def stuck(writer: asyncio.StreamWriter, _: str) -> None:
-        await let_go.wait()
-        body = jwks(KEY)
-        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    http.routes["/jwks"] = stuck
+    http.answer("/jwks", jwks(KEY), after=let_go)
     keys = keys_at(http, clock)
     keeper = guard(keys=keys)
     waits = [(await asked(keeper, request(), 0.01, stands_still=True))[1] for _ in range(5)]
@@ -95,9 +87,7 @@ async def test_a_broker_that_stands_still_waits_in_vain_only_once(
     await keys.aclose()
 
 
-async def test_an_issuer_that_is_fast_again_is_waited_for_again(
-    http: HttpServer, clock: Clock
-) -> None:
+def test_an_issuer_that_is_fast_again_is_waited_for_again() -> None:
     patience = Patience()
     assert patience.may_wait(0.02)
     patience.waited_in_vain()

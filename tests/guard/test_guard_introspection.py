@@ -18,6 +18,7 @@ from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection import Introspector
 from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.revocations import Revocation
+from keyfob.tokens.verify import TrustedIssuer
 from tests.guard.world import (
     ISSUER,
     KEY,
@@ -38,11 +39,7 @@ JSON = "Content-Type: application/json\r\n"
 SCOPE = "mqtt.connect mqtt.publish:up/%2B"
 
 
-@asynccontextmanager
-async def guarding(
-    http: HttpServer, clock: Clock, use: Any = "opaque", **settings: Any
-) -> AsyncIterator[Guard]:
-    issuer = trusted(introspect=use)
+def asking(http: HttpServer, clock: Clock, issuer: TrustedIssuer, **settings: Any) -> IssuerBinding:
     introspector = Introspector(
         issuer,
         ClientSecretBasic(client_id="guard", client_secret="x"),
@@ -50,22 +47,30 @@ async def guarding(
         clock=clock,
         **settings,
     )
-    binding = IssuerBinding(
+    return IssuerBinding(
         trusted=issuer,
         keys=StaticKeySource(key_set(KEY)),
         policy=Policy(),
         introspector=introspector,
         opaque_prefix="",
     )
+
+
+@asynccontextmanager
+async def guarding(
+    http: HttpServer, clock: Clock, use: Any = "opaque", **settings: Any
+) -> AsyncIterator[Guard]:
+    binding = asking(http, clock, trusted(introspect=use), **settings)
+    assert binding.introspector is not None
     try:
         yield Guard({ISSUER: binding}, clock=clock)
     finally:
-        await introspector.aclose()
+        await binding.introspector.aclose()
 
 
-def vouch(http: HttpServer, **changes: Any) -> None:
+def vouch(http: HttpServer, *, after: asyncio.Event | None = None, **changes: Any) -> None:
     members = {"active": True, "sub": "dev1", "aud": "mqtt", "exp": NOW + 600, "scope": SCOPE}
-    http.answer("/i", json.dumps({**members, **changes}), headers=JSON)
+    http.answer("/i", json.dumps({**members, **changes}), headers=JSON, after=after)
 
 
 async def connect(guard: Guard, token: str = TOKEN) -> Decision:
@@ -166,33 +171,16 @@ async def test_an_answer_counts_only_by_the_rules_that_were_asked_under(
     """The configuration is read again while a question is out: another audience counts now."""
     release = asyncio.Event()
 
-    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
-        await release.wait()
-        members = {"active": True, "sub": "dev1", "aud": "mqtt", "exp": NOW + 600, "scope": SCOPE}
-        body = json.dumps(members).encode()
-        writer.write(f"HTTP/1.1 200 X\r\nContent-Length: {len(body)}\r\n{JSON}\r\n".encode() + body)
-
-    http.routes["/i"] = slow
+    vouch(http, after=release)
     async with guarding(http, clock, timeout=30.0) as guard:
         connecting = asyncio.create_task(connect(guard))
         await until(lambda: http.count("/i") == 1)
-        issuer = trusted(introspect="opaque", audiences=frozenset({"other"}))
-        asked = Introspector(
-            issuer,
-            ClientSecretBasic(client_id="guard", client_secret="x"),
-            endpoint=f"{http.url}/i",
-            clock=clock,
-        )
-        binding = IssuerBinding(
-            trusted=issuer,
-            keys=StaticKeySource(key_set(KEY)),
-            policy=Policy(),
-            introspector=asked,
-            opaque_prefix="",
-        )
+        others = trusted(introspect="opaque", audiences=frozenset({"other"}))
+        binding = asking(http, clock, others)
+        assert binding.introspector is not None
         # As if the answer came in the last moment before the old introspector is closed.
         guard._answering.judge = guard._judge_of({ISSUER: binding})
         release.set()
         decision = await connecting
-        await asked.aclose()
+        await binding.introspector.aclose()
     assert decision.reason is DenyReason.INTROSPECTION_UNAVAILABLE

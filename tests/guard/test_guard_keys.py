@@ -8,27 +8,21 @@ import asyncio
 import pytest
 
 from keyfob.authorization.decision import DenyReason
-from keyfob.guard.backoff import Backoff
-from keyfob.guard.key_sources import COOLDOWN, HttpKeySource
+from keyfob.guard.key_sources import COOLDOWN
 from keyfob.mqtt.reason_codes import ReasonCode
 from tests.guard.world import (
-    ISSUER,
     KEY,
     OTHER_KEY,
     Clock,
     HttpServer,
     guard,
     jwks,
+    keys_at,
     mint,
     request,
 )
 
 pytestmark = pytest.mark.anyio
-
-
-def keys_at(http: HttpServer, clock: Clock) -> HttpKeySource:
-    quick = Backoff(base=1.0, cap=1.0, jitter=lambda _: 0.001)
-    return HttpKeySource(ISSUER, jwks_uri=f"{http.url}/jwks", monotonic=clock, backoff=quick)
 
 
 async def test_without_keys_a_client_is_refused_as_unavailable_and_keys_are_fetched(

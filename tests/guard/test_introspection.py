@@ -200,12 +200,7 @@ async def test_an_answer_is_as_old_as_its_question(http: HttpServer, clock: Cloc
     """The token may have been revoked while the answer was on its way."""
     let_go = asyncio.Event()
 
-    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
-        await let_go.wait()
-        writer.write(b"HTTP/1.1 200 X\r\n" + JSON.encode())
-        writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(good()), good()))
-
-    http.routes[PATH] = slow
+    http.answer(PATH, good(), headers=JSON, after=let_go)
     async with asking(http, clock, cache=30.0) as tested:
         flight = tested.ask(TOKEN)
         await until(lambda: http.requests)
@@ -241,12 +236,7 @@ async def test_a_token_is_asked_about_once_however_many_ask(http: HttpServer, cl
 async def test_giving_an_answer_up_takes_it_from_nobody(http: HttpServer, clock: Clock) -> None:
     let_go = asyncio.Event()
 
-    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
-        await let_go.wait()
-        writer.write(b"HTTP/1.1 200 X\r\n" + JSON.encode())
-        writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(good()), good()))
-
-    http.routes[PATH] = slow
+    http.answer(PATH, good(), headers=JSON, after=let_go)
     async with asking(http, clock) as tested:
         impatient, patient = tested.ask(TOKEN), tested.ask(TOKEN)
         impatient.cancel()
@@ -501,12 +491,7 @@ async def test_nobody_waits_for_a_server_that_let_one_wait_in_vain(
 ) -> None:
     let_go = asyncio.Event()
 
-    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
-        await let_go.wait()
-        writer.write(b"HTTP/1.1 200 X\r\n" + JSON.encode())
-        writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(good()), good()))
-
-    http.routes[PATH] = slow
+    http.answer(PATH, good(), headers=JSON, after=let_go)
     async with asking(http, clock) as tested:
         assert tested.may_wait(0.02)
         flight = tested.ask(TOKEN)

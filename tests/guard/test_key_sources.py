@@ -102,12 +102,7 @@ async def test_concurrent_questions_share_one_fetch(http: HttpServer, clock: Clo
 async def test_a_fetch_outlives_whoever_waited_for_it(http: HttpServer, clock: Clock) -> None:
     let_go = asyncio.Event()
 
-    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
-        await let_go.wait()
-        body = jwks(KEY)
-        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    http.routes["/jwks"] = slow
+    http.answer("/jwks", jwks(KEY), after=let_go)
     source = at(http, clock)
     flight = source.ask_again(None)
     assert flight is not None

@@ -254,12 +254,7 @@ async def test_the_old_issuers_count_until_the_new_keys_are_there(
 ) -> None:
     let_go = asyncio.Event()
 
-    async def slow(writer: asyncio.StreamWriter, _: str) -> None:
-        await let_go.wait()
-        body = jwks(OTHER_KEY)
-        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    http.routes["/new"] = slow
+    http.answer("/new", jwks(OTHER_KEY), after=let_go)
     keys = HttpKeySource(ISSUER, jwks_uri=f"{http.url}/new", monotonic=clock)
     coming = IssuerBinding(trusted=trusted(), keys=keys, policy=Policy())
     async with guard(clock=clock) as keeper:

@@ -15,8 +15,9 @@ from keyfob.authorization.decision import ConnectRequest
 from keyfob.authorization.permissions import Operation, Permissions, Rule
 from keyfob.authorization.policy import Policy
 from keyfob.guard.audit import AuditEvent
+from keyfob.guard.backoff import Backoff
 from keyfob.guard.guard import Guard, IssuerBinding
-from keyfob.guard.key_sources import KeySource, StaticKeySource
+from keyfob.guard.key_sources import HttpKeySource, KeySource, StaticKeySource
 from keyfob.guard.session import PluginRecord, Session, SessionState
 from keyfob.mqtt.topics import TopicFilter
 from keyfob.tokens.keys import KeySet
@@ -167,12 +168,22 @@ class HttpServer:
     connections: int = 0
     serving: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def answer(self, path: str, body: bytes | str, *, status: int = 200, headers: str = "") -> None:
-        """Answer a path with a whole body."""
+    def answer(
+        self,
+        path: str,
+        body: bytes | str,
+        *,
+        status: int = 200,
+        headers: str = "",
+        after: asyncio.Event | None = None,
+    ) -> None:
+        """Answer a path with a whole body, at once or after something has happened."""
         data = body.encode() if isinstance(body, str) else body
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(data)}\r\n{headers}\r\n"
 
         async def handle(writer: asyncio.StreamWriter, _: str) -> None:
+            if after is not None:
+                await after.wait()
             writer.write(head.encode() + data)
 
         self.routes[path] = handle
@@ -223,6 +234,12 @@ async def http_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpSe
             for task in hanging:
                 task.cancel()
             await asyncio.gather(*hanging, return_exceptions=True)
+
+
+def keys_at(http: HttpServer, clock: Clock) -> HttpKeySource:
+    """Return a source of the keys at ``/jwks`` that asks again at once after a failure."""
+    quick = Backoff(base=1.0, cap=1.0, jitter=lambda _: 0.001)
+    return HttpKeySource(ISSUER, jwks_uri=f"{http.url}/jwks", monotonic=clock, backoff=quick)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 from keyfob.brokers.mosquitto.link import LinkServer
 from keyfob.brokers.mosquitto.workers import socket_of
@@ -77,14 +78,19 @@ async def worker(settings: Settings, number: int, guard_section: str, show: Show
             asyncio.create_task(link.run(guard.revoke, answers), name="link to the lead"),
             asyncio.create_task(_serve(settings, share, guard, link, plugins, show)),
         ]
-        done, rest = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        for task in done:
-            await task
+        await _until_one_ends(work)
         if not stop.is_set():
             raise UpstreamError("the lead of this guard is gone")
+
+
+async def _until_one_ends(work: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel the others when one ends; raise what it raised."""
+    done, rest = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    for task in done:
+        await task
 
 
 async def _serve(

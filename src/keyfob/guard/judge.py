@@ -144,8 +144,8 @@ class Judge:
             answered: What the issuer said about its token, if it was asked.
 
         Returns:
-            The decision, an ``Admission`` where the client may come in; NeedKeys where it takes
-            keys that are not at hand.
+            The decision, an ``Admission`` where the client may come in; NeedKeys or a Question
+            where it takes keys, or an answer of the issuer, that are not at hand.
         """
         if request.authentication_method is not None:
             return refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
