@@ -211,6 +211,27 @@ async def test_an_answer_is_as_old_as_its_question(http: HttpServer, clock: Cloc
         assert tested.find(tested.digest(TOKEN), NOW + 30) is None
 
 
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"token": TOKEN.decode()},
+        {"authorization": f"Bearer {TOKEN.decode()}"},
+        {"ext": {"request": [{"access_token": TOKEN.decode()}]}},
+        {TOKEN.decode(): True},
+        {"ext": {f"of {TOKEN.decode()}": True}},
+    ],
+)
+async def test_a_token_that_its_issuer_repeats_is_none_of_the_claims_that_are_kept(
+    http: HttpServer, clock: Clock, echo: dict[str, Any]
+) -> None:
+    http.answer(PATH, good(**echo, ext2={"kept": True}), headers=JSON)
+    async with asking(http, clock) as tested:
+        answer = await asked(tested)
+    assert isinstance(answer, Active)
+    assert TOKEN not in answer.token.payload
+    assert b'"kept":true' in answer.token.payload.replace(b" ", b"")
+
+
 async def test_that_an_issuer_could_not_be_asked_is_not_remembered_of_the_token(
     http: HttpServer, clock: Clock
 ) -> None:

@@ -194,6 +194,25 @@ async def test_a_client_let_in_by_the_old_policy_while_it_changed_is_judged_by_t
     assert house.told == [End(broker="b1", client_id="dev1", epoch=5, cause=EndCause.REVOKED)]
 
 
+async def test_a_pass_that_began_under_the_old_policy_goes_on_under_the_new_one() -> None:
+    """Else it would give back, for good, what the reload took."""
+    house = House(policy=Policy(rules=(ADMIN,)))
+    for number in range(8 * SLICE):
+        house.let_in(f"dev{number}", role="admin")
+    last = f"dev{8 * SLICE - 1}"
+    again = request(last, mint(last, role="admin"))
+    began = asyncio.create_task(house.guard.reconsider())
+    await asyncio.sleep(0)  # it is in its first pause
+    house.guard.offline("b1", last, 5, False)
+    reloading = asyncio.create_task(house.guard.reload(by_iss(binding())))
+    await until(lambda: len(house.guard.decide(again).permissions.rules) == 2)
+    house.let_in(last, role="admin")
+    assert not began.done()
+    await began
+    await reloading
+    assert {len(each.permissions.rules) for each in house.sessions} == {2}
+
+
 async def test_permissions_too_many_to_hold_end_the_session() -> None:
     house = House()
     house.let_in("dev1")

@@ -27,7 +27,7 @@ _BOUNDS: Final = (
     ("mosquitto.port", 1, 65_535),
     ("mosquitto.plain_port", 0, 65_535),
     ("mosquitto.autosave_interval", 1, 86_400),
-    ("mosquitto.guard_timeout_ms", 1, 60_000),
+    ("mosquitto.guard_timeout_ms", 1, 10_000),
 )
 _HOSTS: Final = ("server.host", "guard.http.host", "mosquitto.host")
 

@@ -173,7 +173,7 @@ class Guard:
 
     async def reconsider(self) -> Reconsidered:
         """Decide all sessions again, by what is trusted now."""
-        return await self._reconsidering.all(tuple(self._sessions), self._answering.judge)
+        return await self._reconsidering.all(tuple(self._sessions), lambda: self._answering.judge)
 
     def health(self) -> GuardHealth:
         """Tell the state."""

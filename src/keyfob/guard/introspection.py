@@ -325,7 +325,7 @@ class Introspector:
         try:
             members = active_members(body)
             # A server that repeats the token must not make it one of its claims.
-            told = {name: value for name, value in members.items() if value != text}
+            told = {name: value for name, value in members.items() if not _tells(name, value, text)}
             verified = verify_introspected(told, self._issuer, self._clock(), presented=presented)
         except TokenError as error:
             return Refused(code=error.code, message=error.message)
@@ -367,3 +367,16 @@ class Introspector:
         if not before:
             self._changed(f"introspection: {message}")
         return Unavailable(reason=message)
+
+
+def _tells(name: str, value: object, token: str) -> bool:
+    """Tell whether a token stands anywhere in a JSON member; how deep it is, is bounded."""
+    return token in name or _repeats(value, token)
+
+
+def _repeats(value: object, token: str) -> bool:
+    if isinstance(value, str):
+        return token in value
+    if isinstance(value, dict):
+        return any(_tells(name, inner, token) for name, inner in value.items())
+    return isinstance(value, list) and any(_repeats(inner, token) for inner in value)

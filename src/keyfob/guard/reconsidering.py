@@ -70,15 +70,23 @@ class Reconsidering:
         self._audit = audit
         self._clock = clock
 
-    async def all(self, sessions: Iterable[Session], judge: Reconsiders) -> Reconsidered:
-        """Decide sessions again, and let CONNECTs through between them."""
+    async def all(
+        self, sessions: Iterable[Session], judge: Callable[[], Reconsiders]
+    ) -> Reconsidered:
+        """Decide sessions again, and let CONNECTs through between them.
+
+        Args:
+            sessions: Which.
+            judge: Returns who judges now. Another may after a pause, and what the former one says
+                must not undo what this one has decided.
+        """
         counts = dict.fromkeys(("ended", "changed", "kept"), 0)
         for number, session in enumerate(sessions):
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             present = self._sessions.get(*session.key)  # it may have changed in a pause
             if present is not None:
-                counts[self.one(present, judge)] += 1
+                counts[self.one(present, judge())] += 1
         return Reconsidered(**counts)
 
     def one(self, session: Session, judge: Reconsiders) -> str:
