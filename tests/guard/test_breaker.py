@@ -90,6 +90,19 @@ def test_a_failure_from_before_does_not_count_against_the_one_that_tries() -> No
     assert tested.state(BASE) is BreakerState.CLOSED
 
 
+def test_an_answer_that_decides_nothing_lets_the_next_one_try() -> None:
+    tested = opened()
+    first = entered(tested, BASE)
+    assert tested.enter(BASE) is None
+    tested.undecided(first, BASE + 0.1)
+    assert tested.state(BASE + 0.1) is BreakerState.HALF_OPEN
+    second = entered(tested, BASE + 0.1)
+    tested.undecided(first, BASE + 0.2)  # says nothing about the one that tries now
+    assert tested.enter(BASE + 0.2) is None
+    tested.failed(second, BASE + 0.3)
+    assert tested.state(BASE + 0.3) is BreakerState.OPEN
+
+
 def test_one_that_never_comes_back_keeps_the_others_out_only_so_long() -> None:
     tested = opened()
     entered(tested, BASE)

@@ -441,6 +441,32 @@ async def test_bad_tokens_do_not_open_the_breaker(http: HttpServer, clock: Clock
         assert tested.health().breaker is BreakerState.CLOSED
 
 
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"Forbidden", 403), (b"{", 200), (b" " * (MAX_ANSWER + 1), 200)]
+)
+async def test_what_a_stranger_makes_the_server_say_keeps_nobody_else_from_asking(
+    http: HttpServer, clock: Clock, body: bytes, status: int
+) -> None:
+    """A firewall refuses some texts; that is no word about the others."""
+    http.answer(PATH, body, status=status, headers=JSON)
+    async with asking(http, clock, breaker=breaker()) as tested:
+        for number in range(20):
+            assert reason(await asked(tested, TOKEN + b"%d" % number))
+        assert tested.health().breaker is BreakerState.CLOSED
+        assert tested.may_wait(1.0)
+        assert tested.health().failure  # and yet the operator knows
+        for _ in range(3):  # the same about tokens that it vouched for means the server
+            await tested.ask(TOKEN, known=True)
+        assert tested.health().breaker is BreakerState.OPEN
+        assert not tested.may_wait(1.0)
+        clock.now += 1.0
+        for number in range(5):  # one after the other tries, and none makes the pause longer
+            assert reason(await asked(tested, TOKEN + b"%d" % number))
+        http.answer(PATH, good(), headers=JSON)
+        assert isinstance(await asked(tested), Active)
+        assert tested.health().breaker is BreakerState.CLOSED
+
+
 async def test_failure_and_recovery_are_told_once_each(http: HttpServer, clock: Clock) -> None:
     told: list[str] = []
     http.answer(PATH, b"", status=500)

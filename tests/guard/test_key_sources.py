@@ -189,6 +189,22 @@ async def test_a_key_is_lacking_only_once_an_answer_to_a_later_question_lacks_it
     await source.aclose()
 
 
+async def test_a_key_is_lacking_no_longer_than_a_cooldown(http: HttpServer, clock: Clock) -> None:
+    """Whoever asks for next year's key today must not have its tokens refused as bad."""
+    http.answer("/jwks", jwks(KEY))
+    source = at(http, clock)
+    flight = source.ask_again(OTHER_KEY.kid)
+    assert flight is not None
+    await flight
+    assert source.lacks(OTHER_KEY.kid)
+    clock.now += COOLDOWN + 1
+    await asked(source)  # for another; a cooldown begins
+    http.answer("/jwks", jwks(KEY, OTHER_KEY))
+    assert source.ask_again(OTHER_KEY.kid) is None
+    assert not source.lacks(OTHER_KEY.kid)
+    await source.aclose()
+
+
 async def test_failure_and_recovery_are_told_once_each(http: HttpServer, clock: Clock) -> None:
     changes: list[str] = []
     source = at(http, clock, Backoff(base=1.0, cap=1.0, jitter=lambda _: 0.001))

@@ -4,6 +4,8 @@
 A key that the set at hand does not hold may be a new one. Only an answer to a question that was
 asked after its token was seen says that the issuer has no such key; until then its token is not
 refused as bad, or every device of an issuer that rotates its keys would throw a good one away.
+Nor does it say so for long: whoever guesses a key's name, and asks for it today, must not have
+tomorrow's tokens refused.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class AbsentKeys:
         # Dicts, because they remember who came first.
         self._wanted: dict[_Name, None] = {}
         self._asked: dict[_Name, None] = {}
-        self._absent: dict[_Name, None] = {}
+        self._absent: dict[_Name, float] = {}
 
     def want(self, kid: _Name) -> None:
         """Take note that a token names a key that is not at hand."""
@@ -42,19 +44,24 @@ class AbsentKeys:
         self._asked = dict(islice((self._asked | self._wanted).items(), MAX_NAMES))
         self._wanted.clear()
 
-    def answered(self, before: Iterable[_Name], now: Iterable[_Name]) -> None:
+    def answered(self, before: Iterable[_Name], after: Iterable[_Name], now: float) -> None:
         """Take the answer.
 
         Args:
             before: The names of the keys that were at hand: what is missing now was withdrawn.
-            now: The names of those that are.
+            after: The names of those that are.
+            now: Seconds of a clock that never steps.
         """
-        self._absent |= self._asked | dict.fromkeys(before)
+        for kid in (*self._asked, *before):
+            self._absent.pop(kid, None)  # the latest come last
+            self._absent[kid] = now
         self._asked = {}
-        for kid in now:
+        for kid in after:
             self._absent.pop(kid, None)
         for kid in tuple(self._absent)[: max(0, len(self._absent) - MAX_NAMES)]:
             del self._absent[kid]
 
-    def __contains__(self, kid: object) -> bool:
-        return kid in self._absent
+    def known(self, kid: _Name, since: float) -> bool:
+        """Tell whether an answer of that time or later said that there is no such key."""
+        at = self._absent.get(kid)
+        return at is not None and at >= since

@@ -3,7 +3,8 @@
 
 Closed, everybody asks. After so many failures in a row it opens: nobody asks, for a time that
 grows and differs from guard to guard. Then it is half open: one may ask. A success, whenever it
-comes, closes it; a failure of that one opens it again, for longer.
+comes, closes it; a failure of that one opens it again, for longer. An answer that says nothing
+about the upstream leaves all as it was.
 
 A failure counts only for the state in which its question was asked, which its ``Permit`` says.
 Otherwise the many that time out together after the first few would each make the pause longer.
@@ -97,6 +98,12 @@ class Breaker:
         self._failures = 0
         self._probing = False
         self._backoff.reset()
+
+    def undecided(self, permit: Permit, now: float) -> None:
+        """Take note of an answer that says nothing about others: where one tries, the next may."""
+        if self._probing and permit == self._permit:
+            self._probing = False
+            self._until = now
 
     def failed(self, permit: Permit, now: float) -> None:
         """Take note that it did not, or with nothing of use."""

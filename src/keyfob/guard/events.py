@@ -230,8 +230,11 @@ class EventReceiver:
             if flight is not None:
                 await asyncio.wait({flight}, timeout=self._keys_wait)
                 answer = self._verify_now(token)
+            elif source.scheduled() is not None:
+                # It may be signed with a key newer than the last answer, whatever that said of its
+                # name; and a transmitter never repeats what was refused (RFC 8935 section 2.3).
+                raise EventUnavailableError("no keys at hand")
             if isinstance(answer, NeedKeys):
-                # Within the cooldown an event may be signed with a key newer than those at hand.
                 if answer.loaded and source.lacks(answer.kid):
                     raise answer.refusal()
                 raise EventUnavailableError("no keys at hand")

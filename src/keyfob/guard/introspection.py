@@ -162,6 +162,7 @@ class Introspector:
         self._changed: Callable[[str], None] = _nobody
         self._latency: float | None = None
         self._failure = ""
+        self._silent = False
         self._questions = self._failures = self._unasked = self._hits = self._misses = 0
 
     @staticmethod
@@ -214,7 +215,7 @@ class Introspector:
                 answer: asyncio.Future[Introspection] = asyncio.Future()
                 answer.set_result(Unavailable(reason=hindrance))
                 return answer
-            flight = self._start(token, digest, presented)
+            flight = self._start(token, digest, presented, known)
         return asyncio.shield(flight.answer)
 
     def may_wait(self, seconds: float) -> bool:
@@ -224,7 +225,7 @@ class Introspector:
         as long already.
         """
         now = self._monotonic()
-        if self._failure or not self._breaker.allows(now):
+        if self._silent or not self._breaker.allows(now):
             return False
         oldest = next(iter(self._flights.values()), None)
         if oldest is not None and now - oldest.begun >= seconds:
@@ -269,10 +270,12 @@ class Introspector:
             return "too many unknown tokens at once"
         return ""
 
-    def _start(self, token: bytes, digest: bytes, presented: VerifiedToken | None) -> _Flight:
+    def _start(
+        self, token: bytes, digest: bytes, presented: VerifiedToken | None, known: bool
+    ) -> _Flight:
         flight = _Flight(asyncio.Future(), self._monotonic())
         task = asyncio.create_task(
-            self._answer(token, presented, flight.begun),
+            self._answer(token, presented, known, flight.begun),
             name=f"introspection at {self._issuer.name}",
         )
         self._flights[digest] = flight
@@ -294,7 +297,7 @@ class Introspector:
         flight.answer.set_result(answer)
 
     async def _answer(
-        self, token: bytes, presented: VerifiedToken | None, begun: float
+        self, token: bytes, presented: VerifiedToken | None, known: bool, begun: float
     ) -> Introspection:
         try:
             async with asyncio.timeout(self._timeout):
@@ -311,6 +314,8 @@ class Introspector:
             try:
                 answer = await self._judged(token, presented)
             except KeyfobError as error:
+                if error.code == "upstream_invalid" and not known:
+                    return self._answered_of_no_use(permit, error.message)
                 return self._failed(permit, error.message)
         finally:
             self._connections.release()
@@ -355,14 +360,25 @@ class Introspector:
 
     def _succeeded(self, latency: float) -> None:
         self._latency = latency
+        self._silent = False
         self._breaker.succeeded()
         if self._failure:
             self._failure = ""
             self._changed("")
 
     def _failed(self, permit: Permit, message: str) -> Unavailable:
-        self._failures += 1
         self._breaker.failed(permit, self._monotonic())
+        self._silent = True
+        return self._without_answer(message)
+
+    def _answered_of_no_use(self, permit: Permit, message: str) -> Unavailable:
+        # A stranger may have made it so: by a text that a firewall refuses, or that the server
+        # repeats too often. It must not keep anybody else from asking.
+        self._breaker.undecided(permit, self._monotonic())
+        return self._without_answer(message)
+
+    def _without_answer(self, message: str) -> Unavailable:
+        self._failures += 1
         before, self._failure = self._failure, message
         if not before:
             self._changed(f"introspection: {message}")

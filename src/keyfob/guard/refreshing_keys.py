@@ -82,8 +82,12 @@ class RefreshingKeySource(ABC):
         return self._keys
 
     def lacks(self, kid: str | None) -> bool:
-        """Tell whether the issuer was asked for a key after it was wanted, and has none."""
-        return not self._failure and kid in self._absent
+        """Tell whether the issuer was asked for a key after it was wanted, and has none.
+
+        Its answer counts for a cooldown: afterwards it can be asked again.
+        """
+        since = self._monotonic() - self._cooldown
+        return not self._failure and self._absent.known(kid, since)
 
     def ask_again(self, kid: str | None) -> asyncio.Future[None] | None:
         """Start a fetch, or join the one under way; None while the cooldown lasts."""
@@ -194,7 +198,7 @@ class RefreshingKeySource(ABC):
         if self._failure:
             self._changed("")
         self._failure = ""
-        self._absent.answered(before, _kids(self._keys))
+        self._absent.answered(before, _kids(self._keys), self._monotonic())
         self._backoff.reset()
         self._good_at = self._monotonic()
         self._have_keys.set()
