@@ -161,6 +161,31 @@ def test_the_servers_own_rules_are_told_with_their_line(shell: Shell) -> None:
     assert refusal(shell).startswith(f"{line}: server.issuer: ")
 
 
+@pytest.mark.parametrize("key", ["certificate", "private_key"])
+def test_the_servers_certificate_is_looked_for_where_the_file_names_another(
+    shell: Shell, key: str
+) -> None:
+    path = shell.directory / "keyfob.toml"
+    text = path.read_text(encoding="utf-8")
+    section = f'[server]\n{key} = "other.pem"\n'
+    path.write_text(text.replace("[server]\n", section), encoding="utf-8")
+    line = text[: text.index("[server]")].count("\n") + 2
+    assert refusal(shell).startswith(f"{line}: server.{key}: cannot be read")
+    (shell.directory / "other.pem").touch()
+    shell.ok("config", "check")
+
+
+def test_the_servers_certificate_may_still_have_to_be_made(shell: Shell) -> None:
+    path = shell.directory / "keyfob.toml"
+    for name in ("server.pem", "server.key"):
+        (shell.directory / name).unlink()
+    shell.ok("config", "check")
+    text = path.read_text(encoding="utf-8")
+    named = '[server]\ncertificate = "server.pem"\nprivate_key = "./server.key"\n'
+    path.write_text(text.replace("[server]\n", named), encoding="utf-8")
+    shell.ok("config", "check")
+
+
 def test_no_issuer_at_all_is_no_good(shell: Shell) -> None:
     (shell.directory / "keyfob.toml").write_text("", encoding="utf-8")
     outcome = shell("config", "check")

@@ -111,6 +111,7 @@ def test_a_taken_port_is_named_before_anything_starts(shell: Shell) -> None:
         ('issuer = "https:', 'issuer = "ftp:', "server.issuer: is not https"),
         ('audience = ["mqtt"]', 'audience = ["mqtt"]\nalgorithms = ["HS256"]', "HS256"),
         ("file:guard.secret", "file:nowhere.secret", "nowhere.secret"),
+        ("[guard]", 'certificate = "nowhere.pem"\n[guard]', "server.certificate: cannot be read"),
     ],
 )
 def test_what_a_part_would_refuse_is_refused_at_once_with_the_files_name(
@@ -128,11 +129,12 @@ def test_a_part_that_ends_at_once_ends_everything_and_its_own_words_are_shown(
     built: Installation, tmp_path: Path
 ) -> None:
     path = built.settings.path
-    path.write_text(path.read_text().replace("[guard]", 'certificate = "nowhere.pem"\n[guard]'))
+    (built.directory / "empty.pem").touch()
+    path.write_text(path.read_text().replace("[guard]", 'certificate = "empty.pem"\n[guard]'))
     with up(built, tmp_path / "log") as program:
         assert program.wait() == 2
         assert "server     | keyfob: " in program.output()
-        assert "nowhere.pem" in program.output()
+        assert "empty.pem" in program.output()
         assert "server ended with status 2 before it was ready" in program.output()
     assert processes(built) == {}
 

@@ -91,6 +91,8 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         # out of range
         ("[server]\nport = 0\n", "2: server.port", "write 1 to 65535"),
         ("[mosquitto]\nplain_port = 70000\n", "2: mosquitto.plain_port", "write 0 to"),
+        ("[mosquitto]\nport = 1\nplain_port = 1\n", "3: mosquitto.plain_port", "or 0 for none"),
+        ("[mosquitto]\nplain_port = 8883\n", "2: mosquitto.plain_port", "write another"),
         ("[server]\ntoken_lifetime = 0\n", "2: server.token_lifetime", "write 1 to 86400"),
         ("[guard]\nready_timeout = nan\n", "2: guard.ready_timeout", "write 0 to"),
         ("[guard]\nworkers = 0\n", "2: guard.workers", "write 1 to 64"),

@@ -161,7 +161,10 @@ _ANSWERS: Final = MappingProxyType(
             "The issuer, asked about the token, says that it is not active.",
         ),
         DenyReason.TOKEN_REVOKED: (_NOT_AUTHORIZED, "The token was revoked."),
-        DenyReason.KEYS_UNAVAILABLE: (_UNAVAILABLE, "The issuer's keys could not be read."),
+        DenyReason.KEYS_UNAVAILABLE: (
+            _UNAVAILABLE,
+            "The issuer's keys were never read, or it was not yet asked for the token's key.",
+        ),
         DenyReason.INTROSPECTION_UNAVAILABLE: (
             _UNAVAILABLE,
             "The issuer could not be asked about the token.",

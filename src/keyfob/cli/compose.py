@@ -355,6 +355,11 @@ def _secret(reference: str, directory: Path, key: str) -> str:
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
     """List the files that must be there before anything starts, with their keys."""
+    for name in ("certificate", "private_key"):
+        path = getattr(settings.server, name)
+        # What is there by default `keyfob up` makes, wherever it stands in the file.
+        if path != settings.directory / getattr(ServerSection(), name):
+            yield f"server.{name}", path
     yield "guard.http.certificate", settings.guard.http.certificate
     yield "guard.http.private_key", settings.guard.http.private_key
     for place, issuer in enumerate(settings.issuers):

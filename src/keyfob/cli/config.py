@@ -30,7 +30,7 @@ app = typer.Typer(
 def check(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """Say whether the configuration is good.
 
-    Every file and secret that it names is looked for; no issuer is asked.
+    Every certificate, key file and secret that it names is looked for; no issuer is asked.
     """
     settings = settings_of(directory).settings
     compose.check(settings)

@@ -52,9 +52,15 @@ def config(
     as_json: Json = False,
 ) -> None:
     """Print the lines for mosquitto.conf that load the plugin."""
-    guard = settings_of(directory).settings.guard
-    settings = PluginSettings(
-        plugin=plugin.absolute(), guard_socket=guard.socket, broker_name=broker_name
+    settings = settings_of(directory).settings
+    rendered = render_plugin(
+        PluginSettings(
+            plugin=plugin.absolute(),
+            guard_socket=settings.guard.socket,
+            decisions=settings.mosquitto.decisions,
+            guard_timeout_ms=settings.mosquitto.guard_timeout_ms,
+            broker_name=broker_name,
+        )
     )
-    lines = f"per_listener_settings false\nallow_anonymous false\n{render_plugin(settings)}"
+    lines = f"per_listener_settings false\nallow_anonymous false\n{rendered}"
     answer({"mosquitto.conf": lines.splitlines()}, lines.rstrip(), as_json=as_json)

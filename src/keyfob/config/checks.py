@@ -45,6 +45,10 @@ def check_document(document: Document, source: Source) -> None:
     for key in _HOSTS:
         if not attrgetter(key)(document):
             raise source.wrong(key, "is empty; write an address, or 0.0.0.0 for all")
+    if document.mosquitto.plain_port == document.mosquitto.port:  # which is never 0
+        raise source.wrong(
+            "mosquitto.plain_port", "is the port with TLS, too; write another, or 0 for none"
+        )
     if fault := url_fault(document.server.issuer):
         raise source.wrong("server.issuer", fault)
     if not document.server.audience:
