@@ -13,6 +13,7 @@ import pytest
 from keyfob.errors import ConfigError, UpstreamError
 from keyfob.guard.discovery import (
     ENDPOINT_FRESH,
+    LOOK_AGAIN,
     Endpoint,
     discover,
     discover_jwks_uri,
@@ -154,6 +155,28 @@ async def test_an_endpoint_is_looked_up_by_one_for_all_and_now_and_then(
         assert http.count(OAUTH) == 1
         http.answer(OAUTH, metadata(http.url, introspection_endpoint=f"{http.url}/b"))
         clock.now += ENDPOINT_FRESH
+        assert await endpoint.address(fetcher) == f"{http.url}/b"
+
+
+async def test_the_last_good_endpoint_stays_while_there_are_no_metadata(
+    http: HttpServer, clock: Clock
+) -> None:
+    http.answer(OAUTH, metadata(http.url, introspection_endpoint=f"{http.url}/a"))
+    endpoint = Endpoint(http.url, "introspection_endpoint", monotonic=clock)
+    async with Fetcher() as fetcher:
+        await endpoint.address(fetcher)
+        clock.now += ENDPOINT_FRESH
+        http.answer(OAUTH, b"", after=asyncio.Event())  # hangs
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await endpoint.address(fetcher)
+        assert await endpoint.address(fetcher) == f"{http.url}/a"
+        clock.now += LOOK_AGAIN
+        http.answer(OAUTH, b"", status=503)
+        assert await endpoint.address(fetcher) == f"{http.url}/a"
+        http.answer(OAUTH, metadata(http.url, introspection_endpoint=f"{http.url}/b"))
+        assert await endpoint.address(fetcher) == f"{http.url}/a"
+        clock.now += LOOK_AGAIN
         assert await endpoint.address(fetcher) == f"{http.url}/b"
 
 

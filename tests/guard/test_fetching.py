@@ -265,6 +265,14 @@ async def test_a_form_is_never_repeated(http: HttpServer) -> None:
     assert http.requests == ["/x"]
 
 
+async def test_a_header_that_cannot_be_sent_is_not_repeated(http: HttpServer) -> None:
+    secret = "s3cr3t-t0ken"
+    async with Fetcher() as fetcher:
+        with pytest.raises(UpstreamError, match="cannot be sent") as caught:
+            await fetcher.get(f"{http.url}/x", headers={"Authorization": f"Bearer a\n{secret}"})
+    assert secret not in str(caught.value)
+
+
 async def test_a_dripping_answer_to_a_form_meets_the_deadline(http: HttpServer) -> None:
     async def drip(writer: asyncio.StreamWriter, __: str) -> None:
         writer.write(b"HTTP/1.1 200 X\r\n")

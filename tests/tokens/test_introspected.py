@@ -305,6 +305,23 @@ def test_what_the_answer_leaves_out_the_token_says_and_what_it_says_is_newer(
     assert told.expires_at == claims["exp"]
 
 
+def test_scopes_that_a_token_calls_scp_are_what_the_answer_calls_scope(
+    claims: Members, asked: TrustedIssuer, signing_key: SigningKey, now: float
+) -> None:
+    hydra = replace(asked, scope_claim="scp")
+    del claims["scope"]
+    token = presented(
+        {**claims, "scp": ["mqtt.connect", "mqtt.publish:#"]}, hydra, signing_key, now
+    )
+    narrower = verify_introspected({"scope": "mqtt.connect"}, hydra, now, presented=token)
+    assert narrower.claims.scope == ("mqtt.connect",)
+    both = {"scope": "openid", "scp": ["mqtt.connect", "mqtt.subscribe:a"]}
+    own = verify_introspected(both, hydra, now, presented=token)
+    assert own.claims.scope == ("mqtt.connect", "mqtt.subscribe:a")
+    silent = verify_introspected({}, hydra, now, presented=token)
+    assert silent.claims.scope == ("mqtt.connect", "mqtt.publish:#")
+
+
 def test_the_earlier_end_counts(
     claims: Members, asked: TrustedIssuer, signing_key: SigningKey, now: float
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,25 @@ def test_a_jose_object_is_never_opaque_however_it_is_spelt(
     first = alphabet((before + json.dumps(header, indent=indent)).encode()).rstrip(b"=")
     token = b".".join([first, *(part.encode() for part in rest)])
     assert opaque_issuer(token, {**PREFIXES, first: ORY}) is None
+
+
+@given(
+    header=_HEADERS,
+    claims=_HEADERS,
+    damage=st.sampled_from(
+        [lambda h: h[1:], lambda h: h[:-1], lambda h: h + b"A", b"Bearer-".__add__]
+    ),
+)
+def test_a_jwt_with_a_damaged_header_is_not_opaque(
+    header: dict[str, object],
+    claims: dict[str, object],
+    damage: Callable[[bytes], bytes],
+) -> None:
+    """Its claims and its signature are whole: whoever saw it could mend it."""
+    parts = [base64.urlsafe_b64encode(json.dumps(each).encode()) for each in (header, claims)]
+    first, second = (part.rstrip(b"=") for part in parts)
+    token = b".".join([damage(first), second, BODY])
+    assert opaque_issuer(token, PREFIXES) is None
 
 
 @pytest.mark.parametrize("opening", [b'{"a":', b"["])

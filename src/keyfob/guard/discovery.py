@@ -19,6 +19,9 @@ __all__ = ["Endpoint", "Metadata", "discover", "discover_jwks_uri", "metadata_ur
 ENDPOINT_FRESH: Final = 3600.0
 """Seconds after which an endpoint that the metadata named is looked up again."""
 
+LOOK_AGAIN: Final = 60.0
+"""Seconds until the next try where that failed."""
+
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 
@@ -140,6 +143,8 @@ class Endpoint:
     async def address(self, fetcher: Fetcher) -> str:
         """Return the address; whoever needs it first looks it up for everybody.
 
+        The last good one stays while there are no metadata, as keys do.
+
         Raises:
             UpstreamError: As ``discover`` and ``Metadata.address``.
         """
@@ -147,10 +152,20 @@ class Endpoint:
             return self._configured
         async with self._one_at_a_time:
             if not self._found or self._monotonic() >= self._stale_at:
-                metadata = await discover(fetcher, self._issuer)
-                self._found = metadata.address(self._name)
-                self._stale_at = self._monotonic() + ENDPOINT_FRESH
+                await self._look_up(fetcher)
         return self._found
+
+    async def _look_up(self, fetcher: Fetcher) -> None:
+        # Before it is asked: whoever looks it up may be given up meanwhile, and the others go on.
+        self._stale_at = self._monotonic() + LOOK_AGAIN
+        try:
+            metadata = await discover(fetcher, self._issuer)
+        except UpstreamError:
+            if not self._found:
+                raise
+            return
+        self._found = metadata.address(self._name)
+        self._stale_at = self._monotonic() + ENDPOINT_FRESH
 
 
 def _json_object(url: str, body: bytes) -> dict[str, object]:

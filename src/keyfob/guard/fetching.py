@@ -261,4 +261,6 @@ def _why(error: httpx.HTTPError) -> str:
     message = str(error) or type(error).__name__
     if isinstance(error, httpx.RemoteProtocolError) and not message.startswith(_HUNG_UP):
         return "speaks no HTTP"
+    if isinstance(error, httpx.LocalProtocolError):  # quotes a header, which may hold a secret
+        return "the request cannot be sent"
     return message

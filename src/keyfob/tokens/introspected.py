@@ -80,6 +80,10 @@ def claims_set(
     for name in _SAME:
         if name in own and own[name] != claims[name]:
             raise invalid(name, "is not what the issuer says of the token")
+    if issuer.scope_claim == "scp" and "scope" in members and "scp" not in members:
+        # Another name for the same in tokens; an answer has RFC 7662's. It is the newer word here,
+        # too: what it leaves out was taken away.
+        claims["scp"] = members["scope"]
     if issuer.missing_audience == "accept" and claims.get("aud") in (None, []):
         # Hydra writes an empty array for a token that is for nobody in particular.
         claims["aud"] = sorted(issuer.audiences)
