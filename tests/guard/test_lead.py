@@ -59,6 +59,9 @@ class World:
     async def worker(self, number: int = 0) -> Worker:
         worker = Worker(await WorkerLink.join(self.path, number))
         self.workers.append(worker)
+        await until(
+            lambda: any(link.worker == number and link.listens for link in self.lead._links)
+        )
         return worker
 
 
@@ -136,6 +139,24 @@ async def test_a_worker_that_does_not_answer_is_given_up(tmp_path: Path) -> None
         assert here.stuck == [1]
         assert here.lead.workers == (0,)
         assert good.learned == ["dev1"]
+
+
+async def test_a_worker_that_still_reads_its_files_is_not_stuck_and_misses_nothing(
+    tmp_path: Path,
+) -> None:
+    """A hundred thousand sessions take longer to read than an answer may."""
+    async with world(tmp_path, timeout=0.02) as made:
+        link = await WorkerLink.join(made.path, 3)
+        await until(lambda: made.lead.workers == (3,))
+        await made.lead.revoke(revocation("a"))
+        await asyncio.sleep(0.05)
+        assert made.stuck == []
+        worker = Worker(link)
+        made.workers.append(worker)
+        await until(lambda: worker.learned == ["a"])
+        worker.hold.clear()
+        await made.lead.revoke(revocation("b"))
+        assert made.stuck == [3]
 
 
 async def test_a_worker_that_dies_holds_nothing_up(tmp_path: Path) -> None:

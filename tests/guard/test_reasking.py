@@ -54,6 +54,23 @@ def test_each_is_asked_about_within_the_interval_again_and_again(seed: int, coun
     assert all(now > 300 - INTERVAL - 1 for now in last.values())
 
 
+@given(seed=st.integers(), times=st.lists(st.floats(0.0, INTERVAL), min_size=1, max_size=9))
+def test_however_often_it_is_planned_anew_nothing_is_put_off(seed: int, times: list[float]) -> None:
+    """A reload makes a new plan; the interval is the longest that a revoked token lives on."""
+    chance = random.Random(seed)
+    plan: Schedule[str] = Schedule(INTERVAL, jitter=lambda x: chance.uniform(0, x))
+    due = plan.watch(watched(), 0.0)
+    for now in sorted(times):
+        if now > due:
+            break
+        planned, plan = plan.clear(), Schedule(INTERVAL, jitter=lambda x: chance.uniform(0, x))
+        for each, at in planned.items():
+            assert at == pytest.approx(due)
+            due = now + plan.watch(each, now, by=at)
+            assert due <= at + 1e-9
+    assert len(plan.due(INTERVAL + 1e-9, 1)) == 1
+
+
 def test_a_fleet_that_came_at_once_is_not_asked_about_at_once() -> None:
     tested: Schedule[str] = Schedule(INTERVAL)
     for number in range(6000):
@@ -261,6 +278,24 @@ async def test_an_answer_that_comes_too_late_is_nobodys(clock: Clock) -> None:
         await asyncio.sleep(0.02)
     assert told.heard == []
     assert len(tested) == 1
+
+
+@pytest.mark.anyio
+async def test_what_is_asked_when_the_plan_changes_hands_is_asked_again_at_once(
+    clock: Clock,
+) -> None:
+    """Its answer is nobody's, and the session must not wait another interval for the next."""
+    issuer = Issuer(gate=asyncio.Event())
+    before, after, told = plan(issuer, clock), plan(issuer, clock), Told()
+    before.watch("a", b"token", active())
+    clock.now += INTERVAL
+    async with running(before, told):
+        await until(lambda: issuer.out == 1)
+        after.take_over(before)
+        assert len(before) == 0
+        async with running(after, told):
+            await until(lambda: issuer.asked[b"token"] == 2)
+    assert told.heard == []
 
 
 @pytest.mark.anyio

@@ -240,7 +240,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def test_a_row_is_the_session(written: Session, rows: Database) -> None:
     rows.put("row", store(written))
     rows.flush()
-    assert list(load_sessions(rows)) == [written]
+    assert list(load_sessions(rows, lambda _: True)) == [written]
     rows.put("row", delete(*written.key))
     rows.flush()
-    assert list(load_sessions(rows)) == []
+    assert list(load_sessions(rows, lambda _: True)) == []

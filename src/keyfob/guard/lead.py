@@ -94,6 +94,8 @@ class Lead:
         # Also where all of it is known: a worker may still be about to learn what came before.
         answers = {link: link.learn(learned) for link in self._links} if revocations else {}
         await self._revocations.save(position, also)
+        # Who still reads its files serves no client, and learns this before it does.
+        answers = {link: answer for link, answer in answers.items() if link.listens}
         if answers:
             await asyncio.wait(answers.values(), timeout=self._timeout)
         for link, answer in answers.items():
@@ -168,6 +170,7 @@ class _WorkerLink:
 
     def __init__(self, worker: int, writer: asyncio.StreamWriter) -> None:
         self.worker = worker
+        self.listens = False
         self._writer = writer
         self._number = 0
         self._waiting: dict[int, asyncio.Future[bytes | None]] = {}
@@ -191,6 +194,7 @@ class _WorkerLink:
     def take(self, message: Message) -> None:
         if not isinstance(message, Answered):
             raise ProtocolError(f"{type(message).__name__} from a worker")
+        self.listens = True
         waiting = self._waiting.pop(message.number, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(bytes(message.value))

@@ -60,7 +60,10 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
-    """A ``Learn`` has taken effect, or the answer to an ``Ask``, as MessagePack."""
+    """A ``Learn`` has taken effect, or the answer to an ``Ask``, as MessagePack.
+
+    Number 0 is the ``Learn`` that came first: from now on the worker listens.
+    """
 
     number: int
     value: msgspec.Raw = msgspec.Raw(b"\xc0")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -85,14 +86,19 @@ class Schedule(Generic[K]):
     def __len__(self) -> int:
         return len(self._watched)
 
-    def watch(self, watched: Watched[K], now: float) -> float:
+    def watch(self, watched: Watched[K], now: float, by: float = math.inf) -> float:
         """Plan the first question about a session, or about its new token.
+
+        Args:
+            watched: The session.
+            now: The time.
+            by: When it has to be put at the latest.
 
         Returns:
             Seconds until it is put, or would be: where there is no room for it.
         """
         self.forget(watched.key)
-        delay = self.first_delay()
+        delay = min(self.first_delay(), max(0.0, by - now))
         if len(self._watched) < self._size:
             self._watched[watched.key] = watched
             self._plan(watched, now + delay)
@@ -122,11 +128,11 @@ class Schedule(Generic[K]):
             self._times.pop(watched, None)
             self._sweep()
 
-    def clear(self) -> tuple[Watched[K], ...]:
-        """Drop every session; return them."""
-        dropped = tuple(self._watched.values())
+    def clear(self) -> dict[Watched[K], float]:
+        """Drop every session; return when each was to be asked about."""
+        planned = {entry[2]: entry[0] for entry in self._queue if self._counts(entry)}
         self._watched, self._queue, self._times = {}, [], {}
-        return dropped
+        return planned
 
     def watches(self, key: K) -> bool:
         """Tell whether there is a session under this key."""
@@ -145,9 +151,10 @@ class Schedule(Generic[K]):
         """
         found: list[Watched[K]] = []
         while self._queue and len(found) < limit and self._queue[0][0] <= now:
-            _, number, watched = heapq.heappop(self._queue)
-            if self._times.get(watched) != number:
+            entry = heapq.heappop(self._queue)
+            if not self._counts(entry):
                 continue
+            watched = entry[2]
             del self._times[watched]
             if watched.until <= now:
                 # The session ends by itself; nobody needs to be asked about its token.
@@ -161,10 +168,13 @@ class Schedule(Generic[K]):
         self._times[watched] = self._count
         heapq.heappush(self._queue, (at, self._count, watched))
 
+    def _counts(self, entry: tuple[float, int, Watched[K]]) -> bool:
+        return self._times.get(entry[2]) == entry[1]
+
     def _sweep(self) -> None:
         # A forgotten token must not stay in memory for long, nor the queue grow without end.
         if len(self._queue) > 2 * len(self._times) + 64:
-            self._queue = [entry for entry in self._queue if self._times.get(entry[2]) == entry[1]]
+            self._queue = list(filter(self._counts, self._queue))
             heapq.heapify(self._queue)
 
 
@@ -220,7 +230,7 @@ class Reasking(Generic[K]):
         self._monotonic = monotonic
         self._tick = tick
         self._schedule: Schedule[K] = Schedule(interval, size=size, jitter=jitter)
-        self._out: set[asyncio.Task[None]] = set()
+        self._out: dict[asyncio.Task[None], Watched[K]] = {}
 
     def __len__(self) -> int:
         return len(self._schedule)
@@ -254,14 +264,20 @@ class Reasking(Generic[K]):
         self._schedule.forget(key)
 
     def take_over(self, other: Reasking[K]) -> None:
-        """Go on in the place of what asked until now, with all that it watches."""
-        now = self._monotonic()
-        for watched in other.give_up():
-            self._schedule.watch(watched, now)
+        """Go on in the place of what asked until now, with all that it watches.
 
-    def give_up(self) -> tuple[Watched[K], ...]:
-        """Watch nothing any more; return what was watched."""
-        return self._schedule.clear()
+        Each is asked about when it was to be, or earlier: reloads, however many, put nothing off.
+        """
+        now = self._monotonic()
+        for watched, at in other.give_up().items():
+            self._schedule.watch(watched, now, by=at)
+
+    def give_up(self) -> dict[Watched[K], float]:
+        """Watch nothing any more; return when what was watched was to be asked about."""
+        # An answer that is on its way will be nobody's.
+        now = self._monotonic()
+        asked = {w: now for w in self._out.values() if self._schedule.current(w)}
+        return self._schedule.clear() | asked
 
     async def run(self, told: Told[K]) -> None:
         """Ask until cancelled.
@@ -276,7 +292,7 @@ class Reasking(Generic[K]):
                     # Planned before it is asked, so that whatever happens it is asked again.
                     next_at = now + self._schedule.again(watched, now)
                     task = asyncio.create_task(self._ask(watched, next_at, told))
-                    self._out.add(task)
+                    self._out[task] = watched
                     task.add_done_callback(self._back)
                 if len(self._out) < AT_ONCE:
                     await asyncio.sleep(self._tick)
@@ -305,6 +321,6 @@ class Reasking(Generic[K]):
         return now + active.token.expires_at - self._clock()
 
     def _back(self, task: asyncio.Task[None]) -> None:
-        self._out.discard(task)
+        del self._out[task]
         if not task.cancelled() and (error := task.exception()):
             _log.error("the answer about a session was not taken", exc_info=error)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -50,15 +50,20 @@ def store_instance(broker: str, instance: bytes) -> Change:
     return partial(_execute, _STORE_INSTANCE, (broker, instance))
 
 
-def load_sessions(database: Database) -> Iterator[Session]:
-    """Read every session, those that went offline first before the others.
+def load_sessions(database: Database, holds: Callable[[str], bool]) -> Iterator[Session]:
+    """Read sessions, those that went offline first before the others.
+
+    Args:
+        database: The file.
+        holds: Tells by its client identifier whether a session is wanted.
 
     Raises:
         ConfigError: A row is damaged.
     """
     for row in database.rows(_LOAD):
         try:
-            yield _session(row)
+            if holds(row[1]):
+                yield _session(row)
         except (KeyfobError, msgspec.MsgspecError, TypeError, ValueError) as error:
             raise ConfigError(f"the guard's file holds a damaged session: {error}") from error
 

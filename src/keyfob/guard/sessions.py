@@ -75,9 +75,8 @@ class SessionStore:
             for note, instance in session_rows.load_instances(database).items():
                 if (broker := share.noted(note)) is not None:
                     self._instances[broker] = instance
-            for session in session_rows.load_sessions(database):
-                if share.holds(session.client_id):
-                    self._remember(session)
+            for session in session_rows.load_sessions(database, share.holds):
+                self._remember(session)
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -72,6 +72,7 @@ class WorkerLink:
         Raises:
             ProtocolError: It is no lead of this version.
         """
+        write(self._writer, Answered(0))  # what came first has taken effect
         async with asyncio.TaskGroup() as questions:
             try:
                 while (message := await read(self._reader)) is not None:
