@@ -175,7 +175,9 @@ def test_the_ways_to_write_rights_and_the_places_for_decisions_are_told() -> Non
     told = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", part, re.MULTILINE)
     assert tuple(told) == get_args(Rights)
     places = section(text_of("docs/configuration.md"), "Where decisions are written")
-    for text in re.findall(r"^\| `([a-z]+(?::[^`]+)?)` \|", places, re.MULTILINE)[1:]:
+    forms = re.findall(r"^\| `([a-z]+(?::[^`]+)?)` \|", places, re.MULTILINE)
+    assert len(forms) == 6
+    for text in forms:
         AuditTarget.parse(text.replace("PORT", "514"), ROOT)
 
 
@@ -207,14 +209,16 @@ def test_every_oauth_error_is_told_with_its_status() -> None:
 
 
 def files(*names: str) -> list[Path]:
-    """Files that are, or are about to be, in the repository."""
+    """Files that are, or are about to be, in the repository: at least one."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", *names],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if listed.returncode != 0:
         pytest.skip("not a git work tree")
-    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+    found = [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+    assert found, names
+    return found
 
 
 def anchors(path: Path) -> set[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.config import MosquittoSection
 from tests.interop.foreign.server import ForeignServer
 from tests.interop.mosquittos import version_of
 from tests.interop.rotation import (
@@ -30,13 +29,10 @@ pytestmark = pytest.mark.interop
 SLACK = 1.5
 """Seconds of a busy machine: the fetch that ends a cooldown, and CONNECTs that were under way."""
 
-CAN_CHOOSE = "decisions" in MosquittoSection.__struct_fields__
-"""Whether keyfob.toml can say how the broker waits; where it cannot, every broker blocks."""
-
 
 def mosquitto_lines(decisions: str) -> list[str]:
     """That way of waiting, for a guard as slow as this machine makes it: speed is not tested."""
-    return ["guard_timeout_ms = 8000", *([f'decisions = "{decisions}"'] if CAN_CHOOSE else [])]
+    return ["guard_timeout_ms = 8000", f'decisions = "{decisions}"']
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +67,6 @@ def decisions(request: pytest.FixtureRequest, broker: str) -> str:
     how: str = request.param
     if how == "delayed" and broker_version(broker) < (2, 1):
         pytest.skip("Mosquitto 2.0 cannot delay a decision")
-    if how == "delayed" and not CAN_CHOOSE:
-        pytest.skip("the plugin does not delay decisions yet")
     return how
 
 

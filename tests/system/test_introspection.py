@@ -7,6 +7,7 @@ import pytest
 
 from tests.running import NOT_AUTHORIZED, Installation, until
 from tests.system.foreign import Foreign
+from tests.system.introspection_server import SECRET
 
 KINDS = ("opaque", "signed")
 
@@ -67,6 +68,13 @@ def test_no_token_and_no_secret_is_written_anywhere(
     token = foreign.opaque("quiet")
     trusting.come_in("quiet", token)
     until("the audit", lambda: trusting.told("quiet"))
-    for path in trusting.directory.rglob("*"):
-        if path.is_file() and path.suffix in {".log", ".jsonl", ".db", ".db-wal"}:
-            assert token.encode() not in path.read_bytes(), path
+    written = {
+        path: path.read_bytes()
+        for path in trusting.directory.rglob("*")
+        if path.is_file() and path.suffix in {".log", ".jsonl", ".db", ".db-wal"}
+    }
+    read = {path.name for path in written}
+    assert {"audit.jsonl", "guard.db", trusting.log_file.name} <= read
+    for path, content in written.items():
+        for text in (token, SECRET):
+            assert text.encode() not in content, path
