@@ -100,6 +100,7 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         ("[guard]\nblocking_wait_ms = -1\n", "2: guard.blocking_wait_ms", "write 0 to"),
         ("[guard.http]\nport = 65536\n", "2: guard.http.port", "write 0 to 65535"),
         ("[mosquitto]\nguard_timeout_ms = -5\n", "2: mosquitto.guard_timeout_ms", "write 1 to"),
+        ('[guard]\nworkers = 2\naudit = ["console", "stdout"]\n', "3: guard.audit.1", "file:PATH"),
         # As much as the plugin takes.
         ("[mosquitto]\nguard_timeout_ms = 10001\n", "2: mosquitto.guard_timeout_ms", "to 10000"),
         ("[mosquitto]\nautosave_interval = 0\n", "2: mosquitto.autosave_interval", "write 1 to"),

@@ -31,7 +31,7 @@ from keyfob.guard.audit import AuditLog
 from keyfob.guard.background import keep_running
 from keyfob.guard.database import Database
 from keyfob.guard.events import EventReceiver
-from keyfob.guard.figures import Gathered
+from keyfob.guard.gathered import Gathered
 from keyfob.guard.guard import CLOCK_SKEW, RELOAD_TIMEOUT
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.http_app import guard_app

@@ -76,6 +76,10 @@ def _check_guard(document: Document, source: Source) -> None:
             raise source.wrong(f"guard.audit.{place}", error.message) from error
         if text in guard.audit[:place]:
             raise source.wrong(f"guard.audit.{place}", "stands twice; write it once")
+        if text == "stdout" and guard.workers > 1:
+            # The lead puts before each line of a worker whose it is.
+            fault = "is for one process; write file:PATH or syslog where guard.workers is above 1"
+            raise source.wrong(f"guard.audit.{place}", fault)
     http = guard.http
     if (http.certificate is None) != (http.private_key is None):
         lacking = "certificate" if http.certificate is None else "private_key"

@@ -1,30 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of one worker, and those of all of them together, as a lead tells them."""
+"""The numbers of one process."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+import secrets
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 import msgspec
 
 from keyfob.guard.audit import Outcome
-from keyfob.guard.breaker import BreakerState
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
-from keyfob.guard.introspection import IntrospectionHealth
-from keyfob.guard.key_sources import KeyHealth
-from keyfob.guard.session import SessionState
 
-__all__ = ["Figures", "Gathered", "HasCounts", "figures_of"]
+__all__ = ["Figures", "HasCounts", "figures_of"]
 
-
-FRESH: Final = 1.0
-"""Seconds that figures are told again: whoever asks more often must not keep workers busy."""
+_RUN: Final = secrets.token_hex(8)
 
 
 class HasCounts(Protocol):
@@ -39,6 +30,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker counts.
 
     Attributes:
+        run: Which process counts: another one begins at nothing.
         health: Its state.
         counts: Issuer, outcome, reason, and how often that was.
         latency: How many decisions took how long, by bucket.
@@ -46,6 +38,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         links: Name and version of each broker that has a link.
     """
 
+    run: str
     health: GuardHealth
     counts: tuple[tuple[str, str, str, int], ...]
     latency: tuple[int, ...]
@@ -53,136 +46,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[tuple[str, str], ...]
 
 
-# What the counters of several workers add up to.
-_COUNTED: Final = (
-    *("questions", "failures", "unasked", "hits", "misses", "active", "refused", "waiting"),
-)
-_CAUTION: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
-_decoder: Final = msgspec.msgpack.Decoder(Figures)
-
-
 def figures_of(
     health: GuardHealth, audit: HasCounts, latency: Histogram, links: Iterable[tuple[str, str]]
 ) -> Figures:
     """Take the numbers of this process."""
     return Figures(
+        run=_RUN,
         health=health,
         counts=tuple((*key, number) for key, number in tuple(audit.counts.items())),
         latency=latency.counts,
         latency_sum=latency.sum,
         links=tuple(links),
     )
-
-
-class Gathered:
-    """The numbers of a whole guard: the lead's own and its workers'.
-
-    Args:
-        workers: How many there have to be.
-        ask: Asks every worker for its figures, as MessagePack.
-        own: The lead's: what it knows of feeds, revocations and the file.
-        audit: What the lead itself counts.
-        monotonic: A clock that never steps.
-    """
-
-    def __init__(
-        self,
-        workers: int,
-        *,
-        ask: Callable[[], Awaitable[Mapping[int, bytes]]],
-        own: Callable[[], GuardHealth],
-        audit: HasCounts,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._workers = workers
-        self._ask = ask
-        self._own = own
-        self._audit = audit
-        self._monotonic = monotonic
-        self._figures: tuple[Figures, ...] = ()
-        self._stale_at = 0.0
-        self._one_at_a_time = asyncio.Lock()
-
-    async def refresh(self) -> None:
-        """Ask the workers, unless they were asked a moment ago."""
-        async with self._one_at_a_time:
-            if self._monotonic() < self._stale_at:
-                return
-            answers = await self._ask()
-            self._figures = tuple(_decoder.decode(answer) for _, answer in sorted(answers.items()))
-            self._stale_at = self._monotonic() + FRESH
-
-    def health(self) -> GuardHealth:
-        """The state as it was at the last ``refresh``."""
-        own = self._own()
-        parts = [figures.health for figures in self._figures]
-        states: Counter[tuple[str, SessionState]] = Counter()
-        for part in parts:
-            states.update(part.session_states)
-        return replace(
-            own,
-            keys={**own.keys, **_slowest(parts)},
-            introspection=_together(parts),
-            sessions=sum(part.sessions for part in parts),
-            session_states=states,
-            cache_hits=sum(part.cache_hits for part in parts),
-            cache_misses=sum(part.cache_misses for part in parts),
-            storage_failure=next(
-                (part.storage_failure for part in (own, *parts) if part.storage_failure), ""
-            ),
-            audit_dropped=own.audit_dropped + sum(part.audit_dropped for part in parts),
-            missing_workers=self._workers - len(parts),
-        )
-
-    @property
-    def counts(self) -> Mapping[tuple[str, Outcome, str], int]:
-        """How often each issuer, outcome and reason came, in all processes."""
-        total = Counter(self._audit.counts)
-        for figures in self._figures:
-            for issuer, outcome, reason, number in figures.counts:
-                total[issuer, Outcome(outcome), reason] += number
-        return total
-
-    @property
-    def latency(self) -> Histogram:
-        """How long decisions took."""
-        total = Histogram()
-        for figures in self._figures:
-            total.add(figures.latency, figures.latency_sum)
-        return total
-
-    def links(self) -> Iterable[tuple[str, str]]:
-        """Name and version of each broker; one that is linked to every worker is one."""
-        return sorted({link for figures in self._figures for link in figures.links})
-
-
-def _slowest(parts: Iterable[GuardHealth]) -> dict[str, KeyHealth]:
-    """Of each issuer's keys, those of the worker that read them longest ago, or never."""
-    found: dict[str, KeyHealth] = {}
-    for part in parts:
-        for iss, keys in part.keys.items():
-            known = found.get(iss)
-            if known is None or _staleness(keys) > _staleness(known):
-                found[iss] = keys
-    return found
-
-
-def _staleness(keys: KeyHealth) -> float:
-    return float("inf") if keys.age is None else keys.age
-
-
-def _together(parts: Iterable[GuardHealth]) -> dict[str, IntrospectionHealth]:
-    """Of each issuer that is asked: all questions, and the state of the worker that asks least."""
-    found: dict[str, IntrospectionHealth] = {}
-    for part in parts:
-        for iss, asked in part.introspection.items():
-            known = found.get(iss)
-            found[iss] = asked if known is None else _sum(known, asked)
-    return found
-
-
-def _sum(one: IntrospectionHealth, other: IntrospectionHealth) -> IntrospectionHealth:
-    added = {name: getattr(one, name) + getattr(other, name) for name in _COUNTED}
-    breaker = max(one.breaker, other.breaker, key=_CAUTION.index)
-    failure = one.failure or other.failure
-    return replace(one, breaker=breaker, failure=failure, **added)

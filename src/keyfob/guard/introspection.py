@@ -70,7 +70,7 @@ class IntrospectionHealth:
         breaker: Whether it is asked at all.
         latency: Seconds that the last answer took; None: there was none.
         failure: Why the last question failed; empty: it did not.
-        questions: How many were put.
+        questions: How many came to an end.
         failures: How many of them had no answer.
         unasked: How many were not put, for one of the bounds.
         hits: How many were answered from memory.
@@ -337,7 +337,6 @@ class Introspector:
         return Active(token=verified, presented=presented)
 
     async def _post(self, token: str) -> bytes:
-        self._questions += 1
         proof = self._authentication.prove(self._clock())
         form = {
             "token": token,
@@ -359,6 +358,7 @@ class Introspector:
         return answer.body
 
     def _succeeded(self, latency: float) -> None:
+        self._questions += 1
         self._latency = latency
         self._silent = False
         self._breaker.succeeded()
@@ -378,6 +378,7 @@ class Introspector:
         return self._without_answer(message)
 
     def _without_answer(self, message: str) -> Unavailable:
+        self._questions += 1
         self._failures += 1
         before, self._failure = self._failure, message
         if not before:

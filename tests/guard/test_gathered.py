@@ -12,7 +12,8 @@ import pytest
 
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.breaker import BreakerState
-from keyfob.guard.figures import FRESH, Figures, Gathered, figures_of
+from keyfob.guard.figures import Figures, figures_of
+from keyfob.guard.gathered import FRESH, Gathered
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.http_health import not_ready
@@ -81,6 +82,34 @@ async def test_times_add_up_bucket_by_bucket() -> None:
     latency = made.latency
     assert (latency.counts[0], sum(latency.counts)) == (2, 3)
     assert latency.sum == pytest.approx(3.000_05)
+
+
+async def test_no_counter_falls_when_a_worker_ends_or_is_late() -> None:
+    """Prometheus would count all that is left once more."""
+    asked = health(introspection={ISSUER: ASKED}, cache_hits=9)
+    one = worker(counted("token_expired", ""), asked, 0.1)
+    fewer = msgspec.structs.replace(
+        figures_of(health(introspection={ISSUER: ASKED}), counted(""), Histogram(), []), run="2"
+    )
+    answers = {0: one, 1: worker(counted(""), asked)}
+    clock = Clock()
+
+    async def ask() -> Mapping[int, bytes]:
+        return answers
+
+    made = Gathered(2, ask=ask, own=health, audit=AuditLog(), monotonic=clock)
+    told = []
+    for now in (one, None, one, msgspec.msgpack.encode(fewer)):
+        answers = {**answers, 0: now} if now else {1: answers[1]}
+        clock.now += FRESH
+        await made.refresh()
+        state = made.health()
+        questions = state.introspection[ISSUER].questions
+        told.append(
+            (sum(made.counts.values()), made.latency.cumulative[-1], state.cache_hits, questions)
+        )
+        assert state.missing_workers == (now is None)
+    assert told == [(3, 1, 18, 10), (3, 1, 18, 10), (3, 1, 18, 10), (4, 1, 18, 15)]
 
 
 async def test_a_broker_that_is_linked_to_every_worker_is_one() -> None:
