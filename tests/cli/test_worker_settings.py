@@ -15,7 +15,7 @@ GUARD = """
 [guard]
 workers = 4
 database = "guard.db"
-audit = ["stdout"]
+audit = ["syslog"]
 [guard.http]
 port = 9443
 certificate = "http.pem"

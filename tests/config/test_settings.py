@@ -250,7 +250,7 @@ def test_a_whole_file_is_accepted(tmp_path: Path) -> None:
     text = """\
         [guard]
         workers = 4
-        audit = ["syslog", "syslog:/dev/log", "syslog:[::1]:514", "stdout"]
+        audit = ["syslog", "syslog:/dev/log", "syslog:[::1]:514", "file:audit"]
         blocking_wait_ms = 5
         [guard.http]
         port = 9443
@@ -299,7 +299,7 @@ def test_a_whole_file_is_accepted(tmp_path: Path) -> None:
     assert second.jwks_file == tmp_path / "b.json"
     assert second.events is None
     kinds = [target.kind for target in settings.audit]
-    assert kinds == ["syslog", "syslog", "syslog", "stdout"]
+    assert kinds == ["syslog", "syslog", "syslog", "file"]
 
 
 def test_nothing_written_means_the_defaults(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from keyfob.guard.gathered import FRESH
 from keyfob.guard.shares import Share
 from tests.running import NOT_AUTHORIZED, Client, Installation, free_port, installation, until
 
@@ -134,6 +136,8 @@ def test_metrics_are_those_of_all_workers_together(several: Installation) -> Non
         found = re.findall(r'^keyfob_guard_decisions_total\{.*reason="allowed"\} (\d+)', text, re.M)
         return sum(map(int, found))
 
+    until("all workers answer", several.is_ready)
+    time.sleep(FRESH)  # figures of a moment ago are told again
     before = allowed()
     connected(several, one_each("count"))
     until("all are counted", lambda: allowed() == before + WORKERS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -68,13 +69,28 @@ def open_store(path: Path) -> SqliteStore:
     except sqlite3.Error as error:
         raise ConfigError(f"{path}: {error}") from error
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "trusted_schema = OFF"):
+        _use_write_ahead_log(connection)
+        for pragma in ("synchronous = FULL", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
     except (sqlite3.Error, ConfigError) as error:
         connection.close()
         raise ConfigError(f"{path}: {error}") from error
     return SqliteStore(path, connection)
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Wait our turn too: for this one change SQLite does not, whatever its timeout is."""
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _ensure_private_file(path: Path) -> None:
