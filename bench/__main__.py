@@ -7,13 +7,14 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import decisions, endings, messages, native_permission_check
+from bench import decisions, endings, messages, native_permission_check, tokens
 
 PARTS = {
     "messages": messages.run,
     "native": native_permission_check.run,
     "decisions": decisions.run,
     "endings": endings.run,
+    "tokens": tokens.run,
 }
 
 

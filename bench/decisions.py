@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from bench.cpu import cpu_seconds
 from bench.decision_parts import PARTS, part_variants, split
 from bench.rounds import Series, interleave, print_table
 from keyfob.authorization.decision import ConnectRequest
@@ -267,7 +268,7 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
                     wire.encode(admitted) + wire.encode(offline),
                 )
             )
-        cpu, began = _cpu_seconds(pid), time.perf_counter()
+        cpu, began = cpu_seconds(pid), time.perf_counter()
         for connect_bytes, following in prepared:
             self._socket.sendall(connect_bytes)
             header = self._exactly(12)
@@ -277,7 +278,7 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
             self._socket.sendall(following)
         elapsed = time.perf_counter() - began
         time.sleep(0.15)  # the audit and the session file follow in batches: they count too
-        used = _cpu_seconds(pid) - cpu
+        used = cpu_seconds(pid) - cpu
         return {"cpu": used / len(asked) * 1e6, "latency": elapsed / len(asked) * 1e6}
 
     def _exactly(self, length: int) -> bytes:
@@ -288,14 +289,6 @@ class _Plugin(contextlib.AbstractContextManager["_Plugin"]):
                 raise ConnectionError("the guard closed the link")
             parts += part
         return parts
-
-
-def _cpu_seconds(pid: int) -> float:
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cpu import cpu_seconds
 from keyfob.tokens.sign import SigningKey
 from tests.running import KEYFOB, until
 from tests.soak.connects import BROKER, HOT, ISSUER, REPEATED, Load, make_pool, put_load
@@ -52,13 +53,6 @@ def resident(pid: int) -> float:
     """MiB of memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
-
-
-def cpu_seconds(pid: int) -> float:
-    return sum(
-        int((task / "schedstat").read_text().split()[0])
-        for task in Path(f"/proc/{pid}/task").iterdir()
-    ) / 1e9  # fmt: skip
 
 
 def told(audit: Path) -> Counter[str]:
