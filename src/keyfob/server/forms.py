@@ -77,6 +77,8 @@ def decode_component(text: str) -> str:
     Raises:
         OAuthError: ``invalid_request``.
     """
+    if "%" not in text and "+" not in text:
+        return text
     if _BAD_PERCENT.search(text):
         raise _malformed()
     try:
