@@ -20,15 +20,15 @@ def test_a_confidential_application_has_a_secret_and_a_public_one_has_none(shell
 def test_list_says_which_is_which(shell: Shell) -> None:
     assert "keyfob application add ID" in shell.ok("application", "list").out
     shell.ok("application", "add", "backend")
-    shell.ok("application", "add", "phone", "--public")
+    shell.ok("application", "add", "phone", "--public", "--refresh")
     assert [line.split() for line in shell.ok("application", "list").out.splitlines()] == [
-        ["ID", "KIND"],
-        ["backend", "confidential"],
-        ["phone", "public"],
+        ["ID", "KIND", "GRANTS"],
+        ["backend", "confidential", "password"],
+        ["phone", "public", "password", "refresh_token"],
     ]
     assert shell.json("application", "list") == [
-        {"client_id": "backend", "public": False},
-        {"client_id": "phone", "public": True},
+        {"client_id": "backend", "public": False, "grant_types": "password"},
+        {"client_id": "phone", "public": True, "grant_types": "password refresh_token"},
     ]
 
 

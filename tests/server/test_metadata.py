@@ -39,10 +39,14 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
     }
 
 
-async def test_the_password_grant_is_named_once_somebody_may_use_it(world: World) -> None:
+async def test_the_grants_of_applications_are_named_once_there_is_one(world: World) -> None:
     world.register.add_application("gateway", public=True)
     document = (await world.http.get(OAUTH)).json()
-    assert document["grant_types_supported"] == ["client_credentials", "password"]
+    assert document["grant_types_supported"] == [
+        "client_credentials",
+        "password",
+        "refresh_token",
+    ]
     assert document["token_endpoint_auth_methods_supported"][-1] == "none"
     world.register.remove_application("gateway")
     document = (await world.http.get(OAUTH)).json()

@@ -315,7 +315,7 @@ async def test_a_secret_that_was_rotated_stops_at_once(world: World) -> None:
 
 async def test_an_unknown_grant_is_unsupported(world: World) -> None:
     issued = world.register.add_device("dev1")
-    for grant in ("authorization_code", "refresh_token", "Client_Credentials", "implicit"):
+    for grant in ("authorization_code", "Refresh_Token", "Client_Credentials", "implicit"):
         answer = await world.token(grant_type=grant, client_id="dev1", client_secret=issued.secret)
         assert_error(answer, "unsupported_grant_type")
 

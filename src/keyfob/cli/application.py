@@ -26,6 +26,9 @@ def add(
     public: Annotated[
         bool, typer.Option("--public", help="It cannot keep a secret, so it has none.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="It gets refresh tokens and may use them.")
+    ] = False,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -34,11 +37,11 @@ def add(
     Its secret, if it has one, is shown this once.
     """
     with settings_of(directory).register() as register:
-        issued = register.add_application(identifier, public=public)
+        issued = register.add_application(identifier, public=public, refresh=refresh)
     data: dict[str, object] = {"client_id": issued.application.id}
     if issued.secret is not None:
         data["client_secret"] = issued.secret
-    data["grant_types"] = "password"
+    data["grant_types"] = " ".join(issued.application.grants)
     answer(data, fields(data), as_json=as_json)
 
 
@@ -48,12 +51,18 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
     installation = settings_of(directory)
     with installation.register() as register:
         applications = register.list_applications()
-    rows = [(one.id, "public" if one.public else "confidential") for one in applications]
-    text = table(("ID", "KIND"), rows)
+    rows = [
+        (one.id, "public" if one.public else "confidential", " ".join(one.grants))
+        for one in applications
+    ]
+    text = table(("ID", "KIND", "GRANTS"), rows)
     if not rows:
         text = f"no applications; `keyfob application add ID{installation.option}` registers one"
-    answer([{"client_id": one.id, "public": one.public} for one in applications], text,
-           as_json=as_json)  # fmt: skip
+    data = [
+        {"client_id": one.id, "public": one.public, "grant_types": " ".join(one.grants)}
+        for one in applications
+    ]
+    answer(data, text, as_json=as_json)
 
 
 @app.command()
@@ -62,7 +71,7 @@ def remove(
 ) -> None:
     """Remove an application.
 
-    Tokens that devices got through it end in their own time.
+    Refresh tokens that devices got through it stop now, access tokens end in their own time.
     """
     with settings_of(directory).register() as register:
         register.remove_application(identifier)

@@ -32,6 +32,7 @@ from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource, St
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
+from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer
@@ -195,6 +196,9 @@ def server_settings(server: ServerSection) -> ServerSettings:
         audience=server.audience,
         database=server.database,
         default_lifetime=server.token_lifetime,
+        refresh=RefreshLifetimes(
+            total=server.refresh_token_lifetime, idle=server.refresh_token_idle_lifetime
+        ),
     )
 
 

@@ -133,7 +133,7 @@ def rotate_secret(
 ) -> None:
     """Give it a new secret, shown this once.
 
-    The old one stops working now; tokens that it has end in their own time.
+    The old one and refresh tokens stop working now; access tokens end in their own time.
     """
     with settings_of(directory).register() as register:
         issued = register.rotate_secret(identifier)

@@ -40,7 +40,7 @@ class ServerSection(_Section, frozen=True):
     """``[server]``: the authorization server.
 
     ``issuer`` is the URL that tokens carry as ``iss`` and that clients discover the server by;
-    ``audience`` is what they carry as ``aud``; ``token_lifetime`` is in seconds.
+    ``audience`` is what they carry as ``aud``; lifetimes are in seconds.
     """
 
     issuer: str = "https://localhost:8443"
@@ -48,6 +48,8 @@ class ServerSection(_Section, frozen=True):
     port: int = 8443
     audience: str = "mqtt"
     token_lifetime: int = 3600
+    refresh_token_lifetime: int = 7_776_000
+    refresh_token_idle_lifetime: int = 1_209_600
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

@@ -9,6 +9,7 @@ Which endpoint takes which step (the order is the endpoints' own matter):
       by HTTP Basic                 x         x
       by form parameters            x
     grant and scope                 x
+    refresh token                   x
     service scope                             x
     never stored by caches          x         x                              x
     public, cacheable                                     x        x
@@ -46,10 +47,13 @@ from keyfob.server.endpoints.token import TokenEndpoint
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
 from keyfob.server.grants.password import Password
+from keyfob.server.grants.refresh_token import RefreshTokenGrant
 from keyfob.server.issue import TokenIssuer, signing_keys
 from keyfob.server.last_tokens import LastTokens
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 from keyfob.server.stores.writer import Writer
@@ -84,14 +88,22 @@ def create_app(
     store = open_store(settings.database)
     reads = ServingStore(store)
     keys = signing_keys(store, clock=clock)
-    last_tokens = LastTokens(Writer(settings.database))
+    writer = Writer(settings.database)
+    last_tokens = LastTokens(writer)  # which closes it
     stopping = asyncio.Event()
     authenticator = ClientAuthenticator(reads, verify)
-    grants: list[Grant] = [ClientCredentials(), Password(reads, verify)]
+    families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
+    refresh_tokens = RefreshTokens(families, settings.refresh, clock)
+    grants: list[Grant] = [
+        ClientCredentials(),
+        Password(reads, verify),
+        RefreshTokenGrant(reads, refresh_tokens),
+    ]
     token = TokenEndpoint(
         authenticator=authenticator,
         grants={grant.grant_type: grant for grant in grants},
         issuer=TokenIssuer(settings, keys[0]),
+        refresh_tokens=refresh_tokens,
         issued=last_tokens.note,
         audit=audit,
         clock=clock,

@@ -15,6 +15,7 @@ __all__ = [
     "GUARD_SCOPE",
     "GUARD_SCOPES",
     "KIND_GRANTS",
+    "REFRESH_TOKEN",
     "Application",
     "Client",
     "ClientKind",
@@ -40,6 +41,9 @@ KIND_GRANTS: Final = {
     ClientKind.SERVICE: (),
 }
 """The grants that a newly registered client of each kind may use."""
+
+REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the name of a grant
+"""The grant that an application may be registered for beside those of its kind."""
 
 GUARD_SCOPE: Final = "keyfob.revocations"
 GUARD_SCOPES: Final = (GUARD_SCOPE,)
@@ -94,6 +98,7 @@ class Application:
 
     id: str
     public: bool
+    grants: tuple[str, ...]
     created_at: float
 
     @classmethod
@@ -102,6 +107,7 @@ class Application:
         return cls(
             id=client.client_id,
             public=client.secret_hash is None,
+            grants=client.grants,
             created_at=client.created_at,
         )
 

@@ -14,10 +14,18 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["SECRET_PREFIX", "SecretVerifier", "generate_secret", "hash_secret", "verify_secret"]
+__all__ = [
+    "REFRESH_TOKEN_PREFIX",
+    "SECRET_PREFIX",
+    "SecretVerifier",
+    "generate_secret",
+    "hash_secret",
+    "verify_secret",
+]
 
 # Recognisable, so that secret scanners find one that strayed into a repository or a log.
 SECRET_PREFIX: Final = "kfs_"  # noqa: S105 - the part that is not secret
+REFRESH_TOKEN_PREFIX: Final = "kfr_"  # noqa: S105 - the same
 _FORM: Final = "v1$sha256$"
 # No secret hashes to it: what unknown clients are compared with, so that they cost the same work.
 _NOBODY: Final = _FORM + "0" * 64

@@ -28,6 +28,7 @@ from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.lifetimes import check_lifetime, revocation_until
 from keyfob.server.names import ANY_NAME, check_name, shown_name
 from keyfob.server.scopes import device_scopes
+from keyfob.server.stores.refresh_families import end_families
 from keyfob.server.stores.sqlite import SqliteStore
 
 __all__ = [
@@ -172,7 +173,9 @@ def remove_device(store: SqliteStore, device_id: str, clock: Clock) -> None:
 
 
 def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
-    """Give a device a new secret; the old one stops at once, its tokens end in their own time.
+    """Give a device a new secret; the old one stops at once, and so do its refresh tokens.
+
+    Whoever knew the old secret may have got some with it. Access tokens end in their own time.
 
     Raises:
         NotFoundError: There is none of this name.
@@ -181,6 +184,7 @@ def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
     with store.transaction():
         client = _row(store, device_id)
         store.set_secret(device_id, hash_secret(secret))
+        end_families(store, device_id, "secret_changed")
     return IssuedSecret(device=Device.of(client), secret=secret)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.sqlite import SqliteStore, StoredKey
 from keyfob.tokens.sign import SigningKey
@@ -28,6 +29,8 @@ class Access:
         scopes: What the device is registered for.
         lifetime: The device's own token lifetime; None follows the server's default.
         revoked_through: A token with an ``iat`` up to here would be revoked from its birth.
+        renewable: Whether a refresh token goes with it.
+        refresh_token: What it is renewed by; None where it is not by a refresh token.
     """
 
     subject: str
@@ -35,17 +38,20 @@ class Access:
     scopes: tuple[str, ...]
     lifetime: int | None
     revoked_through: int
+    renewable: bool = False
+    refresh_token: RefreshToken | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A token and what is told about it."""
+    """A token and what is told about it; ``refresh_token`` where one goes with it."""
 
     access_token: str = field(repr=False)
     token_id: str
     expires_in: int
     expires_at: int
     scope: str
+    refresh_token: str | None = field(default=None, repr=False)
 
 
 class TokenIssuer:

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a token may live, and how long its revocation has to be remembered."""
+"""How long tokens may live, and how long a revocation has to be remembered."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from keyfob.errors import ConfigError
 
-__all__ = ["DEFAULT_LIFETIME", "MAX_LIFETIME", "MIN_LIFETIME", "check_lifetime", "revocation_until"]
+__all__ = [
+    "DEFAULT_LIFETIME",
+    "MAX_LIFETIME",
+    "MAX_REFRESH_LIFETIME",
+    "MIN_LIFETIME",
+    "RefreshLifetimes",
+    "check_lifetime",
+    "revocation_until",
+]
 
 DEFAULT_LIFETIME: Final = 3600
 MIN_LIFETIME: Final = 1
@@ -16,6 +25,33 @@ MAX_LIFETIME: Final = 86_400
 # Resource servers may allow ``exp`` some leeway, and clocks differ: a revocation that were
 # forgotten exactly at the token's end would let it live again for that long.
 _SLACK: Final = 600
+
+# A year: a login that nobody repeats for longer is one that nobody remembers.
+MAX_REFRESH_LIFETIME: Final = 31_536_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshLifetimes:
+    """How long a family of refresh tokens lives, in seconds; whichever comes first.
+
+    Args:
+        total: From the login, however often it is used.
+        idle: From one use to the next.
+
+    Raises:
+        ConfigError: One is shorter than a second or longer than ``MAX_REFRESH_LIFETIME``.
+    """
+
+    total: int = 90 * 86_400
+    idle: int = 14 * 86_400
+
+    def __post_init__(self) -> None:
+        for seconds in (self.total, self.idle):
+            if not MIN_LIFETIME <= seconds <= MAX_REFRESH_LIFETIME:
+                raise ConfigError(
+                    f"a refresh token lives between {MIN_LIFETIME} and {MAX_REFRESH_LIFETIME} "
+                    f"seconds, not {seconds}"
+                )
 
 
 def check_lifetime(seconds: int) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError
-from keyfob.server.credentials import SECRET_PREFIX
+from keyfob.server.credentials import REFRESH_TOKEN_PREFIX, SECRET_PREFIX
 
 __all__ = ["ANY_NAME", "MAX_NAME_LENGTH", "check_name", "is_name", "shown_name"]
 
@@ -27,13 +27,16 @@ _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~-]{{0,{MAX_NAME_LENGTH - 1}
 ANY_NAME: Final = ClientIdTemplate.parse("{device}")
 """The template that takes no character away."""
 
+# Nothing that begins like a secret is a name: people paste secrets into the wrong field.
+_SECRET_PREFIXES: Final = (SECRET_PREFIX, REFRESH_TOKEN_PREFIX)
+
 # What Mosquitto's auto_id_prefix gives to clients that bring no identifier of their own.
 _ASSIGNED_PREFIX: Final = "auto-"
 
 
 def is_name(text: str) -> bool:
     """Say whether a text has the form of a name; a secret never has."""
-    return _NAME.fullmatch(text) is not None and not text.startswith(SECRET_PREFIX)
+    return _NAME.fullmatch(text) is not None and not text.startswith(_SECRET_PREFIXES)
 
 
 def check_name(name: str, *, template: ClientIdTemplate = ANY_NAME) -> None:
@@ -46,8 +49,8 @@ def check_name(name: str, *, template: ClientIdTemplate = ANY_NAME) -> None:
     Raises:
         ConfigError: The name is not allowed; the message says what is.
     """
-    if name.startswith(SECRET_PREFIX):
-        raise ConfigError(f"a name cannot begin with {SECRET_PREFIX}: secrets do")
+    if name.startswith(_SECRET_PREFIXES):
+        raise ConfigError(f"a name cannot begin with {name[:4]}: secrets do")
     if not is_name(name):
         raise ConfigError(
             f"{name[: MAX_NAME_LENGTH + 1]!r} is not a name: letters, digits and . _ ~ - with a "

@@ -42,14 +42,18 @@ class OAuthError(Exception):
             never says which part of a credential was wrong.
         reason: What really happened, for the operator's audit only.
         status: Another HTTP status than the code's usual one.
+        subject: The device that it is about, where only the server knows; for the audit.
     """
 
-    def __init__(self, error: str, description: str, *, reason: str, status: int = 0) -> None:
+    def __init__(
+        self, error: str, description: str, *, reason: str, status: int = 0, subject: str = ""
+    ) -> None:
         super().__init__(f"{error}: {reason}")
         self.error = error
         self.description = description
         self.reason = reason
         self.status = status or STATUS[error]
+        self.subject = subject
 
 
 def invalid_request(description: str, *, reason: str, status: int = 0) -> OAuthError:

@@ -19,6 +19,7 @@ from keyfob.server import devices
 from keyfob.server.clients import (
     GUARD_SCOPES,
     KIND_GRANTS,
+    REFRESH_TOKEN,
     Application,
     Client,
     ClientKind,
@@ -151,7 +152,9 @@ class Register:
         devices.remove_device(self._store, device_id, self._clock)
 
     def rotate_secret(self, device_id: str) -> IssuedSecret:
-        """Give a device a new secret; the old one stops at once, its tokens in their own time.
+        """Give a device a new secret; the old one and refresh tokens stop at once.
+
+        Its access tokens end in their own time.
 
         Raises:
             NotFoundError: There is none of this name.
@@ -160,19 +163,23 @@ class Register:
 
     # Applications
 
-    def add_application(self, client_id: str, *, public: bool = False) -> IssuedApplication:
+    def add_application(
+        self, client_id: str, *, public: bool = False, refresh: bool = False
+    ) -> IssuedApplication:
         """Register an application for the password grant.
 
         Args:
             client_id: Its name.
             public: Whether it has no secret of its own because it could not keep one.
+            refresh: Whether it gets refresh tokens and may use them.
 
         Raises:
             ConfigError: The name is not allowed.
             ConflictError: There is a client of this name.
         """
         secret = None if public else generate_secret()
-        client = self._add(client_id, ClientKind.APPLICATION, secret)
+        more = (REFRESH_TOKEN,) if refresh else ()
+        client = self._add(client_id, ClientKind.APPLICATION, secret, more)
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
@@ -180,7 +187,7 @@ class Register:
         return tuple(map(Application.of, self._store.clients(ClientKind.APPLICATION)))
 
     def remove_application(self, client_id: str) -> None:
-        """Forget an application; tokens that devices got through it end in their own time.
+        """Forget an application and its refresh tokens; access tokens end in their own time.
 
         Raises:
             NotFoundError: There is none of this name.
@@ -220,13 +227,15 @@ class Register:
         """
         self._remove(client_id, ClientKind.SERVICE)
 
-    def _add(self, client_id: str, kind: ClientKind, secret: str | None) -> Client:
+    def _add(
+        self, client_id: str, kind: ClientKind, secret: str | None, grants: tuple[str, ...] = ()
+    ) -> Client:
         check_name(client_id)
         client = Client(
             client_id=client_id,
             kind=kind,
             secret_hash=None if secret is None else hash_secret(secret),
-            grants=KIND_GRANTS[kind],
+            grants=KIND_GRANTS[kind] + grants,
             scopes=GUARD_SCOPES if kind is ClientKind.SERVICE else (),
             created_at=self._clock(),
         )

@@ -21,7 +21,7 @@ from keyfob.errors import ConfigError, TopicError
 from keyfob.mqtt.topics import covers, expand
 from keyfob.server.oauth_errors import OAuthError
 
-__all__ = ["MAX_SCOPES", "MAX_SCOPE_LENGTH", "device_scopes", "narrowed"]
+__all__ = ["MAX_SCOPES", "MAX_SCOPE_LENGTH", "device_scopes", "narrowed", "still_registered"]
 
 # A token is at most 16,384 bytes long (tokens.jws.MAX_TOKEN_BYTES): base64 makes four characters
 # of three, and the other claims, the header and the signature need a part of the room.
@@ -88,6 +88,14 @@ def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, .
             "invalid_scope", "the scope exceeds what is registered", reason="scope_exceeded"
         )
     return scopes
+
+
+def still_registered(registered: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is left of scopes that were granted, where less is registered since then."""
+    if granted == registered:
+        return granted
+    known = frozenset(registered)
+    return tuple(scope for scope in granted if scope in known or _all_covered(registered, (scope,)))
 
 
 def _all_covered(registered: Iterable[str], requested: Iterable[str]) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
-from keyfob.server.lifetimes import DEFAULT_LIFETIME, check_lifetime
+from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
+from keyfob.server.refresh_family import GRACE
 
 __all__ = ["ServerSettings"]
 
@@ -30,6 +31,8 @@ class ServerSettings:
         audience: What tokens carry as ``aud`` (RFC 9068 section 2.2).
         database: The SQLite file; made with mode 0600 when missing.
         default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
+        refresh: How long refresh tokens live.
+        refresh_grace: Seconds in which a refresh token that was replaced gets its successor again.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -39,6 +42,8 @@ class ServerSettings:
     audience: str
     database: Path
     default_lifetime: int = DEFAULT_LIFETIME
+    refresh: RefreshLifetimes = field(default_factory=RefreshLifetimes)
+    refresh_grace: float = GRACE
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)

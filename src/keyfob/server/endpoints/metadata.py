@@ -11,7 +11,7 @@ from starlette.responses import Response
 from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.http.json_response import json_response
 from keyfob.server.client_authentication import METHODS
-from keyfob.server.clients import ClientKind
+from keyfob.server.clients import REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
 
 __all__ = ["JWKS_PATH", "REVOCATIONS_PATH", "TOKEN_PATH", "MetadataEndpoint", "metadata_paths"]
@@ -46,7 +46,7 @@ class MetadataEndpoint:
 
     Args:
         settings: The issuer.
-        clients: The register: the password grant is named once an application may use it.
+        clients: The register: the grants of applications are named once there is one.
     """
 
     def __init__(self, settings: ServerSettings, clients: ApplicationStore) -> None:
@@ -63,7 +63,10 @@ class MetadataEndpoint:
             "jwks_uri": base + JWKS_PATH,
             "scopes_supported": [CONNECT],
             "response_types_supported": [],  # required, and empty: there is no such endpoint
-            "grant_types_supported": ["client_credentials", *["password"] * applications],
+            "grant_types_supported": [
+                "client_credentials",
+                *["password", REFRESH_TOKEN] * applications,
+            ],
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
         }
         return json_response(document, headers=_CACHE)

@@ -10,7 +10,11 @@ The steps, in this order, each with the error it may end in:
     5 the grant itself          invalid_grant
     6 the scope                 invalid_scope
     7 the second                temporarily_unavailable
-    8 the token
+    8 the refresh token         invalid_grant, temporarily_unavailable
+    9 the token
+
+Step 8 begins a family of refresh tokens, or replaces the one that was shown; it is the only one
+that changes something, and nothing can be refused after it.
 
 Why step 7. A revocation concerns every token of a device whose ``iat``, a whole second, is not
 later than its own. A device that is enabled again within that second would get a token that is
@@ -22,7 +26,7 @@ what depends on that.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.requests import Request
@@ -36,6 +40,7 @@ from keyfob.server.grants import Grant
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.scopes import narrowed
 
 __all__ = ["TokenEndpoint"]
@@ -61,6 +66,7 @@ class TokenEndpoint:
         authenticator: Checks who asks.
         grants: The grants on offer, by grant type.
         issuer: Mints the tokens.
+        refresh_tokens: Has those that go with them.
         issued: Is told of each device that got a token, and when.
         audit: Is told of every outcome.
         clock: Unix seconds.
@@ -73,6 +79,7 @@ class TokenEndpoint:
         authenticator: ClientAuthenticator,
         grants: Mapping[str, Grant],
         issuer: TokenIssuer,
+        refresh_tokens: RefreshTokens,
         issued: Callable[[str, float], None],
         audit: AuditSink,
         clock: Callable[[], float],
@@ -81,6 +88,7 @@ class TokenEndpoint:
         self._authenticator = authenticator
         self._grants = grants
         self._issuer = issuer
+        self._refresh_tokens = refresh_tokens
         self._issued = issued
         self._audit = audit
         self._clock = clock
@@ -95,15 +103,15 @@ class TokenEndpoint:
             self._audit(self._refused(asked, error))
             return error_response(error)
         self._audit(self._event_of(asked, token))
-        return json_response(
-            {
-                "access_token": token.access_token,
-                "token_type": "Bearer",
-                "expires_in": token.expires_in,
-                "scope": token.scope,
-            },
-            headers=NO_STORE,
-        )
+        document = {
+            "access_token": token.access_token,
+            "token_type": "Bearer",
+            "expires_in": token.expires_in,
+            "scope": token.scope,
+        }
+        if token.refresh_token is not None:
+            document["refresh_token"] = token.refresh_token
+        return json_response(document, headers=NO_STORE)
 
     async def _token(self, request: Request, asked: _Request) -> IssuedToken:
         parameters = await read_form(request)
@@ -118,8 +126,10 @@ class TokenEndpoint:
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
+                refresh_token = await self._refresh_tokens.issue(access, scopes, now=now)
                 self._issued(access.subject, now)
-                return self._issuer.issue(access, scopes, now=int(now))
+                token = self._issuer.issue(access, scopes, now=int(now))
+                return replace(token, refresh_token=refresh_token)
             # A little more: event loops wake a millisecond early.
             await self._sleep(min(1.0, access.revoked_through + 1 - now) + 0.005)
         raise OAuthError(
@@ -167,7 +177,7 @@ class TokenEndpoint:
             peer=asked.peer,
             grant_type=asked.grant_type,
             client_id=shown_name(asked.client_id),
-            subject=shown_name(asked.subject),
+            subject=error.subject or shown_name(asked.subject),
             error=error.error,
             reason=error.reason,
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from keyfob.server.clients import Client, ClientKind, StoredSecret
+from keyfob.server.clients import REFRESH_TOKEN, Client, ClientKind, StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError, invalid_request
@@ -74,6 +74,7 @@ class Password:
             scopes=device.scopes,
             lifetime=device.lifetime,
             revoked_through=device.revoked_through,
+            renewable=REFRESH_TOKEN in client.grants,
         )
 
 

@@ -119,6 +119,11 @@ class SqliteStore:
         self.path = path
         self._connection = connection
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For the SQL of what is no part of the register, in files of its own."""
+        return self._connection
+
     def close(self) -> None:
         """Close the connection; closing it twice is allowed."""
         self._connection.close()

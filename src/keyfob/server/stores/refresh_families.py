@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Families of refresh tokens in SQLite.
+
+Each change is one transaction that reads the family, judges the token by ``standing`` and writes:
+writers exclude each other, so of any number of requests, in any number of processes, one replaces
+a token and the others find it replaced. What a method returns is on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from keyfob.server.refresh_family import GRACE, Family, Seen, Standing, standing
+from keyfob.server.refresh_token import RefreshToken
+from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.writer import Writer
+
+__all__ = ["MAX_FAMILIES", "SqliteRefreshFamilies", "end_families"]
+
+# Of one device through one application. A program that logs in at every start, and never uses what
+# it got, would fill the disk otherwise; the family that was not used for the longest gives way.
+MAX_FAMILIES: Final = 16
+_COLUMNS: Final = (
+    "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
+    " expires_at, ends_at, ended"
+)
+_FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
+# A login counts only as long as both clients are as they were: what disables or removes one has
+# ended the families that it saw, and must not miss this one.
+_ADD: Final = f"""
+INSERT INTO refresh_family ({_COLUMNS})
+SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
+       :expires_at, :ends_at, ''
+WHERE EXISTS (SELECT 1 FROM client WHERE client_id = :subject AND disabled_at IS NULL)
+  AND EXISTS (SELECT 1 FROM client WHERE client_id = :client_id AND disabled_at IS NULL)
+  AND NOT EXISTS (
+    SELECT 1 FROM revocation WHERE subject = :subject AND issued_before >= :issued_at)
+"""  # noqa: S608
+_TRIM: Final = """
+DELETE FROM refresh_family WHERE family_id IN (
+  SELECT family_id FROM refresh_family
+  WHERE subject = :subject AND client_id = :client_id AND family_id != :family_id
+  ORDER BY rotated_at DESC, family_id LIMIT -1 OFFSET :others)
+"""
+_ROTATE: Final = """
+UPDATE refresh_family
+SET counter = counter + 1, previous = digest, digest = :next, rotated_at = :now,
+    expires_at = min(:now + :idle, ends_at)
+WHERE family_id = :family_id AND counter = :counter AND digest = :digest AND ended = ''
+"""
+_END: Final = "UPDATE refresh_family SET ended = ? WHERE family_id = ? AND ended = ''"
+
+
+class SqliteRefreshFamilies:
+    """The families, as the server uses them while it serves.
+
+    Args:
+        reads: The connection for reads, in the event loop.
+        writer: The thread that writes.
+        grace: Seconds in which the token before the current one may come again.
+    """
+
+    def __init__(self, reads: SqliteStore, writer: Writer, *, grace: float = GRACE) -> None:
+        self._reads = reads
+        self._writer = writer
+        self._grace = grace
+
+    async def look(self, token: RefreshToken, client_id: str, *, now: float) -> Seen:
+        """Say what a token is now, and of which family; changes nothing."""
+        family = _find(self._reads.connection, token.family_id)
+        found = standing(family, token, client_id=client_id, now=now, grace=self._grace)
+        return Seen(found, None if found is Standing.UNKNOWN else family)
+
+    async def add(self, family: Family, *, issued_at: int) -> bool:
+        """Keep a new family; False where its device or client was ended meanwhile.
+
+        Args:
+            family: With its first token.
+            issued_at: The ``iat`` of the access token that is issued with it.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+        return await self._writer.run(
+            lambda store: _add(store.connection, family, issued_at=issued_at)
+        )
+
+    async def use(
+        self, token: RefreshToken, client_id: str, *, now: float, idle: float
+    ) -> RefreshToken | Standing:
+        """Replace a token and return its successor; end the family of one that was replaced.
+
+        Args:
+            token: What was presented.
+            client_id: Who presented it, authenticated.
+            now: When, in Unix seconds.
+            idle: Seconds until the successor has to be used.
+
+        Returns:
+            The successor, or what the token is where it is not good.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full; nothing was changed.
+        """
+        return await self._writer.run(
+            lambda store: _use(
+                store.connection, token, client_id, now=now, idle=idle, grace=self._grace
+            )
+        )
+
+    async def end(self, token: RefreshToken, client_id: str, reason: str) -> bool:
+        """End the family of a token, old or new, that was issued to a client.
+
+        Returns:
+            Whether it was: False for a token that is not ours, or another client's.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+        return await self._writer.run(
+            lambda store: _end(store.connection, token, client_id, reason)
+        )
+
+
+def end_families(store: SqliteStore, subject: str, reason: str) -> None:
+    """End the families of a device, within the caller's transaction."""
+    store.connection.execute(
+        "UPDATE refresh_family SET ended = ? WHERE subject = ? AND ended = ''", (reason, subject)
+    )
+
+
+def _find(connection: sqlite3.Connection, family_id: bytes) -> Family | None:
+    row = connection.execute(_FIND, (family_id,)).fetchone()
+    return None if row is None else _family(row)
+
+
+def _add(connection: sqlite3.Connection, family: Family, *, issued_at: int) -> bool:
+    connection.execute("DELETE FROM refresh_family WHERE ends_at <= ?", (family.rotated_at,))
+    values: dict[str, object] = {
+        "family_id": family.family_id,
+        "client_id": family.client_id,
+        "subject": family.subject,
+        "scopes": " ".join(family.scopes),
+        "key": family.key,
+        "counter": family.counter,
+        "digest": family.digest,
+        "rotated_at": family.rotated_at,
+        "expires_at": family.expires_at,
+        "ends_at": family.ends_at,
+        "issued_at": issued_at,
+    }
+    if connection.execute(_ADD, values).rowcount == 0:
+        return False
+    connection.execute(_TRIM, values | {"others": MAX_FAMILIES - 1})
+    return True
+
+
+def _use(
+    connection: sqlite3.Connection,
+    token: RefreshToken,
+    client_id: str,
+    *,
+    now: float,
+    idle: float,
+    grace: float,
+) -> RefreshToken | Standing:
+    family = _find(connection, token.family_id)
+    found = standing(family, token, client_id=client_id, now=now, grace=grace)
+    if found is Standing.REUSED:
+        connection.execute(_END, ("reused", token.family_id))
+    if family is None or not found.good:
+        return found
+    successor = token.successor(family.key)
+    if found is Standing.CURRENT:
+        values = {
+            "family_id": family.family_id,
+            "counter": family.counter,
+            "digest": family.digest,
+            "next": successor.digest,
+            "now": now,
+            "idle": idle,
+        }
+        if connection.execute(_ROTATE, values).rowcount != 1:
+            raise AssertionError("a family changed within a transaction")
+    return successor
+
+
+def _end(connection: sqlite3.Connection, token: RefreshToken, client_id: str, reason: str) -> bool:
+    family = _find(connection, token.family_id)
+    if family is None or family.client_id != client_id or not token.made_with(family.key):
+        return False
+    connection.execute(_END, (reason, family.family_id))
+    return True
+
+
+def _family(row: tuple[Any, ...]) -> Family:
+    return Family(
+        family_id=row[0],
+        client_id=row[1],
+        subject=row[2],
+        scopes=tuple(row[3].split()),
+        key=row[4],
+        counter=row[5],
+        digest=row[6],
+        previous=row[7],
+        rotated_at=row[8],
+        expires_at=row[9],
+        ends_at=row[10],
+        ended=row[11],
+    )
