@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from keyfob.cli.compose import server_settings
+from keyfob.cli.installation import Installation
+from keyfob.config import ServerSection
+from keyfob.server.lifetimes import RefreshLifetimes
 from tests.cli.commands import Shell
 
 
@@ -40,6 +46,14 @@ def test_remove_forgets_it_and_only_it(shell: Shell) -> None:
     for name in ("backend", "dev1"):
         outcome = shell("application", "remove", name, "--json")
         assert (outcome.code, outcome.json["error"]) == (2, "not_found")
+
+
+def test_lifetimes_of_refresh_tokens_are_as_configured(installation: Installation) -> None:
+    section = msgspec.structs.replace(
+        installation.settings.server, refresh_token_lifetime=50, refresh_token_idle_lifetime=40
+    )
+    assert server_settings(section).refresh == RefreshLifetimes(total=50, idle=40)
+    assert server_settings(ServerSection()).refresh == RefreshLifetimes()
 
 
 def test_one_name_cannot_be_a_device_and_an_application(shell: Shell) -> None:

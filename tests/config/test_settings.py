@@ -94,6 +94,16 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         ("[mosquitto]\nport = 1\nplain_port = 1\n", "3: mosquitto.plain_port", "or 0 for none"),
         ("[mosquitto]\nplain_port = 8883\n", "2: mosquitto.plain_port", "write another"),
         ("[server]\ntoken_lifetime = 0\n", "2: server.token_lifetime", "write 1 to 86400"),
+        (
+            "[server]\nrefresh_token_lifetime = 31536001\n",
+            "2: server.refresh_token_lifetime",
+            "write 1 to 31536000",
+        ),
+        (
+            "[server]\nrefresh_token_idle_lifetime = 0\n",
+            "2: server.refresh_token_idle_lifetime",
+            "write 1 to 31536000",
+        ),
         ("[guard]\nready_timeout = nan\n", "2: guard.ready_timeout", "write 0 to"),
         ("[guard]\nworkers = 0\n", "2: guard.workers", "write 1 to 64"),
         ("[guard]\nworkers = 65\n", "2: guard.workers", "write 1 to 64"),

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
 from keyfob.server.endpoints.health import HealthEndpoint
+from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import open_store
@@ -150,6 +151,12 @@ async def test_a_default_lifetime_outside_the_bounds_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="lives between"):
         ServerSettings(issuer=ISSUER, audience="mqtt", database=database, default_lifetime=lifetime)
+
+
+@pytest.mark.parametrize(("total", "idle"), [(0, 1), (1, 0), (31_536_001, 1), (1, 31_536_001)])
+async def test_a_refresh_lifetime_outside_the_bounds_is_refused(total: int, idle: int) -> None:
+    with pytest.raises(ConfigError, match="refresh token lives between"):
+        RefreshLifetimes(total=total, idle=idle)
 
 
 async def test_an_empty_audience_is_refused(database: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_name_of_unreserved_characters_is_registered_and_found(
         "~a",
         "auto-1",
         "kfs_x",
+        "kfr_x",
         "a%2fb",
         "\ud800",
     ],

@@ -92,19 +92,27 @@ def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, .
 
 def still_registered(registered: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
     """Return what is left of scopes that were granted, where less is registered since then."""
-    if granted == registered:
-        return granted
     known = frozenset(registered)
-    return tuple(scope for scope in granted if scope in known or _all_covered(registered, (scope,)))
+    changed = [scope for scope in granted if scope not in known]
+    if not changed:
+        return granted
+    held = _rules(registered)
+    left = known.union(scope for scope in changed if _is_covered(held, _rule(scope)))
+    return tuple(scope for scope in granted if scope in left)
 
 
 def _all_covered(registered: Iterable[str], requested: Iterable[str]) -> bool:
     """Compare every scope with every other, but parse each of them once only."""
-    held = [rule for rule in map(_rule, registered) if rule is not None]
-    return all(
-        wanted is not None and any(_covers(each, wanted) for each in held)
-        for wanted in map(_rule, requested)
-    )
+    held = _rules(registered)
+    return all(_is_covered(held, wanted) for wanted in map(_rule, requested))
+
+
+def _rules(scopes: Iterable[str]) -> list[Rule]:
+    return [rule for rule in map(_rule, scopes) if rule is not None]
+
+
+def _is_covered(held: Iterable[Rule], wanted: Rule | None) -> bool:
+    return wanted is not None and any(_covers(each, wanted) for each in held)
 
 
 def _rule(scope: str) -> Rule | None:
