@@ -33,6 +33,9 @@ from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
 from keyfob.server.settings import ServerSettings
+from keyfob.server.signing.sealing import KeySealer
+from keyfob.server.signing.settings import SigningSettings
+from keyfob.server.signing.timetable import Rotation
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer
 
@@ -46,6 +49,7 @@ __all__ = [
     "onlooker",
     "policy",
     "server_settings",
+    "signing_settings",
     "trusted_issuer",
 ]
 
@@ -184,17 +188,39 @@ def event_sources(
     return sources
 
 
-def server_settings(server: ServerSection) -> ServerSettings:
+def signing_settings(settings: Settings) -> SigningSettings:
+    """Make how the authorization server's signing keys follow each other, and how they rest.
+
+    Raises:
+        ConfigError: The key that they are encrypted with is not there, or is none; the message
+            says file and line.
+    """
+    server = settings.server
+    with _placed(settings, "server"):
+        text = _secret(server.key_encryption, settings.directory, "key_encryption")
+        return SigningSettings(
+            rotation=Rotation(
+                algorithm=server.signing_algorithm,
+                every_days=server.key_rotation_days,
+                announcement=server.key_announcement,
+            ),
+            sealer=KeySealer(text) if text else None,
+        )
+
+
+def server_settings(settings: Settings) -> ServerSettings:
     """Make the authorization server's settings.
 
     Raises:
         ConfigError: One is not what it has to be.
     """
+    server = settings.server
     return ServerSettings(
         issuer=server.issuer,
         audience=server.audience,
         database=server.database,
         default_lifetime=server.token_lifetime,
+        signing=signing_settings(settings),
     )
 
 
@@ -205,8 +231,10 @@ def check(settings: Settings) -> None:
         ConfigError: The message says file and line.
     """
     try:
-        server_settings(settings.server)
+        server_settings(settings)
     except ConfigError as error:
+        if error.key:  # it says already where
+            raise
         raise settings.wrong("server.issuer", error.message) from error
     bindings(settings)
     for key, path in _files(settings):

@@ -7,7 +7,14 @@ from typing import Final
 
 from keyfob.errors import ConfigError
 
-__all__ = ["DEFAULT_LIFETIME", "MAX_LIFETIME", "MIN_LIFETIME", "check_lifetime", "revocation_until"]
+__all__ = [
+    "DEFAULT_LIFETIME",
+    "LONGEST_LIFE",
+    "MAX_LIFETIME",
+    "MIN_LIFETIME",
+    "check_lifetime",
+    "revocation_until",
+]
 
 DEFAULT_LIFETIME: Final = 3600
 MIN_LIFETIME: Final = 1
@@ -16,6 +23,8 @@ MAX_LIFETIME: Final = 86_400
 # Resource servers may allow ``exp`` some leeway, and clocks differ: a revocation that were
 # forgotten exactly at the token's end would let it live again for that long.
 _SLACK: Final = 600
+LONGEST_LIFE: Final = MAX_LIFETIME + _SLACK
+"""Seconds after which a token has certainly ended, whatever it was issued with."""
 
 
 def check_lifetime(seconds: int) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, check_lifetime
+from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 
 __all__ = ["ServerSettings"]
 
@@ -30,6 +31,7 @@ class ServerSettings:
         audience: What tokens carry as ``aud`` (RFC 9068 section 2.2).
         database: The SQLite file; made with mode 0600 when missing.
         default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
+        signing: What tokens are signed with, and how that changes.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -39,6 +41,7 @@ class ServerSettings:
     audience: str
     database: Path
     default_lifetime: int = DEFAULT_LIFETIME
+    signing: SigningSettings = DEFAULT_SIGNING
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
