@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, Protocol
 
 from keyfob.errors import ConfigError, KeyfobError
@@ -118,13 +119,15 @@ class Keyring:
         for each in stored:
             if each.kid not in self._keys and each.kid not in self._unreadable:
                 await self._load(each, now)
-        self._stored = stored
+        # First what the time did to the keys that were known, then what somebody did.
+        looks = (self._seen, timetable(self._stored, now), timetable(stored, now))
+        self._stored, self._seen = stored, looks[-1]
         kept = {each.kid for each in stored}
         self._keys = {kid: key for kid, key in self._keys.items() if kid in kept}
         self._public = {kid: jwk for kid, jwk in self._public.items() if kid in kept}
-        before, self._seen = self._seen, timetable(stored, now)
-        for event in differences(before, self._seen, now=now):
-            self._audit(event)
+        for before, after in pairwise(looks):
+            for event in differences(before, after, now=now):
+                self._audit(event)
 
     async def _load(self, stored: StoredKey, now: float) -> None:
         try:

@@ -182,8 +182,10 @@ def planned(keys: Sequence[StoredKey], rotation: Rotation, now: float) -> Change
 
 
 def scheduled(keys: Sequence[StoredKey], rotation: Rotation, now: float) -> Change:
-    """Return a rotation whose new key is announced before it signs."""
-    return _checked(Change(seen=_kids(keys), signs_from=now + rotation.announcement), keys, now)
+    """Return a rotation whose new key is announced before it signs, and signs last of all."""
+    last = max(key.signs_from for key in keys)  # ahead of now where the clock was set back
+    signs_from = max(now + rotation.announcement, last + 1)
+    return _checked(Change(seen=_kids(keys), signs_from=signs_from), keys, now)
 
 
 def reconfigured(keys: Sequence[StoredKey], rotation: Rotation, now: float) -> Change | None:
@@ -213,7 +215,13 @@ def emergency(keys: Sequence[StoredKey], now: float) -> Change:
 
     Whoever asks for it may do so because the database was read by others, and the keys that were
     announced are in it.
+
+    Raises:
+        ConfigError: The clock was set back so far that the key would not stay the signing one; or
+            too many keys are published.
     """
+    if keys and now < min(key.signs_from for key in keys):
+        raise ConfigError("the clock is behind the time at which the first key signed; set it")
     announced = timetable(keys, now).announced if keys else ()
     return _checked(Change(seen=_kids(keys), signs_from=now, remove=_kids(announced)), keys, now)
 
