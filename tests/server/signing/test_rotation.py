@@ -128,8 +128,8 @@ async def test_no_token_fails_through_scheduled_rotations_of_two_servers(
                 tokens.append((clock.now + MAX_LIFETIME, token))
                 for verifier in verifiers:
                     kid = await verifier.verify(token, servers[1 - place])
-                if kid not in signers:
-                    signers.append(kid)
+                    if kid not in signers:
+                        signers.append(kid)
             tokens = [each for each in tokens if each[0] > clock.now][-40:] + tokens[:20]
             for ends, token in tokens[::9]:
                 if ends > clock.now:

@@ -67,6 +67,7 @@ class Keyring:
         self._unreadable: set[str] = set()
         self._clock = clock
         self._audit = audit
+        self._looking = asyncio.Lock()
         self._seen = timetable(stored, clock())
 
     def signing_key(self, now: float) -> SigningKey:
@@ -90,7 +91,10 @@ class Keyring:
 
     async def refresh(self) -> None:
         """Look at the database, and make the changes that are due."""
-        now = self._clock()
+        async with self._looking:  # one look after the other: none takes an older one's place
+            await self._look(self._clock())
+
+    async def _look(self, now: float) -> None:
         stored = await self._store.signing_keys()
         change = planned(stored, self._settings.rotation, now) or outdated(stored, now)
         if change is not None:
