@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 
 from keyfob.server.signing.timetable import Change, StoredKey
 
@@ -72,6 +73,8 @@ class SigningKeyTable:
     def scrub(self) -> None:
         """Leave nothing in the files of what was overwritten, as far as SQLite has it in hand.
 
-        The write-ahead log keeps pages as they were until it is emptied.
+        The write-ahead log keeps pages as they were until it is emptied. Where somebody reads for
+        so long that it cannot be now, the next checkpoint does it.
         """
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
