@@ -172,7 +172,7 @@ def _decide(
 
 def _through_the_socket(running: Installation) -> None:
     store = open_store(running.settings.server.database)
-    key = SigningKey.from_pem(store.signing_keys()[0].private_pem)
+    key = SigningKey.from_pem(store.keys.all()[0].private_key)
     store.close()
     issuer = running.settings.server.issuer
     tokens = [key.sign(claims(issuer, number)).encode() for number in range(_FRESH_TOKENS)]

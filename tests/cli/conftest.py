@@ -58,7 +58,7 @@ def forge(serving: Installation) -> Callable[..., str]:
     """Sign with the server's own key: for tokens that only the server could make."""
     store = open_store(serving.settings.server.database)
     try:
-        key = SigningKey.from_pem(store.signing_keys()[0].private_pem)
+        key = SigningKey.from_pem(store.keys.all()[0].private_key)
     finally:
         store.close()
 

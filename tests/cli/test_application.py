@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 
 from keyfob.cli.compose import server_settings
 from keyfob.cli.installation import Installation
-from keyfob.config import ServerSection
 from keyfob.server.lifetimes import RefreshLifetimes
 from tests.cli.commands import Shell
 
@@ -49,11 +50,13 @@ def test_remove_forgets_it_and_only_it(shell: Shell) -> None:
 
 
 def test_lifetimes_of_refresh_tokens_are_as_configured(installation: Installation) -> None:
+    settings = installation.settings
+    assert server_settings(settings).refresh == RefreshLifetimes()
     section = msgspec.structs.replace(
-        installation.settings.server, refresh_token_lifetime=50, refresh_token_idle_lifetime=40
+        settings.server, refresh_token_lifetime=50, refresh_token_idle_lifetime=40
     )
-    assert server_settings(section).refresh == RefreshLifetimes(total=50, idle=40)
-    assert server_settings(ServerSection()).refresh == RefreshLifetimes()
+    changed = dataclasses.replace(settings, server=section)
+    assert server_settings(changed).refresh == RefreshLifetimes(total=50, idle=40)
 
 
 def test_one_name_cannot_be_a_device_and_an_application(shell: Shell) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from keyfob.errors import ConfigError, UpstreamError
-from keyfob.server.issue import signing_keys
+from keyfob.server.signing.keys import prepare
+from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.stores.schema import Migration, migrate, migrations
 from keyfob.server.stores.sqlite import open_store
 
@@ -143,11 +144,11 @@ def test_a_writer_that_never_gets_its_turn_is_told_so(database: Path) -> None:
 
 def test_the_signing_key_is_made_once_and_kept(database: Path) -> None:
     one, two = open_store(database), open_store(database)
-    first = signing_keys(one)
-    second = signing_keys(two)
-    assert [key.kid for key in first] == [key.kid for key in second]
+    first = prepare(one, SigningSettings(), clock=lambda: 1.0)
+    second = prepare(two, SigningSettings(), clock=lambda: 2.0)
+    assert list(first) == list(second)
     assert len(first) == 1
-    assert "PRIVATE KEY" not in repr(one.signing_keys())
+    assert "PRIVATE KEY" not in repr(one.keys.all())
     one.close()
     two.close()
 

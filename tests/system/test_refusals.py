@@ -24,7 +24,7 @@ def key(running: Installation) -> SigningKey:
     """The server's own signing key: for tokens that only the server could make."""
     store = open_store(running.settings.server.database)
     try:
-        return SigningKey.from_pem(store.signing_keys()[0].private_pem)
+        return SigningKey.from_pem(store.keys.all()[0].private_key)
     finally:
         store.close()
 

@@ -34,6 +34,9 @@ from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.settings import ServerSettings
+from keyfob.server.signing.sealing import KeySealer
+from keyfob.server.signing.settings import SigningSettings
+from keyfob.server.signing.timetable import Rotation
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer
 
@@ -47,6 +50,7 @@ __all__ = [
     "onlooker",
     "policy",
     "server_settings",
+    "signing_settings",
     "trusted_issuer",
 ]
 
@@ -185,12 +189,33 @@ def event_sources(
     return sources
 
 
-def server_settings(server: ServerSection) -> ServerSettings:
+def signing_settings(settings: Settings) -> SigningSettings:
+    """Make how the authorization server's signing keys follow each other, and how they rest.
+
+    Raises:
+        ConfigError: The key that they are encrypted with is not there, or is none; the message
+            says file and line.
+    """
+    server = settings.server
+    with _placed(settings, "server"):
+        text = _secret(server.key_encryption, settings.directory, "key_encryption")
+        return SigningSettings(
+            rotation=Rotation(
+                algorithm=server.signing_algorithm,
+                every_days=server.key_rotation_days,
+                announcement=server.key_announcement,
+            ),
+            sealer=KeySealer(text) if text else None,
+        )
+
+
+def server_settings(settings: Settings) -> ServerSettings:
     """Make the authorization server's settings.
 
     Raises:
         ConfigError: One is not what it has to be.
     """
+    server = settings.server
     return ServerSettings(
         issuer=server.issuer,
         audience=server.audience,
@@ -199,6 +224,7 @@ def server_settings(server: ServerSection) -> ServerSettings:
         refresh=RefreshLifetimes(
             total=server.refresh_token_lifetime, idle=server.refresh_token_idle_lifetime
         ),
+        signing=signing_settings(settings),
     )
 
 
@@ -209,8 +235,10 @@ def check(settings: Settings) -> None:
         ConfigError: The message says file and line.
     """
     try:
-        server_settings(settings.server)
+        server_settings(settings)
     except ConfigError as error:
+        if error.key:  # it says already where
+            raise
         raise settings.wrong("server.issuer", error.message) from error
     bindings(settings)
     for key, path in _files(settings):

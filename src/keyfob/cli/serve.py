@@ -13,10 +13,12 @@ from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.logs import log_to_stderr
-from keyfob.config import ServerSection
+from keyfob.cli.shown import time_of
+from keyfob.config import Settings
 from keyfob.errors import ConfigError
 from keyfob.server.audit import TokenEvent
 from keyfob.server.serve import HttpServer, Listen, make_server
+from keyfob.server.signing.events import KeyEvent
 
 __all__ = ["server"]
 
@@ -28,7 +30,7 @@ def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
 
     SIGHUP makes it read its certificate again.
     """
-    settings = settings_of(directory).settings.server
+    settings = settings_of(directory).settings
     log_to_stderr()
     # uvicorn raises the signal that ended it once more; to be told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -38,20 +40,23 @@ def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
         _server(settings, console.show).run()
 
 
-def _server(settings: ServerSection, show: Show) -> HttpServer:
+def _server(settings: Settings, show: Show) -> HttpServer:
+    server = settings.server
+
     def on_ready() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show)
-        show(f"ready at {settings.issuer}")
+        show(f"ready at {server.issuer}")
 
     made = make_server(
         server_settings(settings),
         Listen(
-            host=settings.host,
-            port=settings.port,
-            certificate=settings.certificate,
-            private_key=settings.private_key,
+            host=server.host,
+            port=server.port,
+            certificate=server.certificate,
+            private_key=server.private_key,
         ),
         audit=lambda event: show(_told(event)),
+        key_audit=lambda event: show(_told_of_key(event)),
         on_ready=on_ready,
     )
     return made
@@ -75,3 +80,18 @@ def _told(event: TokenEvent) -> str:
     if event.outcome == "issued":
         return f"issued a token to {device} for {event.expires_at - int(event.at)} s"
     return f"refused a token to {device} from {event.peer}: {event.error} ({event.reason})"
+
+
+def _told_of_key(event: KeyEvent) -> str:
+    key = f"signing key {event.kid} ({event.algorithm})"
+    match event.what:
+        case "published":
+            return f"{key} is published, and signs from {time_of(event.signs_from)}"
+        case "signing":
+            return f"{key} signs from now on"
+        case "forgotten":
+            return f"{key} is forgotten: the last token that it signed has ended"
+        case "withdrawn":
+            return f"{key} is withdrawn"
+        case "unreadable":
+            return f"{key} cannot be decrypted: see key_encryption in [server]"

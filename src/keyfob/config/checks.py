@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keyfob.config.audit_targets import AuditTarget
 from keyfob.config.issuer_checks import check_issuer
+from keyfob.config.own_issuer import check_own_issuer
 from keyfob.config.sections import Document, IssuerSection
 from keyfob.config.source import Source
 from keyfob.config.urls import url_fault
@@ -21,6 +22,9 @@ _BOUNDS: Final = (
     ("server.token_lifetime", 1, 86_400),
     ("server.refresh_token_lifetime", 1, 31_536_000),
     ("server.refresh_token_idle_lifetime", 1, 31_536_000),
+    ("server.key_rotation_days", 0, 3_650),
+    # Twice as long as the key set may be cached, and at most a week.
+    ("server.key_announcement", 600, 604_800),
     # A process takes some 60 MB, and more of them than cores decide nothing faster.
     ("guard.workers", 1, 64),
     ("guard.ready_timeout", 0, 3_600),
@@ -59,6 +63,7 @@ def check_document(document: Document, source: Source) -> None:
     for place, issuer in enumerate(document.issuer):
         check_issuer(issuer, f"issuer.{place}", source)
     _check_between_issuers(document.issuer, source)
+    check_own_issuer(document.server, document.issuer, source)
     for place, issuer in enumerate(document.issuer):
         if issuer.events is not None and not document.guard.http.port:
             raise source.wrong(

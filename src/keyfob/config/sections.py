@@ -41,6 +41,10 @@ class ServerSection(_Section, frozen=True):
 
     ``issuer`` is the URL that tokens carry as ``iss`` and that clients discover the server by;
     ``audience`` is what they carry as ``aud``; lifetimes are in seconds.
+
+    ``key_rotation_days`` is how long a signing key signs (0: until somebody rotates it),
+    ``key_announcement`` how many seconds it is published before. ``key_encryption`` is a reference
+    to the key that signing keys are encrypted with; empty: they are stored as they are.
     """
 
     issuer: str = "https://localhost:8443"
@@ -50,6 +54,10 @@ class ServerSection(_Section, frozen=True):
     token_lifetime: int = 3600
     refresh_token_lifetime: int = 7_776_000
     refresh_token_idle_lifetime: int = 1_209_600
+    signing_algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
+    key_rotation_days: int = 90
+    key_announcement: int = 600
+    key_encryption: str = ""
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

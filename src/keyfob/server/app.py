@@ -48,13 +48,17 @@ from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
 from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
-from keyfob.server.issue import TokenIssuer, signing_keys
+from keyfob.server.issue import TokenIssuer
 from keyfob.server.last_tokens import LastTokens
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
+from keyfob.server.signing.events import KeyAudit, ignore_keys
+from keyfob.server.signing.keyring import Keyring
+from keyfob.server.signing.keys import prepare
 from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
+from keyfob.server.stores.serving_keys import ServingKeys
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 from keyfob.server.stores.writer import Writer
 
@@ -65,6 +69,7 @@ def create_app(
     settings: ServerSettings,
     *,
     audit: AuditSink = ignore,
+    key_audit: KeyAudit = ignore_keys,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     verify: SecretVerifier = verify_secret,
@@ -78,18 +83,19 @@ def create_app(
     Args:
         settings: Issuer, audience, database.
         audit: Is told of each token that is issued or refused, and of each refused guard.
+        key_audit: Is told of each change of the signing keys.
         clock: Unix seconds.
         sleep: Waits for some seconds.
         verify: Compares a client's secret with the stored hash.
 
     Raises:
-        ConfigError: The register cannot be used.
+        ConfigError: The register or a signing key cannot be used.
     """
     store = open_store(settings.database)
     reads = ServingStore(store)
-    keys = signing_keys(store, clock=clock)
     writer = Writer(settings.database)
     last_tokens = LastTokens(writer)  # which closes it
+    keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()
     authenticator = ClientAuthenticator(reads, verify)
     families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
@@ -102,8 +108,8 @@ def create_app(
     token = TokenEndpoint(
         authenticator=authenticator,
         grants={grant.grant_type: grant for grant in grants},
-        issuer=TokenIssuer(settings, keys[0]),
         refresh_tokens=refresh_tokens,
+        issuer=TokenIssuer(settings, keyring),
         issued=last_tokens.note,
         audit=audit,
         clock=clock,
@@ -118,31 +124,56 @@ def create_app(
         routes=[
             Route(at + TOKEN_PATH, token.post, methods=["POST"]),
             Route(at + REVOCATIONS_PATH, revocations.get),
-            Route(at + JWKS_PATH, KeySetEndpoint(keys).get),
+            Route(at + JWKS_PATH, KeySetEndpoint(keyring, clock).get),
             *(Route(path, metadata.get) for path in metadata_paths(settings)),
             Route("/healthz", HealthEndpoint(reads).get),
         ],
         exception_handlers={HTTPException: _not_here, Exception: _server_error},
-        lifespan=lambda _: _lifespan(store, last_tokens),
+        lifespan=lambda _: _lifespan(store, last_tokens, keyring),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
     app.state.stopping = stopping
+    app.state.keyring = keyring
     return app
 
 
+def _keyring(
+    settings: ServerSettings,
+    store: SqliteStore,
+    writer: Writer,
+    clock: Callable[[], float],
+    audit: KeyAudit,
+) -> Keyring:
+    try:
+        keys = prepare(store, settings.signing, clock=clock, audit=audit)
+    except BaseException:
+        store.close()
+        raise
+    stored = store.keys.all()
+    return Keyring(
+        ServingKeys(store, writer), settings.signing, stored, keys, clock=clock, audit=audit
+    )
+
+
 @contextlib.asynccontextmanager
-async def _lifespan(store: SqliteStore, last_tokens: LastTokens) -> AsyncIterator[None]:
+async def _lifespan(
+    store: SqliteStore, last_tokens: LastTokens, keyring: Keyring
+) -> AsyncIterator[None]:
     flushing = asyncio.create_task(last_tokens.run())
+    following = asyncio.create_task(keyring.run())
     try:
         yield
     finally:
         flushing.cancel()
+        following.cancel()
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
             closing.push_async_callback(last_tokens.close)
             with contextlib.suppress(asyncio.CancelledError):
                 await flushing
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
 
 
 async def _not_here(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -4,19 +4,14 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Protocol
 
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.sqlite import SqliteStore, StoredKey
 from keyfob.tokens.sign import SigningKey
 
-__all__ = ["Access", "IssuedToken", "TokenIssuer", "signing_keys"]
-
-_ALGORITHM: Final = "ES256"
+__all__ = ["Access", "IssuedToken", "TokenIssuer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +49,24 @@ class IssuedToken:
     refresh_token: str | None = field(default=None, repr=False)
 
 
+class SigningKeys(Protocol):
+    """What the issuer needs of the key ring."""
+
+    def signing_key(self, now: float) -> SigningKey:
+        """Return the key that signs at a moment."""
+
+
 class TokenIssuer:
     """Mints the tokens of one issuer.
 
     Args:
         settings: The issuer, the audience and the default lifetime.
-        key: What the tokens are signed with.
+        keys: What the tokens are signed with.
     """
 
-    def __init__(self, settings: ServerSettings, key: SigningKey) -> None:
+    def __init__(self, settings: ServerSettings, keys: SigningKeys) -> None:
         self._settings = settings
-        self._key = key
+        self._keys = keys
 
     def issue(self, access: Access, scopes: tuple[str, ...], *, now: int) -> IssuedToken:
         """Mint a token.
@@ -73,6 +75,9 @@ class TokenIssuer:
             access: What a grant allowed.
             scopes: What the token says, already narrowed.
             now: ``iat``: the whole second before anything was read for this token.
+
+        Raises:
+            OAuthError: The key that has to sign now cannot be read.
         """
         lifetime = access.lifetime or self._settings.default_lifetime
         scope = " ".join(scopes)
@@ -88,28 +93,9 @@ class TokenIssuer:
             "scope": scope,
         }
         return IssuedToken(
-            access_token=self._key.sign(claims, typ="at+jwt"),
+            access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"),
             token_id=token_id,
             expires_in=lifetime,
             expires_at=now + lifetime,
             scope=scope,
         )
-
-
-def signing_keys(
-    store: SqliteStore, *, clock: Callable[[], float] = time.time
-) -> tuple[SigningKey, ...]:
-    """Return the server's signing keys, newest first; the first one is made where there is none."""
-    with store.transaction():
-        if not store.signing_keys():
-            key = SigningKey.generate(_ALGORITHM)
-            store.insert_signing_key(
-                StoredKey(
-                    kid=key.kid,
-                    algorithm=_ALGORITHM,
-                    private_pem=key.to_pem(),
-                    created_at=clock(),
-                )
-            )
-        stored = store.signing_keys()
-    return tuple(SigningKey.from_pem(key.private_pem, alg=key.algorithm) for key in stored)

@@ -10,6 +10,7 @@ from keyfob.errors import ConfigError
 
 __all__ = [
     "DEFAULT_LIFETIME",
+    "LONGEST_LIFE",
     "MAX_LIFETIME",
     "MAX_REFRESH_LIFETIME",
     "MIN_LIFETIME",
@@ -25,6 +26,8 @@ MAX_LIFETIME: Final = 86_400
 # Resource servers may allow ``exp`` some leeway, and clocks differ: a revocation that were
 # forgotten exactly at the token's end would let it live again for that long.
 _SLACK: Final = 600
+LONGEST_LIFE: Final = MAX_LIFETIME + _SLACK
+"""Seconds after which a token has certainly ended, whatever it was issued with."""
 
 # A year: a login that nobody repeats for longer is one that nobody remembers.
 MAX_REFRESH_LIFETIME: Final = 31_536_000

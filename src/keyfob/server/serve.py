@@ -11,6 +11,7 @@ from keyfob.http.server import HttpServer
 from keyfob.server.app import create_app
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.settings import ServerSettings
+from keyfob.server.signing.events import KeyAudit, ignore_keys
 
 __all__ = ["HttpServer", "Listen", "make_server", "serve"]
 
@@ -20,6 +21,7 @@ def make_server(
     listen: Listen,
     *,
     audit: AuditSink = ignore,
+    key_audit: KeyAudit = ignore_keys,
     on_ready: Callable[[], None] | None = None,
 ) -> HttpServer:
     """Make a server that listens and does not answer before ``run``.
@@ -30,7 +32,7 @@ def make_server(
     check_certificate(listen)
     sockets = bind(listen)
     try:
-        app = create_app(settings, audit=audit)
+        app = create_app(settings, audit=audit, key_audit=key_audit)
     except BaseException:
         close(sockets)
         raise

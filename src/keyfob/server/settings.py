@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.refresh_family import GRACE
+from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 
 __all__ = ["ServerSettings"]
 
@@ -33,6 +34,7 @@ class ServerSettings:
         default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
         refresh: How long refresh tokens live.
         refresh_grace: Seconds in which a refresh token that was replaced gets its successor again.
+        signing: What tokens are signed with, and how that changes.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -44,6 +46,7 @@ class ServerSettings:
     default_lifetime: int = DEFAULT_LIFETIME
     refresh: RefreshLifetimes = field(default_factory=RefreshLifetimes)
     refresh_grace: float = GRACE
+    signing: SigningSettings = DEFAULT_SIGNING
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)

@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.http.json_response import json_response
-from keyfob.tokens.sign import SigningKey
+from keyfob.server.signing.timetable import JWKS_MAX_AGE
 
 __all__ = ["KeySetEndpoint"]
 
-# How long a resource server may go without looking. Keys are read at the server's start; rotating
-# them will have to publish a new one this long before the first token is signed with it.
-_CACHE: Final = {"Cache-Control": "public, max-age=300"}
+# A new key is in the set for longer than this before the first token is signed with it.
+_CACHE: Final = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE}"}
+
+
+class PublishedKeys(Protocol):
+    """What the endpoint needs of the key ring."""
+
+    def public_keys(self, now: float) -> list[dict[str, str]]:
+        """Return the public keys that are published at a moment."""
 
 
 class KeySetEndpoint:
@@ -24,11 +30,13 @@ class KeySetEndpoint:
 
     Args:
         keys: The signing keys, of which only the public halves are shown.
+        clock: Unix seconds.
     """
 
-    def __init__(self, keys: Sequence[SigningKey]) -> None:
-        self._document = {"keys": [key.public_jwk() for key in keys]}
+    def __init__(self, keys: PublishedKeys, clock: Callable[[], float]) -> None:
+        self._keys = keys
+        self._clock = clock
 
     async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everybody
         """Answer with the key set."""
-        return json_response(self._document, headers=_CACHE)
+        return json_response({"keys": self._keys.public_keys(self._clock())}, headers=_CACHE)

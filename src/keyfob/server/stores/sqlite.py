@@ -15,15 +15,16 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from keyfob.errors import ConfigError, ConflictError, UpstreamError
 from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.stores.schema import migrate
+from keyfob.server.stores.signing_keys import SigningKeyTable
 
-__all__ = ["SqliteStore", "StoredKey", "StoredRevocation", "open_store"]
+__all__ = ["SqliteStore", "StoredRevocation", "open_store"]
 
 _BUSY_MS: Final = 5_000
 _CLIENT: Final = """
@@ -44,16 +45,6 @@ class StoredRevocation:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredKey:
-    """A signing key as it is kept."""
-
-    kid: str
-    algorithm: str
-    private_pem: bytes = field(repr=False)
-    created_at: float
-
-
 def open_store(path: Path) -> SqliteStore:
     """Open a register, made with mode 0600 when missing, and bring it to the current schema.
 
@@ -70,7 +61,8 @@ def open_store(path: Path) -> SqliteStore:
         raise ConfigError(f"{path}: {error}") from error
     try:
         _use_write_ahead_log(connection)
-        for pragma in ("synchronous = FULL", "trusted_schema = OFF"):
+        # secure_delete: no private key is left in a page that is free.
+        for pragma in ("synchronous = FULL", "trusted_schema = OFF", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
     except (sqlite3.Error, ConfigError) as error:
@@ -113,11 +105,15 @@ class SqliteStore:
     Args:
         path: The file, for messages and for opening it again.
         connection: In autocommit mode, with the current schema.
+
+    Attributes:
+        keys: The signing keys.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self.keys = SigningKeyTable(connection)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -248,26 +244,6 @@ class SqliteStore:
         """Return the newest cursor ever given out; 0 for none."""
         return int(
             self._value("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='revocation'")
-        )
-
-    # Signing keys
-
-    def signing_keys(self) -> tuple[StoredKey, ...]:
-        """Return the signing keys, newest first."""
-        rows = self._connection.execute(
-            "SELECT kid, algorithm, private_pem, created_at FROM signing_key"
-            " ORDER BY created_at DESC, kid"
-        )
-        return tuple(
-            StoredKey(kid=row[0], algorithm=row[1], private_pem=row[2], created_at=row[3])
-            for row in rows
-        )
-
-    def insert_signing_key(self, key: StoredKey) -> None:
-        """Add a signing key."""
-        self._connection.execute(
-            "INSERT INTO signing_key (kid, algorithm, private_pem, created_at) VALUES (?, ?, ?, ?)",
-            (key.kid, key.algorithm, key.private_pem, key.created_at),
         )
 
     def _value(self, statement: str, *parameters: object) -> Any:  # noqa: ANN401 - one SQL value

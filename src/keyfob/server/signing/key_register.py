@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signing keys from outside the server: what the command line changes while it runs.
+
+Everything is on the disk when a method returns; a running server sees it within a second.
+None of it reads a private key, so that all of it works also where no stored key can be decrypted
+any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from keyfob.errors import ConflictError, NotFoundError
+from keyfob.server.lifetimes import LONGEST_LIFE
+from keyfob.server.signing.keys import apply
+from keyfob.server.signing.sealing import is_sealed
+from keyfob.server.signing.settings import SigningSettings
+from keyfob.server.signing.timetable import (
+    Change,
+    StoredKey,
+    emergency,
+    scheduled,
+    timetable,
+)
+from keyfob.server.stores.sqlite import SqliteStore, open_store
+
+__all__ = ["KeyRegister", "ShownKey"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownKey:
+    """A signing key, as the operator sees it.
+
+    Attributes:
+        kid: Its name in tokens and in the key set.
+        algorithm: What it signs with.
+        state: What it does now.
+        created_at: When it was made, in Unix seconds.
+        signs_from: From when on it signs.
+        published_until: When its last token has ended; None: that is not known yet.
+        encrypted: Whether its private half is encrypted at rest.
+    """
+
+    kid: str
+    algorithm: str
+    state: Literal["signing", "announced", "retired", "forgotten"]
+    created_at: float
+    signs_from: float
+    published_until: float | None
+    encrypted: bool
+
+
+class KeyRegister:
+    """The signing keys; a context manager that closes its database.
+
+    Args:
+        store: An open store, which this register closes.
+        settings: How keys follow each other, and how they rest.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        settings: SigningSettings,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+
+    @classmethod
+    def open(cls, database: Path, settings: SigningSettings) -> KeyRegister:
+        """Open the keys in a database file, which is made when missing.
+
+        Raises:
+            ConfigError: The file cannot be used; see ``open_store``.
+        """
+        return cls(open_store(database), settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._store.close()
+
+    def list_keys(self) -> tuple[ShownKey, ...]:
+        """Return every key, the one that signs last first."""
+        return _shown(self._store.keys.all(), self._clock())
+
+    def rotate(self, *, at_once: bool = False) -> ShownKey:
+        """Make a new key, and return it.
+
+        Args:
+            at_once: It signs now, and what was announced is withdrawn. Otherwise it is
+                announced first.
+
+        Raises:
+            ConflictError: A key is announced already.
+            ConfigError: Too many keys are published.
+        """
+
+        def decide(stored: tuple[StoredKey, ...], now: float) -> Change:
+            if at_once or not stored:
+                return emergency(stored, now)
+            if announced := timetable(stored, now).announced:
+                raise ConflictError(
+                    f"the key {announced[-1].kid} is announced already; `keyfob key list` shows"
+                    " when it signs, `keyfob key rotate --now` does not wait"
+                )
+            return scheduled(stored, self._settings.rotation, now)
+
+        new = self._changed(decide)
+        return next(key for key in self.list_keys() if key.kid == new)
+
+    def remove(self, kid: str) -> None:
+        """Publish a key no longer, from now on: no token that it signed is good any more.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConflictError: It signs.
+        """
+
+        def decide(stored: tuple[StoredKey, ...], now: float) -> Change:
+            if kid not in {key.kid for key in stored}:
+                raise NotFoundError("no such signing key; `keyfob key list` shows them")
+            if timetable(stored, now).signing.kid == kid:
+                raise ConflictError(
+                    f"the key {kid} signs; `keyfob key rotate --now` puts another in its place"
+                )
+            return Change(seen=frozenset(key.kid for key in stored), remove=frozenset({kid}))
+
+        self._changed(decide)
+
+    def _changed(self, decide: Callable[[tuple[StoredKey, ...], float], Change]) -> str:
+        """Make a change, deciding anew where somebody else was faster; name the new key."""
+        while True:
+            stored, now = self._store.keys.all(), self._clock()
+            change = decide(stored, now)
+            done, new = apply(self._store, self._settings, change, now=now)
+            if done:
+                self._store.keys.scrub()
+                return new
+
+
+def _shown(stored: Iterable[StoredKey], now: float) -> tuple[ShownKey, ...]:
+    keys = tuple(stored)
+    if not keys:
+        return ()
+    table = timetable(keys, now)
+    retired = {key.kid for key in table.retired}
+    announced = {key.kid for key in table.announced}
+    shown = []
+    until: float | None = None
+    for key in keys:  # the one that signs last first
+        state: Literal["signing", "announced", "retired", "forgotten"] = "forgotten"
+        if key.kid == table.signing.kid:
+            state = "signing"
+        elif key.kid in announced:
+            state = "announced"
+        elif key.kid in retired:
+            state = "retired"
+        shown.append(
+            ShownKey(
+                kid=key.kid,
+                algorithm=key.algorithm,
+                state=state,
+                created_at=key.created_at,
+                signs_from=key.signs_from,
+                published_until=until,
+                encrypted=is_sealed(key.private_key),
+            )
+        )
+        until = key.signs_from + LONGEST_LIFE
+    return tuple(shown)
