@@ -22,6 +22,7 @@ from keyfob.cli import (
     inspecting,
     mosquitto,
     serve,
+    service,
     token,
     up,
 )
@@ -47,6 +48,7 @@ app.command("inspect")(inspecting.inspect)
 app.command("explain")(explaining.explain)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
+app.add_typer(service.app, name="service")
 app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")
 
