@@ -162,7 +162,7 @@ async def test_a_row_with_a_token_id_means_that_token_only(
         await feed.ready.wait()
     one, every = learned.revocations
     assert (one.subject, one.token_id, every.token_id) == ("a", "t1", None)
-    token = {"issuer": http.url, "subject": "a", "client": "a", "issued_at": NOW}
+    token: dict[str, Any] = {"issuer": http.url, "subject": "a", "client": "a", "issued_at": NOW}
     assert one.concerns(token_id="t1", **token)
     assert not one.concerns(token_id="t2", **token)
     assert every.concerns(token_id="t2", **token)
