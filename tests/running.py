@@ -252,11 +252,12 @@ def installation(
     issuers: Sequence[str] = (),
     guard: Sequence[str] = (),
     program: str = MOSQUITTO,
+    configured: Callable[[Path], object] = lambda _: None,
 ) -> Iterator[Installation]:
     """Run `keyfob up`.
 
     `mosquitto` and `guard` are lines for those sections of keyfob.toml, `issuers` those of more
-    sections.
+    sections; `configured` may change what is in the folder before anything starts.
     The broker is `program`: the installed one, unless the environment's KEYFOB_TEST_MOSQUITTO says.
     """
     options = ["--port", "0", "--mqtt-port", "0", *(("--plain-port", "0") if plain else ())]
@@ -272,6 +273,7 @@ def installation(
     lines = [f"program = {json.dumps(program)}", *mosquitto, *issuers]
     text = path.read_text(encoding="utf-8").replace("[guard]\n", "\n".join(["[guard]", *guard, ""]))
     path.write_text("\n".join([text.rstrip(), *lines, ""]), encoding="utf-8")
+    configured(directory)
     settings = load(path)
     log_file = directory / "up.log"
     with log_file.open("wb") as log:

@@ -153,6 +153,21 @@ async def test_the_snapshot_is_read_whole_before_the_feed_is_ready(
     assert learned.revocations[0] == expected
 
 
+async def test_a_row_with_a_token_id_means_that_token_only(
+    http: HttpServer, server: FeedServer, learned: Learned
+) -> None:
+    server.rows = [row(1, "a", token_id="t1", reason="revoked"), row(2, "a", token_id=None)]
+    feed = feed_of(http)
+    async with following(feed, learned):
+        await feed.ready.wait()
+    one, every = learned.revocations
+    assert (one.subject, one.token_id, every.token_id) == ("a", "t1", None)
+    token: dict[str, Any] = {"issuer": http.url, "subject": "a", "client": "a", "issued_at": NOW}
+    assert one.concerns(token_id="t1", **token)
+    assert not one.concerns(token_id="t2", **token)
+    assert every.concerns(token_id="t2", **token)
+
+
 async def test_an_empty_snapshot_makes_ready_too(
     http: HttpServer, server: FeedServer, learned: Learned
 ) -> None:
@@ -226,6 +241,8 @@ async def test_tls_is_verified_with_the_given_ca(
         PAGE % b'{"cursor":1,"subject":"a","issued_before":1,"until":1e999}',
         PAGE % b'{"cursor":1,"subject":"\\ud800","issued_before":1,"until":2}',
         PAGE % b'{"cursor":1,"subject":"a"}',
+        PAGE % b'{"cursor":1,"subject":"a","issued_before":1,"until":2,"token_id":""}',
+        PAGE % b'{"cursor":1,"subject":"a","issued_before":1,"until":2,"token_id":7}',
         b"\xff\xfe",
         b"[" * 100_000,
         b"x" * 2_000_000,

@@ -37,6 +37,13 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_endpoint": ISSUER + "/oauth2/introspect",
+        "introspection_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+        ],
+        "revocation_endpoint": ISSUER + "/oauth2/revoke",
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
     }
 
 
@@ -49,6 +56,8 @@ async def test_the_grants_of_applications_are_named_once_there_is_one(world: Wor
         "refresh_token",
     ]
     assert document["token_endpoint_auth_methods_supported"][-1] == "none"
+    assert document["revocation_endpoint_auth_methods_supported"][-1] == "none"
+    assert "none" not in document["introspection_endpoint_auth_methods_supported"]
     world.register.remove_application("gateway")
     document = (await world.http.get(OAUTH)).json()
     assert document["grant_types_supported"] == ["client_credentials"]
@@ -80,7 +89,8 @@ async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(
             assert document["issuer"] == issuer
             assert document["token_endpoint"] == issuer.rstrip("/") + "/oauth2/token"
             assert (await http.get(document["jwks_uri"])).status_code == 200
-            assert (await http.get(document["token_endpoint"])).status_code == 405
+            for name in ("token_endpoint", "introspection_endpoint", "revocation_endpoint"):
+                assert (await http.get(document[name])).status_code == 405
         revocations = issuer.rstrip("/") + "/oauth2/revocations"
         assert (await http.get(revocations)).status_code == 401
         if len(paths) == 3:

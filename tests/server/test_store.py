@@ -156,3 +156,24 @@ def test_the_signing_key_is_made_once_and_kept(database: Path) -> None:
 def test_the_migrations_are_numbered_without_a_gap() -> None:
     assert [each.version for each in migrations()] == list(range(1, len(migrations()) + 1))
     assert all(each.name.startswith(f"{each.version:04}_") for each in migrations())
+
+
+def test_revocations_from_before_single_tokens_could_be_revoked_stay_what_they_were(
+    database: Path,
+) -> None:
+    connection = sqlite3.connect(database, isolation_level=None)
+    migrate(connection, migrations()[:1])
+    connection.execute(
+        "INSERT INTO revocation (cursor, subject, issued_before, until, reason)"
+        " VALUES (7, 'dev1', 5, 100, 'disabled')"
+    )
+    connection.close()
+    database.chmod(0o600)
+    store = open_store(database)
+    (known,) = store.revocations_after(0, now=1, limit=10)
+    assert (known.cursor, known.subject, known.issued_before) == (7, "dev1", 5)
+    assert known.token_id is None
+    assert store.is_token_revoked(subject="dev1", token_id="t", issued_at=5)
+    assert not store.is_token_revoked(subject="dev1", token_id="t", issued_at=6)
+    assert store.last_cursor() == 7
+    store.close()

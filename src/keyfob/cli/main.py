@@ -23,6 +23,7 @@ from keyfob.cli import (
     key,
     mosquitto,
     serve,
+    service,
     token,
     up,
 )
@@ -49,6 +50,7 @@ app.command("explain")(explaining.explain)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
 app.add_typer(key.app, name="key")
+app.add_typer(service.app, name="service")
 app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")
 

@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
@@ -23,6 +23,13 @@ from keyfob.server.signing.events import KeyEvent
 __all__ = ["server"]
 
 Show = Callable[[str], None]
+
+_REFUSED: Final = {
+    "token": "a token",
+    "revocations": "the revocations",
+    "introspection": "an introspection",
+    "revocation": "a revocation",
+}
 
 
 def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
@@ -79,7 +86,10 @@ def _told(event: TokenEvent) -> str:
     device = event.subject or event.client_id or "?"
     if event.outcome == "issued":
         return f"issued a token to {device} for {event.expires_at - int(event.at)} s"
-    return f"refused a token to {device} from {event.peer}: {event.error} ({event.reason})"
+    if event.outcome == "revoked":
+        return f"revoked a token of {device}, as {event.client_id} asked"
+    what = _REFUSED[event.request]
+    return f"refused {what} to {device} from {event.peer}: {event.error} ({event.reason})"
 
 
 def _told_of_key(event: KeyEvent) -> str:

@@ -55,6 +55,7 @@ class _Row(msgspec.Struct, frozen=True):
     issued_before: float
     until: float
     reason: str = ""
+    token_id: str | None = None
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -205,6 +206,7 @@ class RevocationFeed:
             return Revocation(
                 issuer=self._issuer,
                 subject=row.subject,
+                token_id=row.token_id,
                 issued_before=row.issued_before,
                 until=row.until,
                 reason=row.reason,

@@ -14,6 +14,9 @@ Which endpoint takes which step (the order is the endpoints' own matter):
     never stored by caches          x         x                              x
     public, cacheable                                     x        x
 
+``introspect`` and ``revoke`` take a form and authenticate as ``token`` does; the former wants a
+service scope, the latter the token's own client. Neither answer is ever stored by caches.
+
 There are no globals: two applications in one process share nothing.
 """
 
@@ -30,18 +33,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import ClientAuthenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
 from keyfob.server.endpoints.health import HealthEndpoint
+from keyfob.server.endpoints.introspection import IntrospectionEndpoint
 from keyfob.server.endpoints.jwks import KeySetEndpoint
 from keyfob.server.endpoints.metadata import (
+    INTROSPECTION_PATH,
     JWKS_PATH,
+    REVOCATION_PATH,
     REVOCATIONS_PATH,
     TOKEN_PATH,
     MetadataEndpoint,
     metadata_paths,
 )
+from keyfob.server.endpoints.revocation import RevocationEndpoint
 from keyfob.server.endpoints.revocations import RevocationsEndpoint
 from keyfob.server.endpoints.token import TokenEndpoint
 from keyfob.server.grants import Grant
@@ -60,7 +68,10 @@ from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
 from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.token_revocations import SqliteTokenRevocations
 from keyfob.server.stores.writer import Writer
+from keyfob.server.token_lookup import TokenLookup
+from keyfob.tokens.keys import KeySet
 
 __all__ = ["create_app"]
 
@@ -118,6 +129,23 @@ def create_app(
     revocations = RevocationsEndpoint(
         authenticator=authenticator, store=reads, audit=audit, clock=clock, stopping=stopping
     )
+    lookups: list[TokenLookup] = [
+        SignedAccessTokens(
+            settings,
+            lambda now: KeySet.from_jwks({"keys": keyring.public_keys(now)}),
+            SqliteTokenRevocations(store, writer),
+        )
+    ]
+    introspection = IntrospectionEndpoint(
+        authenticator=authenticator, lookups=lookups, audit=audit, clock=clock
+    )
+    revocation = RevocationEndpoint(
+        authenticator=authenticator,
+        lookups=lookups,
+        refresh_tokens=refresh_tokens,
+        audit=audit,
+        clock=clock,
+    )
     metadata = MetadataEndpoint(settings, reads)
     at = settings.path
     app = Starlette(
@@ -125,6 +153,8 @@ def create_app(
             Route(at + TOKEN_PATH, token.post, methods=["POST"]),
             Route(at + REVOCATIONS_PATH, revocations.get),
             Route(at + JWKS_PATH, KeySetEndpoint(keyring, clock).get),
+            Route(at + INTROSPECTION_PATH, introspection.post, methods=["POST"]),
+            Route(at + REVOCATION_PATH, revocation.post, methods=["POST"]),
             *(Route(path, metadata.get) for path in metadata_paths(settings)),
             Route("/healthz", HealthEndpoint(reads).get),
         ],

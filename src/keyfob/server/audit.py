@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator is told about requests for tokens and revocations: never a secret or token."""
+"""What the operator is told about requests for tokens and about tokens: never a secret or token."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ __all__ = ["AuditSink", "TokenEvent", "ignore"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenEvent:
-    """A token was issued, or a request for one or for the revocations refused.
+    """A token was issued or revoked, or a request for one or about one refused.
 
-    A guard that reads the revocations is no event: it does so all the time.
+    A guard that reads the revocations, or asks about a token, is no event: it does so all the time.
 
     Args:
         at: When, in Unix seconds.
-        outcome: Which of the two.
+        outcome: Which of the three.
         peer: The address that the request came from.
         request: What was asked for.
         grant_type: What was asked for; empty where it is no grant of this server.
         client_id: Who claimed to ask; empty where unknown, ``?`` where it is not a name (people
             paste secrets into the wrong field).
         subject: The device, in the same form.
-        error: The OAuth error that the client was told; empty when issued.
-        reason: Why it was refused, in one word; empty when issued.
+        error: The OAuth error that the client was told; empty unless refused.
+        reason: Why it was refused, in one word; empty unless refused.
         token_id: The token's ``jti``; empty when refused.
         expires_at: The token's ``exp``; 0 when refused.
     """
 
     at: float
-    outcome: Literal["issued", "refused"]
+    outcome: Literal["issued", "revoked", "refused"]
     peer: str
-    request: Literal["token", "revocations"] = "token"
+    request: Literal["token", "revocations", "introspection", "revocation"] = "token"
     grant_type: str = ""
     client_id: str = ""
     subject: str = ""

@@ -14,13 +14,16 @@ from typing import Final
 __all__ = [
     "GUARD_SCOPE",
     "GUARD_SCOPES",
+    "INTROSPECTION_SCOPE",
     "KIND_GRANTS",
     "REFRESH_TOKEN",
+    "SERVICE_SCOPES",
     "Application",
     "Client",
     "ClientKind",
     "GuardClient",
     "IssuedApplication",
+    "Service",
 ]
 
 
@@ -32,7 +35,7 @@ class ClientKind(enum.StrEnum):
     APPLICATION = "application"
     """A program through which devices get tokens with their own id and secret."""
     SERVICE = "service"
-    """A guard; reads revocations and gets no token."""
+    """A guard or another resource server; reads what its scopes name and gets no token."""
 
 
 KIND_GRANTS: Final = {
@@ -47,6 +50,9 @@ REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the name of a grant
 
 GUARD_SCOPE: Final = "keyfob.revocations"
 GUARD_SCOPES: Final = (GUARD_SCOPE,)
+INTROSPECTION_SCOPE: Final = "keyfob.introspection"
+SERVICE_SCOPES: Final = (GUARD_SCOPE, INTROSPECTION_SCOPE)
+"""What services may be registered for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +137,17 @@ class GuardClient:
     def of(cls, client: Client) -> GuardClient:
         """Return the operator's view of a row."""
         return cls(id=client.client_id, created_at=client.created_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A client that reads what its scopes name, as the operator sees it."""
+
+    id: str
+    scopes: tuple[str, ...]
+    created_at: float
+
+    @classmethod
+    def of(cls, client: Client) -> Service:
+        """Return the operator's view of a row."""
+        return cls(id=client.client_id, scopes=client.scopes, created_at=client.created_at)

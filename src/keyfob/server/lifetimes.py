@@ -17,6 +17,7 @@ __all__ = [
     "RefreshLifetimes",
     "check_lifetime",
     "revocation_until",
+    "token_revocation_until",
 ]
 
 DEFAULT_LIFETIME: Final = 3600
@@ -78,3 +79,8 @@ def revocation_until(issued_before: int, lifetime: int | None) -> int:
             been longer when the token was issued: the ceiling counts.
     """
     return issued_before + (lifetime or MAX_LIFETIME) + _SLACK
+
+
+def token_revocation_until(expires_at: int) -> int:
+    """Return when a token has certainly ended whose ``exp`` is this."""
+    return expires_at + _SLACK

@@ -21,6 +21,7 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "unauthorized_client": 400,
         "unsupported_grant_type": 400,
         "invalid_scope": 400,
+        "unsupported_token_type": 400,  # RFC 7009 section 2.2.1
         "insufficient_scope": 403,  # RFC 6750 section 3.1
         "server_error": 500,  # RFC 6749 section 4.1.2.1 names these two, for redirects
         "temporarily_unavailable": 503,

@@ -14,17 +14,20 @@ from types import TracebackType
 from typing import Self
 
 from keyfob.authorization.binding import ClientIdTemplate
-from keyfob.errors import NotFoundError
+from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import devices
 from keyfob.server.clients import (
+    GUARD_SCOPE,
     GUARD_SCOPES,
     KIND_GRANTS,
     REFRESH_TOKEN,
+    SERVICE_SCOPES,
     Application,
     Client,
     ClientKind,
     GuardClient,
     IssuedApplication,
+    Service,
 )
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.devices import Device, IssuedSecret
@@ -179,7 +182,7 @@ class Register:
         """
         secret = None if public else generate_secret()
         more = (REFRESH_TOKEN,) if refresh else ()
-        client = self._add(client_id, ClientKind.APPLICATION, secret, more)
+        client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more)
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
@@ -204,12 +207,12 @@ class Register:
 
         Raises:
             ConfigError: The name is not allowed.
-            ConflictError: The name belongs to a device or an application.
+            ConflictError: The name belongs to a client that is no guard.
         """
         secret = generate_secret()
         known = self._store.client(client_id)
-        if known is None or known.kind is not ClientKind.SERVICE:
-            self._add(client_id, ClientKind.SERVICE, secret)
+        if known is None or GUARD_SCOPE not in known.scopes:
+            self._add(client_id, ClientKind.SERVICE, secret, scopes=GUARD_SCOPES)
         else:
             with self._store.transaction():
                 self._store.set_secret(client_id, hash_secret(secret))
@@ -227,8 +230,48 @@ class Register:
         """
         self._remove(client_id, ClientKind.SERVICE)
 
+    # Services: guards, and whoever else asks the server about tokens
+
+    def add_service(self, client_id: str, *, scopes: Iterable[str]) -> tuple[Service, str]:
+        """Register a client that reads what its scopes name.
+
+        Args:
+            client_id: Its name.
+            scopes: At least one of ``SERVICE_SCOPES``.
+
+        Returns:
+            The service, and its secret, which is not kept.
+
+        Raises:
+            ConfigError: The name or a scope is not allowed.
+            ConflictError: There is a client of this name.
+        """
+        wanted = tuple(dict.fromkeys(scopes))
+        if not wanted or not set(wanted) <= set(SERVICE_SCOPES):
+            raise ConfigError(f"the scopes of a service are: {', '.join(SERVICE_SCOPES)}")
+        secret = generate_secret()
+        return Service.of(self._add(client_id, ClientKind.SERVICE, secret, scopes=wanted)), secret
+
+    def list_services(self) -> tuple[Service, ...]:
+        """Return every service, guards among them, by name."""
+        return tuple(map(Service.of, self._store.clients(ClientKind.SERVICE)))
+
+    def remove_service(self, client_id: str) -> None:
+        """Forget a service; it can read nothing from then on.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        self._remove(client_id, ClientKind.SERVICE)
+
     def _add(
-        self, client_id: str, kind: ClientKind, secret: str | None, grants: tuple[str, ...] = ()
+        self,
+        client_id: str,
+        kind: ClientKind,
+        secret: str | None,
+        *,
+        grants: tuple[str, ...] = (),
+        scopes: tuple[str, ...] = (),
     ) -> Client:
         check_name(client_id)
         client = Client(
@@ -236,7 +279,7 @@ class Register:
             kind=kind,
             secret_hash=None if secret is None else hash_secret(secret),
             grants=KIND_GRANTS[kind] + grants,
-            scopes=GUARD_SCOPES if kind is ClientKind.SERVICE else (),
+            scopes=scopes,
             created_at=self._clock(),
         )
         with self._store.transaction():

@@ -14,11 +14,21 @@ from keyfob.server.client_authentication import METHODS
 from keyfob.server.clients import REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
 
-__all__ = ["JWKS_PATH", "REVOCATIONS_PATH", "TOKEN_PATH", "MetadataEndpoint", "metadata_paths"]
+__all__ = [
+    "INTROSPECTION_PATH",
+    "JWKS_PATH",
+    "REVOCATIONS_PATH",
+    "REVOCATION_PATH",
+    "TOKEN_PATH",
+    "MetadataEndpoint",
+    "metadata_paths",
+]
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path
 JWKS_PATH: Final = "/oauth2/jwks"
 REVOCATIONS_PATH: Final = "/oauth2/revocations"
+INTROSPECTION_PATH: Final = "/oauth2/introspect"
+REVOCATION_PATH: Final = "/oauth2/revoke"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
@@ -68,5 +78,9 @@ class MetadataEndpoint:
                 *["password", REFRESH_TOKEN] * applications,
             ],
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+            "introspection_endpoint": base + INTROSPECTION_PATH,
+            "introspection_endpoint_auth_methods_supported": [*METHODS],
+            "revocation_endpoint": base + REVOCATION_PATH,
+            "revocation_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
         }
         return json_response(document, headers=_CACHE)

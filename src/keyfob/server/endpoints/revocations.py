@@ -5,6 +5,10 @@ A reader begins with ``cursor=0`` and gets everything that still matters, page b
 ``cursor`` asks for the next. With ``wait`` the answer is held back until there is something to say,
 for so many seconds: one request in flight is a subscription.
 
+A row means the tokens of ``subject`` that were issued up to ``issued_before``. Where it has a
+``token_id`` it means only the one of them with this ``jti``; a reader that does not know that
+member yet refuses more than it has to, and nothing less.
+
 A cursor that this database never gave out comes from another one (it was restored from a copy):
 such a reader gets everything from the start, rather than nothing for a long time.
 """
@@ -95,7 +99,7 @@ class RevocationsEndpoint:
             rows = await self._page_after(cursor, wait)
         page = rows[:PAGE]
         document = {
-            "revocations": page,
+            "revocations": [_row(revocation) for revocation in page],
             "cursor": page[-1].cursor if page else cursor,
             "more": len(rows) > PAGE,
         }
@@ -138,6 +142,17 @@ class RevocationsEndpoint:
             while not over() and await self._store.change_counter() == seen:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _POLL)
+
+
+def _row(revocation: StoredRevocation) -> dict[str, object]:
+    row: dict[str, object] = {
+        "cursor": revocation.cursor,
+        "subject": revocation.subject,
+        "issued_before": revocation.issued_before,
+        "until": revocation.until,
+        "reason": revocation.reason,
+    }
+    return row if revocation.token_id is None else {**row, "token_id": revocation.token_id}
 
 
 def _cursor(request: Request) -> int:

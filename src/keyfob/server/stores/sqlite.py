@@ -29,20 +29,25 @@ __all__ = ["SqliteStore", "StoredRevocation", "open_store"]
 _BUSY_MS: Final = 5_000
 _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
-       last_token_at, (SELECT max(issued_before) FROM revocation WHERE subject = client_id)
+       last_token_at, (SELECT max(issued_before) FROM revocation
+                       WHERE subject = client_id AND token_id IS NULL)
 FROM client
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRevocation:
-    """Tokens of ``subject`` with ``iat <= issued_before`` are revoked; it matters until then."""
+    """Tokens of ``subject`` with ``iat <= issued_before`` are revoked; it matters until then.
+
+    With a ``token_id`` only the one of them that has it as its ``jti``.
+    """
 
     cursor: int
     subject: str
     issued_before: int
     until: int
     reason: str
+    token_id: str | None = None
 
 
 def open_store(path: Path) -> SqliteStore:
@@ -220,13 +225,42 @@ class SqliteStore:
     # Revocations
 
     def revoke(
-        self, subject: str, *, issued_before: int, until: int, reason: str, now: float
+        self,
+        subject: str,
+        *,
+        issued_before: int,
+        until: int,
+        reason: str,
+        now: float,
+        token_id: str | None = None,
     ) -> None:
         """Add a revocation, and forget those that have stopped to matter."""
         self._connection.execute("DELETE FROM revocation WHERE until <= ?", (now,))
         self._connection.execute(
-            "INSERT INTO revocation (subject, issued_before, until, reason) VALUES (?, ?, ?, ?)",
-            (subject, issued_before, until, reason),
+            "INSERT INTO revocation (subject, issued_before, until, reason, token_id)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (subject, issued_before, until, reason, token_id),
+        )
+
+    def is_token_revoked(self, *, subject: str, token_id: str, issued_at: int) -> bool:
+        """Say whether a revocation concerns a token, alone or with others of its subject."""
+        return bool(
+            self._value(
+                "SELECT EXISTS (SELECT 1 FROM revocation"
+                "  WHERE subject = ?1 AND token_id IS NULL AND issued_before >= ?3)"
+                " OR EXISTS (SELECT 1 FROM revocation WHERE subject = ?1 AND token_id = ?2)",
+                *(subject, token_id, issued_at),
+            )
+        )
+
+    def count_revoked_tokens(self, subject: str, *, now: float) -> int:
+        """Return how many tokens of a subject are revoked one by one, and still matter."""
+        return int(
+            self._value(
+                "SELECT count(*) FROM revocation"
+                " WHERE subject = ? AND token_id IS NOT NULL AND until > ?",
+                *(subject, now),
+            )
         )
 
     def revocations_after(
@@ -234,7 +268,7 @@ class SqliteStore:
     ) -> tuple[StoredRevocation, ...]:
         """Return the revocations after a cursor that still matter, oldest first."""
         rows = self._connection.execute(
-            "SELECT cursor, subject, issued_before, until, reason FROM revocation"
+            "SELECT cursor, subject, issued_before, until, reason, token_id FROM revocation"
             " WHERE cursor > ? AND until > ? ORDER BY cursor LIMIT ?",
             (cursor, now, limit),
         )
@@ -267,5 +301,10 @@ def _client(row: tuple[Any, ...]) -> Client:
 
 def _revocation(row: tuple[Any, ...]) -> StoredRevocation:
     return StoredRevocation(
-        cursor=row[0], subject=row[1], issued_before=row[2], until=row[3], reason=row[4]
+        cursor=row[0],
+        subject=row[1],
+        issued_before=row[2],
+        until=row[3],
+        reason=row[4],
+        token_id=row[5],
     )

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``keyfob service``: guards and other resource servers that ask the authorization server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.output import Json, answer, fields, table
+from keyfob.server.clients import SERVICE_SCOPES
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Register guards and other services that ask the server.",
+    no_args_is_help=True,
+)
+
+Identifier = Annotated[str, typer.Argument(metavar="ID", help="The service's client_id.")]
+
+
+@app.command()
+def add(
+    identifier: Identifier,
+    scope: Annotated[
+        list[str],
+        typer.Option("--scope", help=f"What it may read: {', '.join(SERVICE_SCOPES)}. Repeatable."),
+    ],
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Register one that may read what its scopes name.
+
+    Its secret is shown this once.
+    """
+    with settings_of(directory).register() as register:
+        service, secret = register.add_service(identifier, scopes=scope)
+    data = {
+        "client_id": service.id,
+        "client_secret": secret,
+        "scope": " ".join(service.scopes),
+    }
+    answer(data, fields(data), as_json=as_json)
+
+
+@app.command("list")
+def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
+    """List the services, with what they may read."""
+    installation = settings_of(directory)
+    with installation.register() as register:
+        services = register.list_services()
+    text = table(("ID", "SCOPE"), [(one.id, " ".join(one.scopes)) for one in services])
+    if not services:
+        text = f"no services; `keyfob service add ID{installation.option}` registers one"
+    answer([{"client_id": one.id, "scope": " ".join(one.scopes)} for one in services], text,
+           as_json=as_json)  # fmt: skip
+
+
+@app.command()
+def remove(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """Remove a service; it can ask nothing from then on."""
+    with settings_of(directory).register() as register:
+        register.remove_service(identifier)
+    answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our own signed access tokens (RFC 9068), read again as a resource server would read them.
+
+The signature and the claims say what a token was when it was issued. Whether it is still good, the
+register says: its device is registered and enabled, and neither the device's tokens of its time
+nor this one were revoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from keyfob.errors import TokenError
+from keyfob.server.lifetimes import token_revocation_until
+from keyfob.server.settings import ServerSettings
+from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError
+from keyfob.tokens.issuers import TrustedIssuer
+from keyfob.tokens.keys import ALGORITHMS, KeySet
+from keyfob.tokens.verify import VerifiedToken, verify
+
+__all__ = ["MAX_REVOKED_TOKENS", "AccessTokenStore", "SignedAccessTokens"]
+
+# Of one device. A guard remembers a million revocations: no single device or application that
+# revokes what it gets, again and again, may fill that up for the whole fleet.
+MAX_REVOKED_TOKENS: Final = 1_000
+# What RFC 7662 section 2.2 and RFC 9068 section 2.2 name, and what binds or extends a token:
+# RFC 8705 section 3.2, RFC 9396 section 9.2, RFC 8693 section 4.1.
+_MEMBERS: Final = (
+    *("iss", "sub", "client_id", "aud", "scope", "exp", "iat", "nbf", "jti"),
+    *("cnf", "authorization_details", "act"),
+)
+
+
+class AccessTokenStore(Protocol):
+    """What these tokens need of the register."""
+
+    async def is_token_good(self, *, subject: str, token_id: str, issued_at: int) -> bool:
+        """Say whether a token's device is enabled and no revocation concerns the token."""
+
+    async def revoke_token(
+        self, *, subject: str, token_id: str, issued_at: int, until: int, now: float, limit: int
+    ) -> bool:
+        """Revoke one token, durably; False where so many of its subject's are revoked already."""
+
+
+class SignedAccessTokens:
+    """The lookup for JWT access tokens.
+
+    Args:
+        settings: The issuer and the audience that they name.
+        keys: Says which keys their signatures are verified with at a moment.
+        store: The register.
+    """
+
+    token_type: Final = "access_token"  # noqa: S105 - the name of a kind
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        keys: Callable[[float], KeySet],
+        store: AccessTokenStore,
+    ) -> None:
+        self._issuer = TrustedIssuer(
+            name="this server",
+            issuer=settings.issuer,
+            audiences=frozenset({settings.audience}),
+            algorithms=frozenset(ALGORITHMS),  # each key has one of its own
+            required_scopes=frozenset(),  # also a token that was narrowed to less is one
+        )
+        self._keys = keys
+        self._store = store
+
+    async def find(self, token: str, now: float) -> FoundToken | None:
+        """Return the token if it is one of ours and good now.
+
+        Raises:
+            OtherTokenTypeError: It is a JWT of this server, and says that it is no access token.
+        """
+        issuer = self._issuer
+        try:
+            verified = verify(token, {issuer.issuer: issuer}, {issuer.issuer: self._keys(now)}, now)
+        except TokenError as error:
+            if error.code == "type_refused":  # looked at only where the iss is ours
+                raise OtherTokenTypeError from None
+            return None
+        if not isinstance(verified, VerifiedToken):  # signed with a key that there is not
+            return None
+        found = _found(verified.claims.members)
+        good = await self._store.is_token_good(
+            subject=found.subject, token_id=found.token_id, issued_at=found.issued_at
+        )
+        return found if good else None
+
+    async def revoke(self, found: FoundToken, now: float) -> bool:
+        """Revoke the token by its ``jti``, until no resource server can take it for good."""
+        return await self._store.revoke_token(
+            subject=found.subject,
+            token_id=found.token_id,
+            issued_at=found.issued_at,
+            until=token_revocation_until(found.expires_at),
+            now=now,
+            limit=MAX_REVOKED_TOKENS,
+        )
+
+
+def _found(claims: Mapping[str, Any]) -> FoundToken:
+    """Pick what is told about a token; all of RFC 9068's claims are there, verified."""
+    confirmation = claims.get("cnf")
+    # RFC 9449 section 6.2: whoever reads DPoP here asks for the proof.
+    kind = "DPoP" if isinstance(confirmation, Mapping) and "jkt" in confirmation else "Bearer"
+    members = {name: claims[name] for name in _MEMBERS if name in claims}
+    return FoundToken(
+        subject=claims["sub"],
+        client_id=claims["client_id"],
+        token_id=claims["jti"],
+        issued_at=int(claims["iat"]),
+        expires_at=int(claims["exp"]),
+        members={**members, "token_type": kind},
+    )

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Revocations of single tokens, in the register's SQLite file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keyfob.server.clients import ClientKind
+from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.writer import Writer
+
+__all__ = ["SqliteTokenRevocations"]
+
+_REASON: Final = "revoked"
+
+
+class SqliteTokenRevocations:
+    """Asked in the event loop, written by the writer.
+
+    Args:
+        store: What is read from.
+        writer: Where writes take their turn.
+    """
+
+    def __init__(self, store: SqliteStore, writer: Writer) -> None:
+        self._store = store
+        self._writer = writer
+
+    async def is_token_good(self, *, subject: str, token_id: str, issued_at: int) -> bool:
+        """Say whether a token's device is enabled and no revocation concerns the token."""
+        # The device first: one that is enabled again meanwhile left a revocation behind.
+        device = self._store.client(subject)
+        if device is None or device.kind is not ClientKind.DEVICE or not device.enabled:
+            return False
+        return not self._store.is_token_revoked(
+            subject=subject, token_id=token_id, issued_at=issued_at
+        )
+
+    async def revoke_token(
+        self, *, subject: str, token_id: str, issued_at: int, until: int, now: float, limit: int
+    ) -> bool:
+        """Revoke one token and return once that is on the disk.
+
+        Args:
+            subject: The token's ``sub``.
+            token_id: Its ``jti``.
+            issued_at: Its ``iat``.
+            until: When the revocation may be forgotten.
+            now: Unix seconds.
+            limit: How many tokens of a subject may be revoked one by one at a time.
+
+        Returns:
+            Whether it is revoked; False: the limit is reached, and nothing was written.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+
+        def work(store: SqliteStore) -> bool:
+            if store.is_token_revoked(subject=subject, token_id=token_id, issued_at=issued_at):
+                return True
+            if store.count_revoked_tokens(subject, now=now) >= limit:
+                return False
+            store.revoke(
+                subject,
+                issued_before=issued_at,
+                until=until,
+                reason=_REASON,
+                now=now,
+                token_id=token_id,
+            )
+            return True
+
+        return await self._writer.run(work)
