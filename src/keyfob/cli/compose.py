@@ -19,6 +19,7 @@ from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
 from keyfob.config import (
     IssuerSection,
+    LimitsSection,
     PolicySection,
     SecretReference,
     ServerSection,
@@ -32,6 +33,7 @@ from keyfob.guard.key_sources import FileKeySource, HttpKeySource, KeySource, St
 from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
+from keyfob.server.limits import LimitSettings
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer
@@ -195,7 +197,14 @@ def server_settings(server: ServerSection) -> ServerSettings:
         audience=server.audience,
         database=server.database,
         default_lifetime=server.token_lifetime,
+        limits=_limits(server.limits),
     )
+
+
+def _limits(section: LimitsSection) -> LimitSettings | None:
+    numbers = msgspec.structs.asdict(section)
+    enabled = numbers.pop("enabled")
+    return LimitSettings(**numbers) if enabled else None
 
 
 def check(settings: Settings) -> None:

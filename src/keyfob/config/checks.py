@@ -16,9 +16,14 @@ from keyfob.errors import ConfigError
 
 __all__ = ["check_document"]
 
+_LIMITED: Final = ("client", "service", "address", "failure", "address_failure")
 _BOUNDS: Final = (
     ("server.port", 1, 65_535),
     ("server.token_lifetime", 1, 86_400),
+    *((f"server.limits.{who}_burst", 1, 1_000_000) for who in _LIMITED),
+    *((f"server.limits.{who}_rate", 0.001, 1_000_000) for who in _LIMITED),
+    # Of each of five kinds; a million of them take some hundreds of megabytes.
+    ("server.limits.tracked", 1, 1_000_000),
     # A process takes some 60 MB, and more of them than cores decide nothing faster.
     ("guard.workers", 1, 64),
     ("guard.ready_timeout", 0, 3_600),

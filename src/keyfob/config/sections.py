@@ -21,6 +21,7 @@ __all__ = [
     "HttpSection",
     "IntrospectionSection",
     "IssuerSection",
+    "LimitsSection",
     "MosquittoSection",
     "PolicySection",
     "RabbitmqSection",
@@ -34,6 +35,26 @@ Rights = Literal["scopes", "authorization_details", "aif", "emqx_acl", "rabbitmq
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
+
+
+class LimitsSection(_Section, frozen=True):
+    """``[server.limits]``: how often somebody may ask for something, and be wrong.
+
+    So many at once (``burst``), and from then on so many a second (``rate``).
+    """
+
+    enabled: bool = True
+    client_burst: int = 60
+    client_rate: float = 1.0
+    service_burst: int = 4000
+    service_rate: float = 2000.0
+    address_burst: int = 10000
+    address_rate: float = 500.0
+    failure_burst: int = 10
+    failure_rate: float = 0.1
+    address_failure_burst: int = 500
+    address_failure_rate: float = 5.0
+    tracked: int = 65536
 
 
 class ServerSection(_Section, frozen=True):
@@ -51,6 +72,7 @@ class ServerSection(_Section, frozen=True):
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
+    limits: LimitsSection = LimitsSection()
 
 
 class HttpSection(_Section, frozen=True):

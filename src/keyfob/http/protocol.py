@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import resource
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from keyfob.http.answer_headers import ALWAYS, Header, refusal
 
@@ -115,13 +115,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         An answer that is still due to an earlier request is given whole, and is then the last one.
         """
         self._broken = True
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
             self.transport.write(refusal(self._refused_as, _TOLD[self._refused_as], self.always))
             self.transport.close()
-        elif self.cycle.more_body:  # its own body is what is wrong
+        elif cycle.more_body:  # its own body is what is wrong
             self.transport.abort()
         else:
-            self.cycle.keep_alive = False
+            cycle.keep_alive = False
             self.pipeline.clear()
 
     def on_message_begin(self) -> None:

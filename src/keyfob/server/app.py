@@ -10,6 +10,7 @@ Which endpoint takes which step (the order is the endpoints' own matter):
       by form parameters            x
     grant and scope                 x
     service scope                             x
+    limits (429)                    x         x
     never stored by caches          x         x                              x
     public, cacheable                                     x        x
 
@@ -48,6 +49,8 @@ from keyfob.server.grants.client_credentials import ClientCredentials
 from keyfob.server.grants.password import Password
 from keyfob.server.issue import TokenIssuer, signing_keys
 from keyfob.server.last_tokens import LastTokens
+from keyfob.server.limits import Limits, LimitStore, NoLimits
+from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.serving import ServingStore
@@ -64,6 +67,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     verify: SecretVerifier = verify_secret,
+    limits: LimitStore | None = None,
 ) -> Starlette:
     """Make the authorization server.
 
@@ -77,6 +81,7 @@ def create_app(
         clock: Unix seconds.
         sleep: Waits for some seconds.
         verify: Compares a client's secret with the stored hash.
+        limits: Counts who asks how often; None counts in this process, by the settings.
 
     Raises:
         ConfigError: The register cannot be used.
@@ -87,6 +92,7 @@ def create_app(
     last_tokens = LastTokens(Writer(settings.database))
     stopping = asyncio.Event()
     authenticator = ClientAuthenticator(reads, verify)
+    limited = Limits(limits or _limits(settings))
     grants: list[Grant] = [ClientCredentials(), Password(reads, verify)]
     token = TokenEndpoint(
         authenticator=authenticator,
@@ -96,9 +102,15 @@ def create_app(
         audit=audit,
         clock=clock,
         sleep=sleep,
+        limits=limited,
     )
     revocations = RevocationsEndpoint(
-        authenticator=authenticator, store=reads, audit=audit, clock=clock, stopping=stopping
+        authenticator=authenticator,
+        store=reads,
+        audit=audit,
+        clock=clock,
+        stopping=stopping,
+        limits=limited,
     )
     metadata = MetadataEndpoint(settings, reads)
     at = settings.path
@@ -117,6 +129,12 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.stopping = stopping
     return app
+
+
+def _limits(settings: ServerSettings) -> LimitStore:
+    if settings.limits is None:
+        return NoLimits()
+    return InMemoryLimits(settings.limits, time.monotonic)
 
 
 @contextlib.asynccontextmanager

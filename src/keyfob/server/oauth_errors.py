@@ -42,14 +42,27 @@ class OAuthError(Exception):
             never says which part of a credential was wrong.
         reason: What really happened, for the operator's audit only.
         status: Another HTTP status than the code's usual one.
+        retry_after: Seconds after which it makes sense to try again, where that is known.
+        told: Whether the audit is told of it.
     """
 
-    def __init__(self, error: str, description: str, *, reason: str, status: int = 0) -> None:
+    def __init__(
+        self,
+        error: str,
+        description: str,
+        *,
+        reason: str,
+        status: int = 0,
+        retry_after: int = 0,
+        told: bool = True,
+    ) -> None:
         super().__init__(f"{error}: {reason}")
         self.error = error
         self.description = description
         self.reason = reason
         self.status = status or STATUS[error]
+        self.retry_after = retry_after
+        self.told = told
 
 
 def invalid_request(description: str, *, reason: str, status: int = 0) -> OAuthError:
@@ -64,8 +77,11 @@ def invalid_client(reason: str) -> OAuthError:
 
 def error_response(error: OAuthError) -> Response:
     """Tell the client, as RFC 6749 section 5.2 says."""
+    headers = {**NO_STORE, **_HEADERS.get(error.status, {})}
+    if error.retry_after:  # RFC 6585 section 4, RFC 9110 section 10.2.3
+        headers["Retry-After"] = str(error.retry_after)
     return json_response(
         {"error": error.error, "error_description": error.description},
         status=error.status,
-        headers={**NO_STORE, **_HEADERS.get(error.status, {})},
+        headers=headers,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from keyfob.http.certificate import check_certificate
 from keyfob.http.listen import Listen, bind, close
@@ -28,6 +29,7 @@ def make_server(
         ConfigError: The certificate, the address or the register cannot be used.
     """
     check_certificate(listen)
+    listen = replace(listen, strict_transport=settings.strict_transport)
     sockets = bind(listen)
     try:
         app = create_app(settings, audit=audit)

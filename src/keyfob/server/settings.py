@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, check_lifetime
+from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 
 __all__ = ["ServerSettings"]
 
@@ -30,6 +31,7 @@ class ServerSettings:
         audience: What tokens carry as ``aud`` (RFC 9068 section 2.2).
         database: The SQLite file; made with mode 0600 when missing.
         default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
+        limits: How often somebody may ask and be wrong; None: without limits.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -39,6 +41,7 @@ class ServerSettings:
     audience: str
     database: Path
     default_lifetime: int = DEFAULT_LIFETIME
+    limits: LimitSettings | None = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -56,6 +59,12 @@ class ServerSettings:
     def path(self) -> str:
         """The issuer's path without a closing slash; empty for most issuers."""
         return urlsplit(self.issuer).path.rstrip("/")
+
+    @property
+    def strict_transport(self) -> bool:
+        """Whether browsers may be told to come over TLS only (RFC 6797)."""
+        url = urlsplit(self.issuer)
+        return url.scheme == "https" and not _is_loopback(url.hostname or "")
 
     @property
     def base(self) -> str:
