@@ -16,6 +16,7 @@ from keyfob.cli.logs import log_to_stderr
 from keyfob.config import ServerSection
 from keyfob.errors import ConfigError
 from keyfob.server.audit import TokenEvent
+from keyfob.server.audit_file import AuditFile
 from keyfob.server.serve import HttpServer, Listen, make_server
 
 __all__ = ["server"]
@@ -26,7 +27,7 @@ Show = Callable[[str], None]
 def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Run the authorization server alone, in the foreground.
 
-    SIGHUP makes it read its certificate again.
+    SIGHUP makes it read its certificate again, and open its audit file anew.
     """
     settings = settings_of(directory).settings.server
     log_to_stderr()
@@ -34,14 +35,18 @@ def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    with Console(sys.stdout) as console:
-        _server(settings, console.show).run()
+    with Console(sys.stdout) as console, AuditFile(settings.audit) as file:
+        _server(settings, console.show, file).run()
 
 
-def _server(settings: ServerSection, show: Show) -> HttpServer:
+def _server(settings: ServerSection, show: Show, file: AuditFile) -> HttpServer:
     def on_ready() -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show, file)
         show(f"ready at {settings.issuer}")
+
+    def audit(event: TokenEvent) -> None:
+        file(event)
+        show(_told(event))
 
     made = make_server(
         server_settings(settings),
@@ -51,7 +56,7 @@ def _server(settings: ServerSection, show: Show) -> HttpServer:
             certificate=settings.certificate,
             private_key=settings.private_key,
         ),
-        audit=lambda event: show(_told(event)),
+        audit=audit,
         on_ready=on_ready,
     )
     return made
@@ -61,7 +66,11 @@ def _leave(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _reload(server: HttpServer, show: Show) -> None:
+def _reload(server: HttpServer, show: Show, file: AuditFile) -> None:
+    try:
+        file.reopen()
+    except ConfigError as error:
+        show(f"the old audit file stays: {error.message}")
     try:
         server.reload_certificate()
     except ConfigError as error:

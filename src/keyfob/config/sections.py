@@ -61,7 +61,8 @@ class ServerSection(_Section, frozen=True):
     """``[server]``: the authorization server.
 
     ``issuer`` is the URL that tokens carry as ``iss`` and that clients discover the server by;
-    ``audience`` is what they carry as ``aud``; ``token_lifetime`` is in seconds.
+    ``audience`` is what they carry as ``aud``; ``token_lifetime`` is in seconds. ``audit`` is the
+    file of issued and refused tokens.
     """
 
     issuer: str = "https://localhost:8443"
@@ -72,6 +73,7 @@ class ServerSection(_Section, frozen=True):
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
+    audit: Path = Path("log/server-audit.jsonl")
     limits: LimitsSection = LimitsSection()
 
 
