@@ -114,6 +114,7 @@ def test_the_exit_codes_are_told() -> None:
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[server]`": ServerSection,
     "`[server.limits]`": LimitsSection,
+    "`[server.metrics]`": HttpSection,
     "`[guard]`": GuardSection,
     "`[guard.http]`": HttpSection,
     "`[[issuer]]`": IssuerSection,

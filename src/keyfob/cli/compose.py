@@ -369,6 +369,8 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
         # What is there by default `keyfob up` makes, wherever it stands in the file.
         if path != settings.directory / getattr(ServerSection(), name):
             yield f"server.{name}", path
+    yield "server.metrics.certificate", settings.server.metrics.certificate
+    yield "server.metrics.private_key", settings.server.metrics.private_key
     yield "guard.http.certificate", settings.guard.http.certificate
     yield "guard.http.private_key", settings.guard.http.private_key
     for place, issuer in enumerate(settings.issuers):

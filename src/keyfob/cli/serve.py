@@ -13,11 +13,11 @@ from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.logs import log_to_stderr
-from keyfob.config import ServerSection
+from keyfob.config import HttpSection, ServerSection
 from keyfob.errors import ConfigError
 from keyfob.server.audit import TokenEvent
 from keyfob.server.audit_file import AuditFile
-from keyfob.server.serve import HttpServer, Listen, make_server
+from keyfob.server.serve import HttpServer, Listen, Operators, make_server
 
 __all__ = ["server"]
 
@@ -58,8 +58,21 @@ def _server(settings: ServerSection, show: Show, file: AuditFile) -> HttpServer:
         ),
         audit=audit,
         on_ready=on_ready,
+        operators=_operators(settings.metrics, file),
     )
     return made
+
+
+def _operators(section: HttpSection, file: AuditFile) -> Operators | None:
+    if not section.port:
+        return None
+    listen = Listen(
+        host=section.host,
+        port=section.port,
+        certificate=section.certificate,
+        private_key=section.private_key,
+    )
+    return Operators(listen=listen, audit_dropped=lambda: file.dropped)
 
 
 def _leave(*_: object) -> NoReturn:

@@ -37,6 +37,18 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
+class HttpSection(_Section, frozen=True):
+    """``[guard.http]`` and ``[server.metrics]``: where operators ask; port 0: nowhere.
+
+    The guard's also takes security events.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
 class LimitsSection(_Section, frozen=True):
     """``[server.limits]``: how often somebody may ask for something, and be wrong.
 
@@ -75,15 +87,7 @@ class ServerSection(_Section, frozen=True):
     private_key: Path = Path("server.key")
     audit: Path = Path("log/server-audit.jsonl")
     limits: LimitsSection = LimitsSection()
-
-
-class HttpSection(_Section, frozen=True):
-    """``[guard.http]``: health, metrics and security events; port 0: none of them."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    certificate: Path | None = None
-    private_key: Path | None = None
+    metrics: HttpSection = HttpSection()
 
 
 class GuardSection(_Section, frozen=True):

@@ -3,7 +3,7 @@
 
 Which endpoint takes which step (the order is the endpoints' own matter):
 
-    step                          token   revocations   jwks   metadata   healthz
+    step                          token   revocations   jwks   metadata   healthz, readyz
     form in the body                x
     client authentication           x         x
       by HTTP Basic                 x         x
@@ -33,7 +33,7 @@ from starlette.routing import Route
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import ClientAuthenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
-from keyfob.server.endpoints.health import HealthEndpoint
+from keyfob.server.endpoints.health import HealthEndpoints
 from keyfob.server.endpoints.jwks import KeySetEndpoint
 from keyfob.server.endpoints.metadata import (
     JWKS_PATH,
@@ -52,7 +52,9 @@ from keyfob.server.last_tokens import LastTokens
 from keyfob.server.limits import Limits, LimitStore, NoLimits
 from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.readiness import Readiness
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.readiness import SqliteReadiness
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 from keyfob.server.stores.writer import Writer
@@ -74,6 +76,7 @@ def create_app(
     The register is opened here, so that a wrong one is an error before anything listens; it is
     closed when the application's lifespan ends. ``app.state.stopping`` is an ``asyncio.Event``:
     whoever stops the server sets it first, and waiting readers of the revocations go home.
+    ``app.state.health`` and ``app.state.limits`` are for whoever shows them to operators.
 
     Args:
         settings: Issuer, audience, database.
@@ -89,10 +92,13 @@ def create_app(
     store = open_store(settings.database)
     reads = ServingStore(store)
     keys = signing_keys(store, clock=clock)
-    last_tokens = LastTokens(Writer(settings.database))
+    writer = Writer(settings.database)
+    last_tokens = LastTokens(writer)
     stopping = asyncio.Event()
+    health = HealthEndpoints(Readiness(SqliteReadiness(store, writer), stopping, time.monotonic))
     authenticator = ClientAuthenticator(reads, verify)
-    limited = Limits(limits or _limits(settings))
+    limits = limits or _limits(settings)
+    limited = Limits(limits)
     grants: list[Grant] = [ClientCredentials(), Password(reads, verify)]
     token = TokenEndpoint(
         authenticator=authenticator,
@@ -120,7 +126,8 @@ def create_app(
             Route(at + REVOCATIONS_PATH, revocations.get),
             Route(at + JWKS_PATH, KeySetEndpoint(keys).get),
             *(Route(path, metadata.get) for path in metadata_paths(settings)),
-            Route("/healthz", HealthEndpoint(reads).get),
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
         ],
         exception_handlers={HTTPException: _not_here, Exception: _server_error},
         lifespan=lambda _: _lifespan(store, last_tokens),
@@ -128,6 +135,7 @@ def create_app(
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
     app.state.stopping = stopping
+    app.state.health, app.state.limits = health, limits
     return app
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from keyfob.errors import ConfigError
@@ -108,6 +109,10 @@ class LimitStore(Protocol):
     through as are in flight at once.
     """
 
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How often somebody was refused by this process, by reason."""
+
     async def admit(self, name: str, network: str) -> Refusal | None:
         """Spend a request of a pair that is about to prove itself; None lets it try."""
 
@@ -123,6 +128,8 @@ class LimitStore(Protocol):
 
 class NoLimits:
     """The store of somebody who wants no limits."""
+
+    refusals: Final[Mapping[str, int]] = MappingProxyType({})
 
     async def admit(self, name: str, network: str) -> Refusal | None:
         """Let everybody try."""
