@@ -172,3 +172,38 @@ def test_nonsense_on_the_socket_gets_such_an_answer_or_none(port: int, pieces: l
     alive.request("GET", "/healthz")
     assert alive.getresponse().status == 200
     alive.close()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "strict"),
+    [
+        ("https://as.example", True),
+        ("https://as.example:8443/tenant", True),
+        ("https://localhost:8443", False),
+        ("https://127.0.0.1", False),
+        ("http://localhost", False),
+    ],
+)
+def test_browsers_are_told_to_keep_to_tls_but_for_the_loopback_address(
+    tmp_path: Path, issuer: str, strict: bool
+) -> None:
+    number, ready = free_port(), threading.Event()
+    made = make_server(
+        ServerSettings(issuer=issuer, audience="mqtt", database=tmp_path / "server.db"),
+        Listen(port=number),
+        on_ready=ready.set,
+    )
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    assert ready.wait(30)
+    try:
+        for path in ("/healthz", "/nothing", "/" + "x" * 40_000):
+            connection = http.client.HTTPConnection("127.0.0.1", number, timeout=30)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            found = answer.getheader("Strict-Transport-Security")
+            assert found == ("max-age=31536000" if strict else None)
+            connection.close()
+    finally:
+        made.should_exit = True
+        thread.join(30)

@@ -25,7 +25,7 @@ def audit(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Show who changed what in the register: devices, applications, guards.
+    """Show who changed what in the register.
 
     Tokens that were issued or refused stand in a file, as server.audit names it.
     """
