@@ -100,7 +100,7 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         ("[server.limits]\ntracked = -1\n", "2: server.limits.tracked", "write 1 to"),
         ("[server.metrics]\nport = -1\n", "2: server.metrics.port", "write 0 to 65535"),
         ('[server.metrics]\nhost = ""\n', "2: server.metrics.host", "write an address"),
-        ('[server.metrics]\nprivate_key = "x"\n', "1: server.metrics", 'write certificate = "PATH"'),
+        ('[server.metrics]\nprivate_key = "x"\n', "1: server.metrics", "write certificate ="),
         ("[guard]\nready_timeout = nan\n", "2: guard.ready_timeout", "write 0 to"),
         ("[guard]\nworkers = 0\n", "2: guard.workers", "write 1 to 64"),
         ("[guard]\nworkers = 65\n", "2: guard.workers", "write 1 to 64"),

@@ -17,6 +17,7 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -197,6 +198,7 @@ class Limits:
         return error if refusal is None else _too_many(refusal)
 
 
+@lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
     """Return what an address is counted as: an IPv4 address itself, the /64 of an IPv6 address."""
     try:
