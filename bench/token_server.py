@@ -23,6 +23,9 @@ from starlette.types import Receive, Scope, Send
 from keyfob.cli.console import Console
 from keyfob.http.listen import Listen, bind
 from keyfob.http.server import HttpServer
+from keyfob.server.audit import TokenEvent
+from keyfob.server.audit_file import AuditFile
+from keyfob.server.limits import LimitSettings
 from keyfob.server.serve import make_server
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.sign import SigningKey
@@ -31,6 +34,10 @@ __all__ = ["ISSUER"]
 
 ISSUER: Final = "https://as.example"
 _LISTEN: Final = Listen(port=0)
+# All of the bench comes from one address; what is counted costs the same.
+_NEVER_REACHED: Final = LimitSettings(
+    client_burst=1_000_000_000, address_burst=1_000_000_000, address_rate=1_000_000.0
+)
 _HEADERS: Final = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
@@ -97,14 +104,20 @@ def _main(what: str, database: str = "") -> None:
         server = HttpServer(_Floor(), _LISTEN, bind(_LISTEN), on_ready=ready)
         server.run()
         return
-    settings = ServerSettings(issuer=ISSUER, audience="mqtt", database=Path(database))
-    with Path(database + ".log").open("w", encoding="utf-8") as log, Console(log) as console:
-        server = make_server(
-            settings,
-            _LISTEN,
-            audit=lambda event: console.show(f"issued a token to {event.subject}"),
-            on_ready=ready,
-        )
+    settings = ServerSettings(
+        issuer=ISSUER, audience="mqtt", database=Path(database), limits=_NEVER_REACHED
+    )
+    with (
+        Path(database + ".log").open("w", encoding="utf-8") as log,
+        Console(log) as console,
+        AuditFile(Path(database + ".audit")) as file,
+    ):
+
+        def audit(event: TokenEvent) -> None:
+            file(event)
+            console.show(f"issued a token to {event.subject}")
+
+        server = make_server(settings, _LISTEN, audit=audit, on_ready=ready)
         server.run()
 
 

@@ -28,6 +28,7 @@ from keyfob.config import (
     HttpSection,
     IntrospectionSection,
     IssuerSection,
+    LimitsSection,
     MosquittoSection,
     PolicySection,
     RabbitmqSection,
@@ -112,6 +113,8 @@ def test_the_exit_codes_are_told() -> None:
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[server]`": ServerSection,
+    "`[server.limits]`": LimitsSection,
+    "`[server.metrics]`": HttpSection,
     "`[guard]`": GuardSection,
     "`[guard.http]`": HttpSection,
     "`[[issuer]]`": IssuerSection,

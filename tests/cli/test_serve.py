@@ -72,6 +72,16 @@ def test_sighup_shows_a_renewed_certificate_and_a_broken_one_is_not_taken(
         assert shown_certificate(installation) == new
 
 
+def test_sighup_opens_the_audit_file_anew(installation: Installation, tmp_path: Path) -> None:
+    audit = installation.settings.server.audit
+    with started(tmp_path / "log", "server", "--dir", str(installation.directory)) as program:
+        program.until("ready at")
+        audit.rename(tmp_path / "old")
+        program.process.send_signal(signal.SIGHUP)
+        program.until("read the certificate again")
+        assert audit.exists()
+
+
 def test_a_taken_port_is_one_line(installation: Installation, tmp_path: Path) -> None:
     port = installation.settings.server.port
     with (

@@ -34,8 +34,16 @@ async def _length(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(body)))
 
 
+async def _page(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("", headers={"Content-Security-Policy": "default-src 'self'"})
+
+
 def application() -> Starlette:
-    routes = [Route("/healthz", _healthy), Route("/length", _length, methods=["POST"])]
+    routes = [
+        Route("/healthz", _healthy),
+        Route("/length", _length, methods=["POST"]),
+        Route("/page", _page),
+    ]
     return Starlette(routes=routes)
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import resource
 import socket
 import ssl
@@ -14,11 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from keyfob.http.answer_headers import ALWAYS
 from keyfob.http.listen import Listen
 from keyfob.http.protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, connection_limit
 from keyfob.http.server import HttpServer
 from tests.http.running import PATIENCE, running
 from tests.server.certificates import Authority
+
+EVERY = {name.decode(): value.decode() for name, value in ALWAYS}
 
 
 @pytest.fixture
@@ -74,6 +79,51 @@ def test_a_head_beyond_its_bound_is_given_up_before_it_is_all_there(
     assert sent < 64 << 20
     response = httpx.get(f"http://127.0.0.1:{server.port}/healthz", trust_env=False)
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "told"),
+    [
+        (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n\r\n", 414, "target"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431, "head"),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 6_000 + b"\r\n", 431, "head"),
+        (b"hello\r\n\r\n", 400, "no HTTP"),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "no HTTP"),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "no HTTP"),
+    ],
+    ids=["target", "one header", "many headers", "no HTTP", "CONNECT", "two lengths"],
+)
+def test_what_never_reaches_the_application_is_answered_like_everything_else(
+    server: HttpServer, request_bytes: bytes, status: int, told: str
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(request_bytes)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+        assert closed(connection)
+    assert answer.status == status
+    assert document["error"] == "invalid_request"
+    assert told in document["error_description"]
+    assert answer.getheader("Content-Type") == "application/json"
+    assert answer.getheader("Cache-Control") == "no-store"
+    assert {name.lower(): value for name, value in answer.getheaders()}.items() >= EVERY.items()
+
+
+def test_nonsense_after_a_request_does_not_take_its_answer_away(server: HttpServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.read()) == (200, b"ok")
+        assert closed(connection)
+
+
+def test_an_answers_own_value_of_such_a_header_stays(server: HttpServer) -> None:
+    response = httpx.get(f"http://127.0.0.1:{server.port}/page", trust_env=False)
+    assert response.headers.get_list("content-security-policy") == ["default-src 'self'"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "strict-transport-security" not in response.headers
 
 
 def test_a_head_within_the_bound_and_a_long_body_are_answered(server: HttpServer) -> None:

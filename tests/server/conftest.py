@@ -25,7 +25,8 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(database: Path) -> ServerSettings:
-    return ServerSettings(issuer=ISSUER, audience="mqtt", database=database)
+    # Without limits: these tests ask more often than anybody may (test_limits.py has them).
+    return ServerSettings(issuer=ISSUER, audience="mqtt", database=database, limits=None)
 
 
 @pytest.fixture

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.requests import Request
 
 from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
-from keyfob.server.endpoints.health import HealthEndpoint
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.serving import ServingStore
-from keyfob.server.stores.sqlite import open_store
 from tests.server.world import ISSUER, World
 
 pytestmark = pytest.mark.anyio
@@ -109,14 +105,6 @@ async def test_health_says_ok_and_nothing_else(world: World) -> None:
     answer = await world.http.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert answer.headers["cache-control"] == "no-store"
-
-
-async def test_health_is_503_where_the_register_cannot_be_read(database: Path) -> None:
-    store = open_store(database)
-    store.close()
-    request = Request({"type": "http"})
-    answer = await HealthEndpoint(ServingStore(store)).get(request)
-    assert answer.status_code == 503
 
 
 async def test_there_is_nothing_else(world: World) -> None:

@@ -14,8 +14,8 @@ from keyfob.errors import UpstreamError
 from keyfob.server import access_tokens
 from keyfob.server.stores.token_revocations import SqliteTokenRevocations
 from keyfob.tokens.sign import SigningKey
-from tests.server.test_introspection_endpoint import ask, claims, own_key
 from tests.server.refreshing import families, login
+from tests.server.test_introspection_endpoint import ask, claims, own_key
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio

@@ -19,6 +19,7 @@ from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
 from keyfob.config import (
     IssuerSection,
+    LimitsSection,
     PolicySection,
     SecretReference,
     ServerSection,
@@ -33,6 +34,7 @@ from keyfob.guard.revocation_feed import RevocationFeed
 from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
 from keyfob.server.lifetimes import RefreshLifetimes
+from keyfob.server.limits import LimitSettings
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
@@ -225,7 +227,14 @@ def server_settings(settings: Settings) -> ServerSettings:
             total=server.refresh_token_lifetime, idle=server.refresh_token_idle_lifetime
         ),
         signing=signing_settings(settings),
+        limits=_limits(server.limits),
     )
+
+
+def _limits(section: LimitsSection) -> LimitSettings | None:
+    numbers = msgspec.structs.asdict(section)
+    enabled = numbers.pop("enabled")
+    return LimitSettings(**numbers) if enabled else None
 
 
 def check(settings: Settings) -> None:
@@ -392,6 +401,8 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
         # What is there by default `keyfob up` makes, wherever it stands in the file.
         if path != settings.directory / getattr(ServerSection(), name):
             yield f"server.{name}", path
+    yield "server.metrics.certificate", settings.server.metrics.certificate
+    yield "server.metrics.private_key", settings.server.metrics.private_key
     yield "guard.http.certificate", settings.guard.http.certificate
     yield "guard.http.private_key", settings.guard.http.private_key
     for place, issuer in enumerate(settings.issuers):

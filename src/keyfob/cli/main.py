@@ -15,6 +15,7 @@ import typer
 from keyfob import __version__
 from keyfob.cli import (
     application,
+    audit,
     config,
     device,
     explaining,
@@ -47,6 +48,7 @@ app.command("guard-worker", hidden=True)(guarding.guard_worker)
 app.command("token")(token.token)
 app.command("inspect")(inspecting.inspect)
 app.command("explain")(explaining.explain)
+app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
 app.add_typer(application.app, name="application")
 app.add_typer(key.app, name="key")

@@ -14,10 +14,11 @@ from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.logs import log_to_stderr
 from keyfob.cli.shown import time_of
-from keyfob.config import Settings
+from keyfob.config import HttpSection, Settings
 from keyfob.errors import ConfigError
 from keyfob.server.audit import TokenEvent
-from keyfob.server.serve import HttpServer, Listen, make_server
+from keyfob.server.audit_file import AuditFile
+from keyfob.server.serve import HttpServer, Listen, Operators, make_server
 from keyfob.server.signing.events import KeyEvent
 
 __all__ = ["server"]
@@ -35,7 +36,7 @@ _REFUSED: Final = {
 def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Run the authorization server alone, in the foreground.
 
-    SIGHUP makes it read its certificate again.
+    SIGHUP makes it read its certificate again, and open its audit file anew.
     """
     settings = settings_of(directory).settings
     log_to_stderr()
@@ -43,16 +44,20 @@ def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    with Console(sys.stdout) as console:
-        _server(settings, console.show).run()
+    with Console(sys.stdout) as console, AuditFile(settings.server.audit) as file:
+        _server(settings, console.show, file).run()
 
 
-def _server(settings: Settings, show: Show) -> HttpServer:
+def _server(settings: Settings, show: Show, file: AuditFile) -> HttpServer:
     server = settings.server
 
     def on_ready() -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show, file)
         show(f"ready at {server.issuer}")
+
+    def audit(event: TokenEvent) -> None:
+        file(event)
+        show(_told(event))
 
     made = make_server(
         server_settings(settings),
@@ -62,18 +67,35 @@ def _server(settings: Settings, show: Show) -> HttpServer:
             certificate=server.certificate,
             private_key=server.private_key,
         ),
-        audit=lambda event: show(_told(event)),
+        audit=audit,
         key_audit=lambda event: show(_told_of_key(event)),
         on_ready=on_ready,
+        operators=_operators(server.metrics, file),
     )
     return made
+
+
+def _operators(section: HttpSection, file: AuditFile) -> Operators | None:
+    if not section.port:
+        return None
+    listen = Listen(
+        host=section.host,
+        port=section.port,
+        certificate=section.certificate,
+        private_key=section.private_key,
+    )
+    return Operators(listen=listen, audit_dropped=lambda: file.dropped)
 
 
 def _leave(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _reload(server: HttpServer, show: Show) -> None:
+def _reload(server: HttpServer, show: Show, file: AuditFile) -> None:
+    try:
+        file.reopen()
+    except ConfigError as error:
+        show(f"the old audit file stays: {error.message}")
     try:
         server.reload_certificate()
     except ConfigError as error:

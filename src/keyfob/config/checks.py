@@ -10,13 +10,14 @@ from typing import Any, Final
 from keyfob.config.audit_targets import AuditTarget
 from keyfob.config.issuer_checks import check_issuer
 from keyfob.config.own_issuer import check_own_issuer
-from keyfob.config.sections import Document, IssuerSection
+from keyfob.config.sections import Document, HttpSection, IssuerSection
 from keyfob.config.source import Source
 from keyfob.config.urls import url_fault
 from keyfob.errors import ConfigError
 
 __all__ = ["check_document"]
 
+_LIMITED: Final = ("client", "service", "address", "failure", "address_failure")
 _BOUNDS: Final = (
     ("server.port", 1, 65_535),
     ("server.token_lifetime", 1, 86_400),
@@ -25,6 +26,11 @@ _BOUNDS: Final = (
     ("server.key_rotation_days", 0, 3_650),
     # Twice as long as the key set may be cached, and at most a week.
     ("server.key_announcement", 600, 604_800),
+    *((f"server.limits.{who}_burst", 1, 1_000_000) for who in _LIMITED),
+    *((f"server.limits.{who}_rate", 0.001, 1_000_000) for who in _LIMITED),
+    ("server.metrics.port", 0, 65_535),
+    # Of each of five kinds; a million of them take some hundreds of megabytes.
+    ("server.limits.tracked", 1, 1_000_000),
     # A process takes some 60 MB, and more of them than cores decide nothing faster.
     ("guard.workers", 1, 64),
     ("guard.ready_timeout", 0, 3_600),
@@ -35,7 +41,7 @@ _BOUNDS: Final = (
     ("mosquitto.autosave_interval", 1, 86_400),
     ("mosquitto.guard_timeout_ms", 1, 10_000),
 )
-_HOSTS: Final = ("server.host", "guard.http.host", "mosquitto.host")
+_HOSTS: Final = ("server.host", "server.metrics.host", "guard.http.host", "mosquitto.host")
 
 
 def check_document(document: Document, source: Source) -> None:
@@ -59,6 +65,7 @@ def check_document(document: Document, source: Source) -> None:
         raise source.wrong("server.issuer", fault)
     if not document.server.audience:
         raise source.wrong("server.audience", "is empty; write what tokens shall carry as aud")
+    _check_pair("server.metrics", document.server.metrics, source)
     _check_guard(document, source)
     for place, issuer in enumerate(document.issuer):
         check_issuer(issuer, f"issuer.{place}", source)
@@ -87,10 +94,13 @@ def _check_guard(document: Document, source: Source) -> None:
             # The lead puts before each line of a worker whose it is.
             fault = "is for one process; write file:PATH or syslog where guard.workers is above 1"
             raise source.wrong(f"guard.audit.{place}", fault)
-    http = guard.http
+    _check_pair("guard.http", guard.http, source)
+
+
+def _check_pair(key: str, http: HttpSection, source: Source) -> None:
     if (http.certificate is None) != (http.private_key is None):
         lacking = "certificate" if http.certificate is None else "private_key"
-        raise source.wrong("guard.http", f'{lacking} is missing; write {lacking} = "PATH" too')
+        raise source.wrong(key, f'{lacking} is missing; write {lacking} = "PATH" too')
 
 
 def _check_between_issuers(issuers: Sequence[IssuerSection], source: Source) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "HttpSection",
     "IntrospectionSection",
     "IssuerSection",
+    "LimitsSection",
     "MosquittoSection",
     "PolicySection",
     "RabbitmqSection",
@@ -36,11 +37,44 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
+class HttpSection(_Section, frozen=True):
+    """``[guard.http]`` and ``[server.metrics]``: where operators ask; port 0: nowhere.
+
+    The guard's also takes security events.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
+class LimitsSection(_Section, frozen=True):
+    """``[server.limits]``: how often somebody may ask for something, and be wrong.
+
+    So many at once (``burst``), and from then on so many a second (``rate``).
+    """
+
+    enabled: bool = True
+    client_burst: int = 60
+    client_rate: float = 1.0
+    service_burst: int = 4000
+    service_rate: float = 2000.0
+    address_burst: int = 10000
+    address_rate: float = 500.0
+    failure_burst: int = 10
+    failure_rate: float = 0.1
+    address_failure_burst: int = 500
+    address_failure_rate: float = 5.0
+    tracked: int = 65536
+
+
 class ServerSection(_Section, frozen=True):
     """``[server]``: the authorization server.
 
     ``issuer`` is the URL that tokens carry as ``iss`` and that clients discover the server by;
-    ``audience`` is what they carry as ``aud``; lifetimes are in seconds.
+    ``audience`` is what they carry as ``aud``; lifetimes are in seconds. ``audit`` is the file of
+    issued and refused tokens.
 
     ``key_rotation_days`` is how long a signing key signs (0: until somebody rotates it),
     ``key_announcement`` how many seconds it is published before. ``key_encryption`` is a reference
@@ -61,15 +95,9 @@ class ServerSection(_Section, frozen=True):
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
-
-
-class HttpSection(_Section, frozen=True):
-    """``[guard.http]``: health, metrics and security events; port 0: none of them."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    certificate: Path | None = None
-    private_key: Path | None = None
+    audit: Path = Path("log/server-audit.jsonl")
+    limits: LimitsSection = LimitsSection()
+    metrics: HttpSection = HttpSection()
 
 
 class GuardSection(_Section, frozen=True):

@@ -12,7 +12,7 @@ A CONNECT walks through these modules in this order::
     verified_tokens         the tokens verified lately
     introspection           asks an issuer about a token (RFC 7662)
     introspection_answers   what it said lately
-    breaker, allowance      when it is not asked
+    breaker                 when it is not asked (and ``http.allowance``)
     grants                  what tokens allow
     admission               the decision to let in
     reservations            whose an identifier is until then

@@ -28,6 +28,8 @@ class Listen:
             behind a proxy on the same machine.
         private_key: PEM.
         head_seconds: How long the head of a request may take.
+        strict_transport: Browsers are told to come over TLS only (RFC 6797); not for the loopback
+            address, where other programs of the same machine are served without.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +37,7 @@ class Listen:
     certificate: Path | None = None
     private_key: Path | None = None
     head_seconds: float = HEAD_SECONDS
+    strict_transport: bool = False
 
 
 def bind(listen: Listen) -> list[socket.socket]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/1.1 connections with bounds: how long a request's head may be, and how long it may take.
 
+What is too long, or no HTTP, is answered in the form of all other answers, and the connection ends.
 uvicorn bounds neither: one connection could send headers until the memory is gone, and a
 connection that says nothing would be kept for ever. Bodies are bounded where they are read
 (``body``), idle connections between two requests by uvicorn's keep-alive timeout.
@@ -10,9 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from typing import Final
+from types import MappingProxyType
+from typing import Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from keyfob.http.answer_headers import ALWAYS, Header, refusal
 
 __all__ = ["HEAD_SECONDS", "MAX_HEAD_BYTES", "BoundedHttpProtocol", "connection_limit"]
 
@@ -27,6 +31,18 @@ _RESERVED_DESCRIPTORS: Final = 128
 # The hard limit may be a thousand million: a connection over TLS has buffers of its own, and
 # this many of them stay below some gigabytes.
 _MOST_CONNECTIONS: Final = 8_192
+# RFC 9110 section 15.5.15 for a target, RFC 6585 section 5 for the fields of a head.
+_TOLD: Final = MappingProxyType(
+    {
+        400: "this is no HTTP request",
+        414: "the request target is too long",
+        431: "the head of the request is too large",
+    }
+)
+
+
+class _TooLongError(Exception):
+    """A head has more bytes than one may have."""
 
 
 def connection_limit() -> int:
@@ -50,22 +66,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         head_seconds: How long a head may take, from the connection or its own first byte on.
             So long may the rest of a body take, too, once it is answered.
         most_connections: How many connections there may be; one more is closed at once.
+        always: The headers of the answers that are written here.
+        stopping: The server ends: a connection whose handshake was still going on comes too late.
     """
 
     head_seconds: float = HEAD_SECONDS
     most_connections: int = _MOST_CONNECTIONS
+    always: tuple[Header, ...] = ALWAYS
+    stopping: bool = False
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head: bool = True
     _received: int = 0
     _named: int = 0
+    _refused_as: int = 400
+    _broken: bool = False
 
     def connection_made(  # type: ignore[override]
         self, transport: asyncio.Transport
     ) -> None:
         """Begin to wait for a head, if there is room for one more."""
         super().connection_made(transport)
-        if len(self.connections) > self.most_connections:
+        if self.stopping or len(self.connections) > self.most_connections:
             transport.abort()
             return
         self._arm()
@@ -77,6 +99,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the head has ended."""
+        if self._broken:
+            return
         if self._in_head:
             self._arm()
             self._received += len(data)
@@ -84,6 +108,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.transport.abort()
                 return
         super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text
+        """Answer what is no request, and read no further on this connection.
+
+        An answer that is still due to an earlier request is given whole, and is then the last one.
+        """
+        self._broken = True
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
+            self.transport.write(refusal(self._refused_as, _TOLD[self._refused_as], self.always))
+            self.transport.close()
+        elif cycle.more_body:  # its own body is what is wrong
+            self.transport.abort()
+        else:
+            cycle.keep_alive = False
+            self.pipeline.clear()
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
@@ -93,12 +133,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Count a part of the request's target."""
         super().on_url(url)
-        self._count(len(url))
+        self._count(len(url), too_long=414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header with its colon and line end."""
         super().on_header(name, value)
-        self._count(len(name) + len(value) + 4)
+        self._count(len(name) + len(value) + 4, too_long=431)
 
     def on_headers_complete(self) -> None:
         """The head is whole: what follows is bounded elsewhere."""
@@ -121,10 +161,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._in_head:
             self._arm()
 
-    def _count(self, length: int) -> None:
+    def _count(self, length: int, *, too_long: int) -> None:
         self._named += length
         if self._named > MAX_HEAD_BYTES:
-            self.transport.abort()
+            self._refused_as = too_long
+            raise _TooLongError  # the parser stops, and ``send_400_response`` follows
 
     def _arm(self) -> None:
         if self._deadline is None:

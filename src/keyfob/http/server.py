@@ -15,6 +15,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from keyfob.http.answer_headers import ALWAYS, STRICT_TRANSPORT, AnswerHeaders, Header
 from keyfob.http.certificate import load_certificate
 from keyfob.http.listen import BACKLOG, Listen
 from keyfob.http.protocol import BoundedHttpProtocol, connection_limit
@@ -51,7 +52,9 @@ class HttpServer(uvicorn.Server):
         on_stop: Callable[[], None] | None = None,
         signals: bool = True,
     ) -> None:
-        super().__init__(_config(app, listen))
+        always = (*ALWAYS, STRICT_TRANSPORT) if listen.strict_transport else ALWAYS
+        self._protocol = _protocol(listen, always)
+        super().__init__(_config(AnswerHeaders(app, always), listen, self._protocol))
         self._listen = listen
         self._sockets = sockets
         self._on_ready = on_ready
@@ -98,16 +101,17 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the waiting go home, finish what is being answered, end the application."""
+        self._protocol.stopping = True
         if self._on_stop is not None:
             self._on_stop()
         await super().shutdown(sockets)
 
 
-def _config(app: ASGIApp, listen: Listen) -> uvicorn.Config:
+def _config(app: ASGIApp, listen: Listen, protocol: type[BoundedHttpProtocol]) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=_protocol(listen),
+        http=protocol,
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -126,9 +130,10 @@ def _config(app: ASGIApp, listen: Listen) -> uvicorn.Config:
     return config
 
 
-def _protocol(listen: Listen) -> type[BoundedHttpProtocol]:
+def _protocol(listen: Listen, headers: tuple[Header, ...]) -> type[BoundedHttpProtocol]:
     class Protocol(BoundedHttpProtocol):
         head_seconds = listen.head_seconds
         most_connections = connection_limit()
+        always = headers
 
     return Protocol

@@ -3,7 +3,7 @@
 
 Which endpoint takes which step (the order is the endpoints' own matter):
 
-    step                          token   revocations   jwks   metadata   healthz
+    step                          token   revocations   jwks   metadata   healthz, readyz
     form in the body                x
     client authentication           x         x
       by HTTP Basic                 x         x
@@ -11,11 +11,13 @@ Which endpoint takes which step (the order is the endpoints' own matter):
     grant and scope                 x
     refresh token                   x
     service scope                             x
+    limits (429)                    x         x
     never stored by caches          x         x                              x
     public, cacheable                                     x        x
 
 ``introspect`` and ``revoke`` take a form and authenticate as ``token`` does; the former wants a
-service scope, the latter the token's own client. Neither answer is ever stored by caches.
+service scope, the latter the token's own client; both count towards the limits.
+Neither answer is ever stored by caches.
 
 There are no globals: two applications in one process share nothing.
 """
@@ -37,7 +39,7 @@ from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import ClientAuthenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
-from keyfob.server.endpoints.health import HealthEndpoint
+from keyfob.server.endpoints.health import HealthEndpoints
 from keyfob.server.endpoints.introspection import IntrospectionEndpoint
 from keyfob.server.endpoints.jwks import KeySetEndpoint
 from keyfob.server.endpoints.metadata import (
@@ -58,12 +60,16 @@ from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
 from keyfob.server.issue import TokenIssuer
 from keyfob.server.last_tokens import LastTokens
+from keyfob.server.limits import Limits, LimitStore, NoLimits
+from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
+from keyfob.server.stores.readiness import SqliteReadiness
 from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
@@ -84,12 +90,14 @@ def create_app(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     verify: SecretVerifier = verify_secret,
+    limits: LimitStore | None = None,
 ) -> Starlette:
     """Make the authorization server.
 
     The register is opened here, so that a wrong one is an error before anything listens; it is
     closed when the application's lifespan ends. ``app.state.stopping`` is an ``asyncio.Event``:
     whoever stops the server sets it first, and waiting readers of the revocations go home.
+    ``app.state.health`` and ``app.state.limits`` are for whoever shows them to operators.
 
     Args:
         settings: Issuer, audience, database.
@@ -98,6 +106,7 @@ def create_app(
         clock: Unix seconds.
         sleep: Waits for some seconds.
         verify: Compares a client's secret with the stored hash.
+        limits: Counts who asks how often; None counts in this process, by the settings.
 
     Raises:
         ConfigError: The register or a signing key cannot be used.
@@ -108,6 +117,7 @@ def create_app(
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()
+    health = HealthEndpoints(Readiness(SqliteReadiness(store, writer), stopping, time.monotonic))
     authenticator = ClientAuthenticator(reads, verify)
     families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
     refresh_tokens = RefreshTokens(families, settings.refresh, clock)
@@ -116,6 +126,8 @@ def create_app(
         Password(reads, verify),
         RefreshTokenGrant(reads, refresh_tokens),
     ]
+    limits = limits or _limits(settings)
+    limited = Limits(limits)
     token = TokenEndpoint(
         authenticator=authenticator,
         grants={grant.grant_type: grant for grant in grants},
@@ -125,9 +137,15 @@ def create_app(
         audit=audit,
         clock=clock,
         sleep=sleep,
+        limits=limited,
     )
     revocations = RevocationsEndpoint(
-        authenticator=authenticator, store=reads, audit=audit, clock=clock, stopping=stopping
+        authenticator=authenticator,
+        store=reads,
+        audit=audit,
+        clock=clock,
+        stopping=stopping,
+        limits=limited,
     )
     lookups: list[TokenLookup] = [
         SignedAccessTokens(
@@ -137,7 +155,11 @@ def create_app(
         )
     ]
     introspection = IntrospectionEndpoint(
-        authenticator=authenticator, lookups=lookups, audit=audit, clock=clock
+        authenticator=authenticator,
+        lookups=lookups,
+        audit=audit,
+        clock=clock,
+        limits=limited,
     )
     revocation = RevocationEndpoint(
         authenticator=authenticator,
@@ -145,6 +167,7 @@ def create_app(
         refresh_tokens=refresh_tokens,
         audit=audit,
         clock=clock,
+        limits=limited,
     )
     metadata = MetadataEndpoint(settings, reads)
     at = settings.path
@@ -156,7 +179,8 @@ def create_app(
             Route(at + INTROSPECTION_PATH, introspection.post, methods=["POST"]),
             Route(at + REVOCATION_PATH, revocation.post, methods=["POST"]),
             *(Route(path, metadata.get) for path in metadata_paths(settings)),
-            Route("/healthz", HealthEndpoint(reads).get),
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
         ],
         exception_handlers={HTTPException: _not_here, Exception: _server_error},
         lifespan=lambda _: _lifespan(store, last_tokens, keyring),
@@ -165,6 +189,7 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.stopping = stopping
     app.state.keyring = keyring
+    app.state.health, app.state.limits = health, limits
     return app
 
 
@@ -184,6 +209,12 @@ def _keyring(
     return Keyring(
         ServingKeys(store, writer), settings.signing, stored, keys, clock=clock, audit=audit
     )
+
+
+def _limits(settings: ServerSettings) -> LimitStore:
+    if settings.limits is None:
+        return NoLimits()
+    return InMemoryLimits(settings.limits, time.monotonic)
 
 
 @contextlib.asynccontextmanager

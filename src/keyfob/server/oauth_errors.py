@@ -44,10 +44,20 @@ class OAuthError(Exception):
         reason: What really happened, for the operator's audit only.
         status: Another HTTP status than the code's usual one.
         subject: The device that it is about, where only the server knows; for the audit.
+        retry_after: Seconds after which it makes sense to try again, where that is known.
+        told: Whether the audit is told of it.
     """
 
     def __init__(
-        self, error: str, description: str, *, reason: str, status: int = 0, subject: str = ""
+        self,
+        error: str,
+        description: str,
+        *,
+        reason: str,
+        status: int = 0,
+        subject: str = "",
+        retry_after: int = 0,
+        told: bool = True,
     ) -> None:
         super().__init__(f"{error}: {reason}")
         self.error = error
@@ -55,6 +65,8 @@ class OAuthError(Exception):
         self.reason = reason
         self.status = status or STATUS[error]
         self.subject = subject
+        self.retry_after = retry_after
+        self.told = told
 
 
 def invalid_request(description: str, *, reason: str, status: int = 0) -> OAuthError:
@@ -69,8 +81,11 @@ def invalid_client(reason: str) -> OAuthError:
 
 def error_response(error: OAuthError) -> Response:
     """Tell the client, as RFC 6749 section 5.2 says."""
+    headers = {**NO_STORE, **_HEADERS.get(error.status, {})}
+    if error.retry_after:  # RFC 6585 section 4, RFC 9110 section 10.2.3
+        headers["Retry-After"] = str(error.retry_after)
     return json_response(
         {"error": error.error, "error_description": error.description},
         status=error.status,
-        headers={**NO_STORE, **_HEADERS.get(error.status, {})},
+        headers=headers,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from typing import Self
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import devices
+from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.clients import (
     GUARD_SCOPE,
     GUARD_SCOPES,
@@ -32,6 +34,7 @@ from keyfob.server.clients import (
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.devices import Device, IssuedSecret
 from keyfob.server.names import check_name, shown_name
+from keyfob.server.stores.admin_actions import AdminAction, last_actions
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 
 __all__ = ["Register"]
@@ -45,6 +48,7 @@ class Register:
         client_id_template: What MQTT client identifiers are made of; no new device may hold the
             separator, such as ``-`` in ``{device}-*``.
         clock: Unix seconds; tests give their own.
+        actor: Who changes it, for the trail; None: the operating system's user.
     """
 
     def __init__(
@@ -53,10 +57,12 @@ class Register:
         *,
         client_id_template: str = "{device}",
         clock: Callable[[], float] = time.time,
+        actor: str | None = None,
     ) -> None:
         self._store = store
         self._template = ClientIdTemplate.parse(client_id_template)
         self._clock = clock
+        self._actor = os_user() if actor is None else actor
 
     @classmethod
     def open(cls, database: Path, *, client_id_template: str = "{device}") -> Register:
@@ -107,16 +113,17 @@ class Register:
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
         """
-        return devices.add_device(
-            self._store,
-            device_id,
-            publish=publish,
-            subscribe=subscribe,
-            scopes=scopes,
-            lifetime=lifetime,
-            template=self._template,
-            now=self._clock(),
-        )
+        with self._recorded("device.add", device_id):
+            return devices.add_device(
+                self._store,
+                device_id,
+                publish=publish,
+                subscribe=subscribe,
+                scopes=scopes,
+                lifetime=lifetime,
+                template=self._template,
+                now=self._clock(),
+            )
 
     def list_devices(self) -> tuple[Device, ...]:
         """Return every device, by name."""
@@ -136,7 +143,8 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        return devices.disable_device(self._store, device_id, self._clock)
+        with self._recorded("device.disable", device_id):
+            return devices.disable_device(self._store, device_id, self._clock)
 
     def enable_device(self, device_id: str) -> Device:
         """Let a disabled device have new tokens; those from before stay revoked.
@@ -144,7 +152,8 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        return devices.enable_device(self._store, device_id)
+        with self._recorded("device.enable", device_id):
+            return devices.enable_device(self._store, device_id)
 
     def remove_device(self, device_id: str) -> None:
         """Forget a device, and revoke the tokens that it has, in one transaction.
@@ -152,7 +161,8 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        devices.remove_device(self._store, device_id, self._clock)
+        with self._recorded("device.remove", device_id):
+            devices.remove_device(self._store, device_id, self._clock)
 
     def rotate_secret(self, device_id: str) -> IssuedSecret:
         """Give a device a new secret; the old one and refresh tokens stop at once.
@@ -162,7 +172,8 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        return devices.rotate_secret(self._store, device_id)
+        with self._recorded("device.rotate-secret", device_id):
+            return devices.rotate_secret(self._store, device_id)
 
     # Applications
 
@@ -182,7 +193,8 @@ class Register:
         """
         secret = None if public else generate_secret()
         more = (REFRESH_TOKEN,) if refresh else ()
-        client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more)
+        with self._recorded("application.add", client_id):
+            client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more)
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
@@ -195,7 +207,8 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        self._remove(client_id, ClientKind.APPLICATION)
+        with self._recorded("application.remove", client_id):
+            self._remove(client_id, ClientKind.APPLICATION)
 
     # Guards
 
@@ -212,9 +225,10 @@ class Register:
         secret = generate_secret()
         known = self._store.client(client_id)
         if known is None or GUARD_SCOPE not in known.scopes:
-            self._add(client_id, ClientKind.SERVICE, secret, scopes=GUARD_SCOPES)
+            with self._recorded("guard.add", client_id):
+                self._add(client_id, ClientKind.SERVICE, secret, scopes=GUARD_SCOPES)
         else:
-            with self._store.transaction():
+            with self._recorded("guard.rotate-secret", client_id), self._store.transaction():
                 self._store.set_secret(client_id, hash_secret(secret))
         return secret
 
@@ -228,7 +242,22 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        self._remove(client_id, ClientKind.SERVICE)
+        with self._recorded("guard.remove", client_id):
+            self._remove(client_id, ClientKind.SERVICE)
+
+    # The trail
+
+    def list_actions(self, *, last: int = 100, subject: str = "") -> tuple[AdminAction, ...]:
+        """Return who changed what, oldest first; reading is no action.
+
+        Args:
+            last: So many, the last ones.
+            subject: Only what concerned this client; empty: everything.
+        """
+        return last_actions(self._store.connection, limit=last, subject=subject)
+
+    def _recorded(self, action: str, subject: str) -> AbstractContextManager[None]:
+        return recorded(self._store, action, subject, actor=self._actor, clock=self._clock)
 
     # Services: guards, and whoever else asks the server about tokens
 
@@ -250,7 +279,9 @@ class Register:
         if not wanted or not set(wanted) <= set(SERVICE_SCOPES):
             raise ConfigError(f"the scopes of a service are: {', '.join(SERVICE_SCOPES)}")
         secret = generate_secret()
-        return Service.of(self._add(client_id, ClientKind.SERVICE, secret, scopes=wanted)), secret
+        with self._recorded("service.add", client_id):
+            client = self._add(client_id, ClientKind.SERVICE, secret, scopes=wanted)
+        return Service.of(client), secret
 
     def list_services(self) -> tuple[Service, ...]:
         """Return every service, guards among them, by name."""
@@ -262,7 +293,8 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
         """
-        self._remove(client_id, ClientKind.SERVICE)
+        with self._recorded("service.remove", client_id):
+            self._remove(client_id, ClientKind.SERVICE)
 
     def _add(
         self,

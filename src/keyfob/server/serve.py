@@ -3,17 +3,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from keyfob.http.certificate import check_certificate
 from keyfob.http.listen import Listen, bind, close
 from keyfob.http.server import HttpServer
 from keyfob.server.app import create_app
-from keyfob.server.audit import AuditSink, ignore
+from keyfob.server.audit import AuditSink, TokenEvent, ignore
+from keyfob.server.metrics import ServerMetrics
+from keyfob.server.operators_app import operators_app
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 
-__all__ = ["HttpServer", "Listen", "make_server", "serve"]
+__all__ = ["HttpServer", "Listen", "Operators", "make_server", "serve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operators:
+    """Where operators ask for health and metrics.
+
+    Args:
+        listen: A listener of its own, for the loopback address or a network of operators.
+        audit_dropped: Tells how many lines the audit lost.
+    """
+
+    listen: Listen
+    audit_dropped: Callable[[], int] = int
 
 
 def make_server(
@@ -23,20 +42,44 @@ def make_server(
     audit: AuditSink = ignore,
     key_audit: KeyAudit = ignore_keys,
     on_ready: Callable[[], None] | None = None,
+    operators: Operators | None = None,
 ) -> HttpServer:
     """Make a server that listens and does not answer before ``run``.
+
+    Args:
+        settings: Issuer, audience, database.
+        listen: Where.
+        audit: Is told of each token that is issued or refused, and of each refused guard.
+        key_audit: Is told of each change of the signing keys.
+        on_ready: Called once, in the event loop, when requests are answered.
+        operators: Where health and metrics are told; None: there are no metrics.
 
     Raises:
         ConfigError: The certificate, the address or the register cannot be used.
     """
-    check_certificate(listen)
-    sockets = bind(listen)
-    try:
-        app = create_app(settings, audit=audit, key_audit=key_audit)
-    except BaseException:
-        close(sockets)
-        raise
-    return HttpServer(app, listen, sockets, on_ready=on_ready, on_stop=app.state.stopping.set)
+    listen = replace(listen, strict_transport=settings.strict_transport)
+    with contextlib.ExitStack() as undoing:
+        sockets = _bound(listen, undoing)
+        theirs = None if operators is None else _bound(operators.listen, undoing)
+
+        def sink(event: TokenEvent) -> None:
+            if metrics is not None:
+                metrics.count(event)
+            audit(event)
+
+        metrics: ServerMetrics | None = None
+        app = create_app(settings, audit=sink, key_audit=key_audit)
+        made = _Server(app, listen, sockets, on_ready=on_ready, on_stop=app.state.stopping.set)
+        if operators is not None and theirs is not None:
+            metrics = ServerMetrics(
+                limited=lambda: app.state.limits.refusals,
+                connections=lambda: len(made.server_state.connections),
+                audit_dropped=operators.audit_dropped,
+            )
+            beside = operators_app(app.state.health, metrics)
+            made.beside = HttpServer(beside, operators.listen, theirs, signals=False)
+        undoing.pop_all()
+    return made
 
 
 def serve(
@@ -52,3 +95,38 @@ def serve(
         ConfigError: The certificate, the address or the register cannot be used.
     """
     make_server(settings, listen, audit=audit, on_ready=on_ready).run()
+
+
+class _Server(HttpServer):
+    """The server, and the listener of operators beside it for as long as it serves."""
+
+    beside: HttpServer | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve both; operators still see that the other one stops."""
+        if self.beside is None:
+            await super().serve(sockets)
+            return
+        running = asyncio.create_task(self.beside.serve(), name="operators")
+        try:
+            await super().serve(sockets)
+        finally:
+            self.beside.should_exit = True
+            await running
+
+    def reload_certificate(self) -> None:
+        """Show the certificates that are in the files now.
+
+        Raises:
+            ConfigError: The files are not a certificate and its key; the old one stays.
+        """
+        super().reload_certificate()
+        if self.beside is not None:
+            self.beside.reload_certificate()
+
+
+def _bound(listen: Listen, undoing: contextlib.ExitStack) -> list[socket.socket]:
+    check_certificate(listen)
+    sockets = bind(listen)
+    undoing.callback(close, sockets)
+    return sockets

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
+from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 
@@ -35,6 +36,7 @@ class ServerSettings:
         refresh: How long refresh tokens live.
         refresh_grace: Seconds in which a refresh token that was replaced gets its successor again.
         signing: What tokens are signed with, and how that changes.
+        limits: How often somebody may ask and be wrong; None: without limits.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -47,6 +49,7 @@ class ServerSettings:
     refresh: RefreshLifetimes = field(default_factory=RefreshLifetimes)
     refresh_grace: float = GRACE
     signing: SigningSettings = DEFAULT_SIGNING
+    limits: LimitSettings | None = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -64,6 +67,12 @@ class ServerSettings:
     def path(self) -> str:
         """The issuer's path without a closing slash; empty for most issuers."""
         return urlsplit(self.issuer).path.rstrip("/")
+
+    @property
+    def strict_transport(self) -> bool:
+        """Whether browsers may be told to come over TLS only (RFC 6797)."""
+        url = urlsplit(self.issuer)
+        return url.scheme == "https" and not _is_loopback(url.hostname or "")
 
     @property
     def base(self) -> str:

@@ -1,40 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``GET /healthz``: whether the server can do its work; says nothing else to anybody."""
+"""``/healthz`` and ``/readyz``: whether the process lives, and whether it can issue tokens."""
 
 from __future__ import annotations
-
-import sqlite3
-from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
+from keyfob.server.readiness import Readiness
 
-__all__ = ["HealthEndpoint"]
-
-
-class ReadableStore(Protocol):
-    """Something whose being readable is the health of the server."""
-
-    async def last_cursor(self) -> int:
-        """Read anything."""
+__all__ = ["HealthEndpoints"]
 
 
-class HealthEndpoint:
-    """Looks into the register.
+class HealthEndpoints:
+    """Answers for a server.
 
     Args:
-        store: The register.
+        readiness: Looks whether it can work.
     """
 
-    def __init__(self, store: ReadableStore) -> None:
-        self._store = store
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
 
-    async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everybody
-        """Answer 200, or 503 where the register cannot be read."""
-        try:
-            await self._store.last_cursor()
-        except sqlite3.Error:
-            return json_response({"status": "unavailable"}, headers=NO_STORE, status=503)
+    async def healthz(self, request: Request) -> Response:  # noqa: ARG002 - same for everybody
+        """Answer at all: the process lives and its event loop turns."""
+        return json_response({"status": "ok"}, headers=NO_STORE)
+
+    async def readyz(self, request: Request) -> Response:  # noqa: ARG002 - same for everybody
+        """Answer 200, or 503 and what is wrong."""
+        faults = await self._readiness.faults()
+        if faults:
+            document = {"status": "unavailable", "reasons": faults}
+            return json_response(document, headers={**NO_STORE, "Retry-After": "5"}, status=503)
         return json_response({"status": "ok"}, headers=NO_STORE)

@@ -26,6 +26,7 @@ from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, presented
 from keyfob.server.clients import INTROSPECTION_SCOPE
 from keyfob.server.forms import read_form
+from keyfob.server.limits import Limits, NoLimits
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.token_lookup import OtherTokenTypeError, TokenLookup, find_token
@@ -39,6 +40,7 @@ class _Request:
 
     peer: str
     client_id: str = ""
+    named: bool = False
 
 
 class IntrospectionEndpoint:
@@ -49,6 +51,7 @@ class IntrospectionEndpoint:
         lookups: The kinds of token there are.
         audit: Is told of every refusal.
         clock: Unix seconds.
+        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class IntrospectionEndpoint:
         lookups: Sequence[TokenLookup],
         audit: AuditSink,
         clock: Callable[[], float],
+        limits: Limits | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._lookups = lookups
         self._audit = audit
         self._clock = clock
+        self._limits = limits or Limits(NoLimits())
 
     async def post(self, request: Request) -> Response:
         """Answer one question (RFC 7662 sections 2.2 and 2.3)."""
@@ -70,8 +75,10 @@ class IntrospectionEndpoint:
         try:
             parameters = await self._admitted(request, asked)
         except OAuthError as error:
-            self._audit(self._refused(asked, error))
-            return error_response(error)
+            refused = error if asked.named else await self._limits.nameless(asked.peer, error)
+            if refused.told:
+                self._audit(self._refused(asked, refused))
+            return error_response(refused)
         return json_response(await self._answer(parameters), headers=NO_STORE)
 
     async def _admitted(self, request: Request, asked: _Request) -> Mapping[str, str]:
@@ -79,7 +86,11 @@ class IntrospectionEndpoint:
         asked.client_id = parameters.get("client_id", "")
         credentials = presented(request.headers.getlist("authorization"), parameters)
         asked.client_id = credentials.client_id
-        client = await self._authenticator.authenticate(credentials)
+        asked.named = True
+        async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
+            client = await self._authenticator.authenticate(credentials)
+            if credentials.secret:
+                attempt.proved(client.kind)
         if INTROSPECTION_SCOPE not in client.scopes:
             raise OAuthError(
                 "insufficient_scope",

@@ -28,6 +28,7 @@ from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, presented
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.forms import read_form
+from keyfob.server.limits import Limits, NoLimits
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup, find_token
@@ -41,6 +42,7 @@ class _Request:
 
     peer: str
     client_id: str = ""
+    named: bool = False
     subject: str = ""
 
 
@@ -60,6 +62,7 @@ class RevocationEndpoint:
         refresh_tokens: The other kind; the whole family ends (RFC 7009 section 2.1).
         audit: Is told of every token that was ended, and of every refusal.
         clock: Unix seconds.
+        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class RevocationEndpoint:
         refresh_tokens: RefreshFamilies,
         audit: AuditSink,
         clock: Callable[[], float],
+        limits: Limits | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._lookups = lookups
         self._refresh_tokens = refresh_tokens
         self._audit = audit
         self._clock = clock
+        self._limits = limits or Limits(NoLimits())
 
     async def post(self, request: Request) -> Response:
         """Answer one request (RFC 7009 section 2.2)."""
@@ -83,8 +88,10 @@ class RevocationEndpoint:
         try:
             ended = await self._end(request, asked)
         except OAuthError as error:
-            self._audit(self._refused(asked, error))
-            return error_response(error)
+            refused = error if asked.named else await self._limits.nameless(asked.peer, error)
+            if refused.told:
+                self._audit(self._refused(asked, refused))
+            return error_response(refused)
         if ended is not None:
             self._audit(self._event_of(asked, ended))
         return Response(status_code=200, headers=NO_STORE)
@@ -94,7 +101,11 @@ class RevocationEndpoint:
         asked.client_id = parameters.get("client_id", "")
         credentials = presented(request.headers.getlist("authorization"), parameters)
         asked.client_id = credentials.client_id
-        client = await self._authenticator.authenticate(credentials)
+        asked.named = True
+        async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
+            client = await self._authenticator.authenticate(credentials)
+            if credentials.secret:
+                attempt.proved(client.kind)
         token = parameters.get("token")
         if token is None:
             raise invalid_request("token is required", reason="parameter_missing")

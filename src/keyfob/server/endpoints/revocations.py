@@ -28,6 +28,7 @@ from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
 from keyfob.server.clients import GUARD_SCOPE
+from keyfob.server.limits import Limits, NoLimits
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.stores.sqlite import StoredRevocation
@@ -65,6 +66,7 @@ class RevocationsEndpoint:
         audit: Is told of every refusal.
         clock: Unix seconds.
         stopping: Set when the server wants to end; nobody is made to wait then.
+        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
@@ -75,12 +77,14 @@ class RevocationsEndpoint:
         audit: AuditSink,
         clock: Callable[[], float],
         stopping: asyncio.Event,
+        limits: Limits | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._store = store
         self._audit = audit
         self._clock = clock
         self._stopping = stopping
+        self._limits = limits or Limits(NoLimits())
 
     async def get(self, request: Request) -> Response:
         """Answer a guard; anybody else is refused."""
@@ -88,10 +92,13 @@ class RevocationsEndpoint:
         try:
             credentials = presented(request.headers.getlist("authorization"), {})
             client_id = credentials.client_id
-            await self._admit(credentials)
+            await self._admit(credentials, _peer(request))
             cursor, wait = _cursor(request), _wait(request)
         except OAuthError as error:
-            self._audit(self._refused(request, client_id, error))
+            if not client_id:
+                error = await self._limits.nameless(_peer(request), error)
+            if error.told:
+                self._audit(self._refused(request, client_id, error))
             return error_response(error)
         if cursor > (last := await self._store.last_cursor()):
             rows, cursor = await self._page(0), last
@@ -105,8 +112,11 @@ class RevocationsEndpoint:
         }
         return json_response(document, headers=NO_STORE)
 
-    async def _admit(self, credentials: Presented) -> None:
-        client = await self._authenticator.authenticate(credentials)
+    async def _admit(self, credentials: Presented, peer: str) -> None:
+        async with self._limits.attempt(credentials.client_id, peer) as attempt:
+            client = await self._authenticator.authenticate(credentials)
+            if credentials.secret:
+                attempt.proved(client.kind)
         if GUARD_SCOPE not in client.scopes:
             raise OAuthError(
                 "insufficient_scope", f"needs the scope {GUARD_SCOPE}", reason="not_a_guard"
@@ -116,7 +126,7 @@ class RevocationsEndpoint:
         return TokenEvent(
             at=self._clock(),
             outcome="refused",
-            peer=request.client.host if request.client else "",
+            peer=_peer(request),
             request="revocations",
             client_id=shown_name(client_id),
             error=error.error,
@@ -153,6 +163,10 @@ def _row(revocation: StoredRevocation) -> dict[str, object]:
         "reason": revocation.reason,
     }
     return row if revocation.token_id is None else {**row, "token_id": revocation.token_id}
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _cursor(request: Request) -> int:

@@ -5,9 +5,9 @@ The steps, in this order, each with the error it may end in:
 
     1 the form                  invalid_request
     2 the grant is known        unsupported_grant_type
-    3 who asks                  invalid_client
+    3 who asks                  invalid_client, temporarily_unavailable (429: ``limits``)
     4 registered for the grant  unauthorized_client
-    5 the grant itself          invalid_grant
+    5 the grant itself          invalid_grant, temporarily_unavailable (429: ``limits``)
     6 the scope                 invalid_scope
     7 the second                temporarily_unavailable
     8 the refresh token         invalid_grant, temporarily_unavailable
@@ -35,9 +35,11 @@ from starlette.responses import Response
 from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
+from keyfob.server.clients import ClientKind
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
+from keyfob.server.limits import Limits, NoLimits
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
@@ -57,6 +59,7 @@ class _Request:
     grant_type: str = ""
     client_id: str = ""
     subject: str = ""
+    named: bool = False
 
 
 class TokenEndpoint:
@@ -71,6 +74,7 @@ class TokenEndpoint:
         audit: Is told of every outcome.
         clock: Unix seconds.
         sleep: Waits for some seconds.
+        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class TokenEndpoint:
         audit: AuditSink,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        limits: Limits | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._grants = grants
@@ -93,6 +98,7 @@ class TokenEndpoint:
         self._audit = audit
         self._clock = clock
         self._sleep = sleep
+        self._limits = limits or Limits(NoLimits())
 
     async def post(self, request: Request) -> Response:
         """Answer one request (RFC 6749 sections 5.1 and 5.2)."""
@@ -100,8 +106,10 @@ class TokenEndpoint:
         try:
             token = await self._token(request, asked)
         except OAuthError as error:
-            self._audit(self._refused(asked, error))
-            return error_response(error)
+            refused = error if asked.named else await self._limits.nameless(asked.peer, error)
+            if refused.told:
+                self._audit(self._refused(asked, refused))
+            return error_response(refused)
         self._audit(self._event_of(asked, token))
         document = {
             "access_token": token.access_token,
@@ -120,9 +128,10 @@ class TokenEndpoint:
         credentials = presented(request.headers.getlist("authorization"), parameters)
         asked.client_id = credentials.client_id
         asked.subject = parameters.get("username", "")
+        asked.named = True
         for _ in range(_ATTEMPTS):
             now = self._clock()
-            access = await self._access(grant, credentials, parameters)
+            access = await self._access(grant, credentials, parameters, asked.peer)
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
@@ -147,16 +156,25 @@ class TokenEndpoint:
         return grant
 
     async def _access(
-        self, grant: Grant, credentials: Presented, parameters: Mapping[str, str]
+        self, grant: Grant, credentials: Presented, parameters: Mapping[str, str], peer: str
     ) -> Access:
-        client = await self._authenticator.authenticate(credentials)
+        async with self._limits.attempt(credentials.client_id, peer) as attempt:
+            client = await self._authenticator.authenticate(credentials)
+            if credentials.secret:
+                attempt.proved(client.kind)
         if grant.grant_type not in client.grants:
             raise OAuthError(
                 "unauthorized_client",
                 "the client is not registered for this grant",
                 reason="grant_not_registered",
             )
-        return await grant.authorize(client, parameters)
+        username = parameters.get("username")
+        if grant.grant_type != "password" or username is None:
+            return await grant.authorize(client, parameters)
+        async with self._limits.attempt(username, peer) as attempt:
+            access = await grant.authorize(client, parameters)
+            attempt.proved(ClientKind.DEVICE)
+        return access
 
     def _event_of(self, asked: _Request, token: IssuedToken) -> TokenEvent:
         return TokenEvent(

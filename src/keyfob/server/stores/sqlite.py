@@ -13,7 +13,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,10 +119,11 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self.keys = SigningKeyTable(connection)
+        self._before_commit: list[Callable[[], None]] = []
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """For the SQL of what is no part of the register, in files of its own."""
+        """For the files beside this one that keep other things in the same database."""
         return self._connection
 
     def close(self) -> None:
@@ -139,12 +140,24 @@ class SqliteStore:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
+            works, self._before_commit = self._before_commit, []
+            for work in works:
+                work()
             self._connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise UpstreamError(f"{self.path}: {error}") from error
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def before_commit(self, work: Callable[[], None]) -> Iterator[None]:
+        """Have something done in the next transaction that is committed inside, at its end."""
+        self._before_commit.append(work)
+        try:
+            yield
+        finally:
+            self._before_commit = []
 
     def change_counter(self) -> int:
         """Return a number that changes whenever another connection commits."""

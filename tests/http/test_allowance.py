@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.guard.allowance import Allowance
+from keyfob.http.allowance import Allowance
 
 
 def test_it_gives_its_most_at_once_and_then_its_rate() -> None:
@@ -44,3 +44,23 @@ def test_it_gives_again_after_a_while(rate: float, most: float) -> None:
     while tested.take(0.0):
         pass
     assert tested.take(1.001 / rate)
+
+
+@given(rate=st.floats(0.1, 50.0), most=st.floats(1.0, 20.0), pauses=st.lists(st.floats(0.0, 1.0)))
+def test_whoever_waits_as_long_as_told_gets_one(
+    rate: float, most: float, pauses: list[float]
+) -> None:
+    tested, now = Allowance(rate=rate, most=most), 0.0
+    for pause in pauses:
+        now += pause
+        tested.take(now)
+    assert tested.take(now + tested.wait(now) + 1e-6)
+
+
+def test_what_is_given_back_can_be_taken_again_and_is_never_more_than_there_was() -> None:
+    tested = Allowance(rate=0.0, most=2)
+    tested.give_back()
+    assert [tested.take(0.0) for _ in range(3)] == [True, True, False]
+    tested.give_back()
+    assert [tested.take(0.0) for _ in range(2)] == [True, False]
+    assert tested.wait(0.0) == float("inf")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["Allowance"]
 
 
@@ -24,10 +26,24 @@ class Allowance:
 
     def take(self, now: float) -> bool:
         """Spend one; tell whether there was one."""
-        if self._at is not None:
-            self._left = min(self._most, self._left + max(0.0, now - self._at) * self._rate)
-        self._at = now
+        self._fill(now)
         if self._left < 1.0:
             return False
         self._left -= 1.0
         return True
+
+    def give_back(self) -> None:
+        """Undo a ``take``, whose reason has gone."""
+        self._left = min(self._most, self._left + 1.0)
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is one to spend; 0 where there is."""
+        self._fill(now)
+        if self._left >= 1.0:
+            return 0.0
+        return (1.0 - self._left) / self._rate if self._rate > 0 else math.inf
+
+    def _fill(self, now: float) -> None:
+        if self._at is not None:
+            self._left = min(self._most, self._left + max(0.0, now - self._at) * self._rate)
+        self._at = now

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``keyfob audit``: who changed what in the register of the authorization server."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.output import Json, answer, table
+from keyfob.cli.shown import time_of
+
+__all__ = ["audit"]
+
+
+def audit(
+    identifier: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Only what concerned this device or client.")
+    ] = "",
+    last: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=1_000_000, help="So many, the last ones.")
+    ] = 100,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Show who changed what in the register.
+
+    Tokens that were issued or refused stand in a file, as server.audit names it.
+    """
+    with settings_of(directory).register() as register:
+        actions = register.list_actions(last=last, subject=identifier)
+    data = [dataclasses.asdict(one) | {"at": time_of(one.at)} for one in actions]
+    rows = [(time_of(one.at), one.actor, one.action, one.subject, one.result) for one in actions]
+    text = table(("TIME", "WHO", "WHAT", "ID", "RESULT"), rows) if rows else "nothing was changed"
+    answer(data, text, as_json=as_json)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who changed what in the register: one line for each try, committed with what it tells of.
+
+An action that is done has its line in the same transaction: neither is ever on the disk without
+the other. One that is refused changed nothing, and its line says why; where even that cannot be
+written, the register could not be changed either.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from keyfob.errors import KeyfobError, UpstreamError
+from keyfob.server.names import shown_name
+from keyfob.server.stores.admin_actions import DONE, AdminAction, insert_action
+from keyfob.server.stores.sqlite import SqliteStore
+
+__all__ = ["os_user", "recorded"]
+
+_USER: Final = re.compile(r"[A-Za-z0-9_.@\\$-]{1,64}", re.ASCII)
+
+
+def os_user() -> str:
+    """Return who runs this process, and for whom where ``sudo`` says so."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:  # in a container there need not be one
+        name = f"uid {number}"
+    asked_by = os.environ.get("SUDO_USER", "")
+    # Only of root: anybody else could say so of himself, as root could not be stopped from.
+    if number == 0 and _USER.fullmatch(asked_by):
+        return f"{name} (sudo by {asked_by})"
+    return name
+
+
+@contextmanager
+def recorded(
+    store: SqliteStore, action: str, subject: str, *, actor: str, clock: Callable[[], float]
+) -> Iterator[None]:
+    """Write down what is done inside: with its first transaction, or why it was refused.
+
+    Args:
+        store: The register.
+        action: What is done, such as ``device.disable``.
+        subject: To whom; shown as ``?`` where it is no name.
+        actor: Who does it.
+        clock: Unix seconds.
+    """
+    line = AdminAction(
+        at=clock(), actor=actor, action=action, subject=shown_name(subject), result=DONE
+    )
+    try:
+        with store.before_commit(lambda: insert_action(store.connection, line)):
+            yield
+    except KeyfobError as error:
+        with suppress(UpstreamError, sqlite3.Error), store.transaction():
+            insert_action(store.connection, replace(line, result=error.code))
+        raise

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines of the administrative trail in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["DONE", "AdminAction", "insert_action", "last_actions"]
+
+DONE: Final = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminAction:
+    """One change of the register, or one that was refused.
+
+    Args:
+        at: When, in Unix seconds.
+        actor: Who: the operating system's user, or who an API knows.
+        action: What, such as ``device.disable``.
+        subject: To which client; ``?`` where what was given is no name.
+        result: ``done``, or the code of the error.
+    """
+
+    at: float
+    actor: str
+    action: str
+    subject: str
+    result: str
+
+
+def insert_action(connection: sqlite3.Connection, line: AdminAction) -> None:
+    """Add a line, in the transaction that is going on."""
+    connection.execute(
+        "INSERT INTO admin_action (at, actor, action, subject, result) VALUES (?, ?, ?, ?, ?)",
+        (line.at, line.actor, line.action, line.subject, line.result),
+    )
+
+
+def last_actions(
+    connection: sqlite3.Connection, *, limit: int, subject: str = ""
+) -> tuple[AdminAction, ...]:
+    """Return the last lines, oldest first; of one client where a subject is given."""
+    rows = connection.execute(
+        "SELECT at, actor, action, subject, result FROM admin_action"
+        " WHERE subject = ?1 OR ?1 = '' ORDER BY id DESC LIMIT ?2",
+        (subject, limit),
+    ).fetchall()
+    return tuple(
+        AdminAction(at=row[0], actor=row[1], action=row[2], subject=row[3], result=row[4])
+        for row in reversed(rows)
+    )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every change of the register has one line that says who, what, when and how it ended."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
+from keyfob.server.admin_trail import os_user
+from keyfob.server.clients import GUARD_SCOPE
+from keyfob.server.register import Register
+from keyfob.server.stores.sqlite import open_store
+from tests.server.world import Clock
+
+ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
+    ("device.add", lambda register: register.add_device("dev1", publish=["a/{device}"])),
+    ("device.disable", lambda register: register.disable_device("dev1")),
+    ("device.enable", lambda register: register.enable_device("dev1")),
+    ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
+    ("device.remove", lambda register: register.remove_device("dev1")),
+    ("application.add", lambda register: register.add_application("dev1")),
+    ("application.remove", lambda register: register.remove_application("dev1")),
+    ("guard.add", lambda register: register.ensure_guard_client("dev1")),
+    ("guard.rotate-secret", lambda register: register.ensure_guard_client("dev1")),
+    ("guard.remove", lambda register: register.remove_guard_client("dev1")),
+    ("service.add", lambda register: register.add_service("dev1", scopes=[GUARD_SCOPE])),
+    ("service.remove", lambda register: register.remove_service("dev1")),
+]
+
+
+def test_each_action_has_one_line_in_the_order_in_which_they_were_done(
+    database: Path, clock: Clock
+) -> None:
+    with Register(open_store(database), clock=clock, actor="alice") as register:
+        for _, act in ACTIONS:
+            act(register)
+            clock.now += 1.0
+        lines = register.list_actions()
+    assert [line.action for line in lines] == [name for name, _ in ACTIONS]
+    assert {(line.actor, line.subject, line.result) for line in lines} == {
+        ("alice", "dev1", "done")
+    }
+    assert [line.at for line in lines] == [clock.now - 12.0 + place for place in range(12)]
+
+
+def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
+    reading = {"open", "close", "list_devices", "show_device", "list_applications"}
+    reading |= {"list_guard_clients", "list_services", "list_actions"}
+    public = {name for name in vars(Register) if not name.startswith("_")}
+    changing = {"add_device", "disable_device", "enable_device", "rotate_secret", "remove_device"}
+    changing |= {"add_application", "remove_application"}
+    changing |= {"ensure_guard_client", "remove_guard_client", "add_service", "remove_service"}
+    assert public - reading == changing  # each of them is in ACTIONS
+
+
+def test_an_action_that_was_refused_has_its_line_and_changed_nothing(register: Register) -> None:
+    register.add_device("dev1")
+    tries: list[tuple[Callable[[], object], type[KeyfobError]]] = [
+        (lambda: register.add_device("dev1"), ConflictError),
+        (lambda: register.remove_device("dev2"), NotFoundError),
+        (lambda: register.add_device("kfs_a-secret-in-the-wrong-place"), ConfigError),
+    ]
+    for act, error in tries:
+        with pytest.raises(error):
+            act()
+    assert [(line.action, line.subject, line.result) for line in register.list_actions()] == [
+        ("device.add", "dev1", "done"),
+        ("device.add", "dev1", "conflict"),
+        ("device.remove", "dev2", "not_found"),
+        ("device.add", "?", "config_invalid"),
+    ]
+
+
+def test_no_line_holds_a_secret(database: Path, register: Register) -> None:
+    secrets = [register.add_device("dev1").secret, register.rotate_secret("dev1").secret]
+    secrets.append(register.ensure_guard_client("guard"))
+    shown = repr(register.list_actions())
+    assert not any(secret in shown or secret[4:] in shown for secret in secrets)
+    assert "kfs_" not in shown
+
+
+def test_an_action_whose_line_cannot_be_written_is_not_done(
+    database: Path, register: Register
+) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON admin_action"
+            " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
+    connection.close()
+    with pytest.raises(sqlite3.IntegrityError):
+        register.add_device("dev1")
+    assert register.list_devices() == ()
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM admin_action", "UPDATE admin_action SET actor = 'nobody'"]
+)
+def test_a_line_is_never_changed_and_never_goes(
+    database: Path, register: Register, statement: str
+) -> None:
+    register.add_device("dev1")
+    connection = sqlite3.connect(database)
+    with pytest.raises(sqlite3.IntegrityError, match="only added to"):
+        connection.execute(statement)
+    connection.close()
+    assert len(register.list_actions()) == 1
+
+
+def test_the_last_lines_and_those_of_one_client_are_found(register: Register) -> None:
+    for name in ("a", "b", "c"):
+        register.add_device(name)
+    register.disable_device("b")
+    assert [line.subject for line in register.list_actions(last=2)] == ["c", "b"]
+    found = register.list_actions(subject="b")
+    assert [line.action for line in found] == ["device.add", "device.disable"]
+
+
+def test_the_actor_is_the_operating_systems_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.setenv("USER", "somebody-else")
+    assert os_user() != "somebody-else"
+    monkeypatch.setattr(os, "getuid", lambda: 4_242_424)
+    assert os_user() == "uid 4242424"
+    monkeypatch.setenv("SUDO_USER", "alice")
+    assert os_user() == "uid 4242424"  # anybody can say so of himself
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert os_user().endswith(" (sudo by alice)")
+    monkeypatch.setenv("SUDO_USER", "a\nb")
+    assert "\n" not in os_user()
