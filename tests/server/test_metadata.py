@@ -35,7 +35,18 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
         "scopes_supported": ["mqtt.connect"],
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "ES256",
+            "RS256",
+            "PS256",
+            "Ed25519",
+            "EdDSA",
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 
 __all__ = ["app"]
@@ -26,6 +27,7 @@ def add(
     public: Annotated[
         bool, typer.Option("--public", help="It cannot keep a secret, so it has none.")
     ] = False,
+    jwks: Jwks = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -33,8 +35,9 @@ def add(
 
     Its secret, if it has one, is shown this once.
     """
+    keys = None if jwks is None else read_jwks(jwks)
     with settings_of(directory).register() as register:
-        issued = register.add_application(identifier, public=public)
+        issued = register.add_application(identifier, public=public, jwks=keys)
     data: dict[str, object] = {"client_id": issued.application.id}
     if issued.secret is not None:
         data["client_secret"] = issued.secret
@@ -54,6 +57,22 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
         text = f"no applications; `keyfob application add ID{installation.option}` registers one"
     answer([{"client_id": one.id, "public": one.public} for one in applications], text,
            as_json=as_json)  # fmt: skip
+
+
+@app.command("set-jwks")
+def set_jwks(
+    identifier: Identifier,
+    file: JwksArgument,
+    remove_secret: RemoveSecret = False,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Give it other keys; those before stop working now."""
+    keys = read_jwks(file)
+    with settings_of(directory).register() as register:
+        register.set_application_jwks(identifier, keys, remove_secret=remove_secret)
+    data = {"client_id": identifier, "keys_changed": True}
+    answer(data, f"{identifier} has other keys", as_json=as_json)
 
 
 @app.command()

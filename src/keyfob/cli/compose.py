@@ -195,6 +195,8 @@ def server_settings(server: ServerSection) -> ServerSettings:
         audience=server.audience,
         database=server.database,
         default_lifetime=server.token_lifetime,
+        token_endpoint_audience=server.token_endpoint_audience,
+        assertion_lifetime=server.assertion_lifetime,
     )
 
 

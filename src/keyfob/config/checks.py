@@ -19,6 +19,7 @@ __all__ = ["check_document"]
 _BOUNDS: Final = (
     ("server.port", 1, 65_535),
     ("server.token_lifetime", 1, 86_400),
+    ("server.assertion_lifetime", 1, 3_600),
     # A process takes some 60 MB, and more of them than cores decide nothing faster.
     ("guard.workers", 1, 64),
     ("guard.ready_timeout", 0, 3_600),

@@ -41,6 +41,8 @@ class ServerSection(_Section, frozen=True):
 
     ``issuer`` is the URL that tokens carry as ``iss`` and that clients discover the server by;
     ``audience`` is what they carry as ``aud``; ``token_lifetime`` is in seconds.
+    ``token_endpoint_audience`` and ``assertion_lifetime`` (seconds) are about the assertions that
+    clients authenticate with: whom they may be for, and for how long.
     """
 
     issuer: str = "https://localhost:8443"
@@ -48,6 +50,8 @@ class ServerSection(_Section, frozen=True):
     port: int = 8443
     audience: str = "mqtt"
     token_lifetime: int = 3600
+    token_endpoint_audience: bool = True
+    assertion_lifetime: int = 600
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

@@ -8,6 +8,7 @@ Which endpoint takes which step (the order is the endpoints' own matter):
     client authentication           x         x
       by HTTP Basic                 x         x
       by form parameters            x
+      by a signed assertion         x
     grant and scope                 x
     service scope                             x
     never stored by caches          x         x                              x
@@ -30,7 +31,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from keyfob.server.audit import AuditSink, ignore
-from keyfob.server.client_authentication import ClientAuthenticator
+from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
 from keyfob.server.endpoints.health import HealthEndpoint
 from keyfob.server.endpoints.jwks import KeySetEndpoint
@@ -39,6 +40,7 @@ from keyfob.server.endpoints.metadata import (
     REVOCATIONS_PATH,
     TOKEN_PATH,
     MetadataEndpoint,
+    assertion_rules,
     metadata_paths,
 )
 from keyfob.server.endpoints.revocations import RevocationsEndpoint
@@ -52,6 +54,7 @@ from keyfob.server.oauth_errors import OAuthError, error_response, invalid_reque
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.used_assertions import SqliteUsedAssertions
 from keyfob.server.stores.writer import Writer
 
 __all__ = ["create_app"]
@@ -84,9 +87,12 @@ def create_app(
     store = open_store(settings.database)
     reads = ServingStore(store)
     keys = signing_keys(store, clock=clock)
-    last_tokens = LastTokens(Writer(settings.database))
+    writer = Writer(settings.database)
+    last_tokens = LastTokens(writer)  # which closes it
     stopping = asyncio.Event()
-    authenticator = ClientAuthenticator(reads, verify)
+    authenticator = client_authenticator(
+        reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
+    )
     grants: list[Grant] = [ClientCredentials(), Password(reads, verify)]
     token = TokenEndpoint(
         authenticator=authenticator,

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from keyfob.authorization.binding import ClientIdTemplate
-from keyfob.errors import NotFoundError
+from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import devices
+from keyfob.server.client_keys import client_jwks
 from keyfob.server.clients import (
     GUARD_SCOPES,
     KIND_GRANTS,
@@ -114,6 +115,43 @@ class Register:
             now=self._clock(),
         )
 
+    def add_device_with_keys(
+        self,
+        device_id: str,
+        *,
+        jwks: bytes,
+        publish: Iterable[str] = (),
+        subscribe: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        lifetime: int | None = None,
+    ) -> Device:
+        """Register a device that authenticates by ``private_key_jwt`` and has no secret.
+
+        Args:
+            device_id: Its name; see ``names``.
+            jwks: A JWK Set of its public keys; see ``client_keys``.
+            publish: As in ``add_device``.
+            subscribe: The same.
+            scopes: The same.
+            lifetime: The same.
+
+        Raises:
+            ConfigError: Name, keys, scope or lifetime is not allowed.
+            TopicError: A filter is not one.
+            ConflictError: There is a client of this name.
+        """
+        return devices.add_device_with_keys(
+            self._store,
+            device_id,
+            jwks=client_jwks(jwks),
+            publish=publish,
+            subscribe=subscribe,
+            scopes=scopes,
+            lifetime=lifetime,
+            template=self._template,
+            now=self._clock(),
+        )
+
     def list_devices(self) -> tuple[Device, ...]:
         """Return every device, by name."""
         return devices.list_devices(self._store)
@@ -150,34 +188,85 @@ class Register:
         """
         devices.remove_device(self._store, device_id, self._clock)
 
+    def set_device_jwks(
+        self, device_id: str, jwks: bytes, *, remove_secret: bool = False
+    ) -> Device:
+        """Give a device other public keys; those before stop at once.
+
+        Args:
+            device_id: Its name.
+            jwks: All that it has from now on; see ``client_keys``.
+            remove_secret: Whether its secret stops, too.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: The keys are not allowed.
+        """
+        return devices.set_jwks(
+            self._store, device_id, client_jwks(jwks), remove_secret=remove_secret
+        )
+
     def rotate_secret(self, device_id: str) -> IssuedSecret:
         """Give a device a new secret; the old one stops at once, its tokens in their own time.
 
         Raises:
             NotFoundError: There is none of this name.
+            ConflictError: It has keys and no secret.
         """
         return devices.rotate_secret(self._store, device_id)
 
     # Applications
 
-    def add_application(self, client_id: str, *, public: bool = False) -> IssuedApplication:
+    def add_application(
+        self, client_id: str, *, public: bool = False, jwks: bytes | None = None
+    ) -> IssuedApplication:
         """Register an application for the password grant.
 
         Args:
             client_id: Its name.
             public: Whether it has no secret of its own because it could not keep one.
+            jwks: Its public keys, which it has instead of a secret; see ``client_keys``.
 
         Raises:
-            ConfigError: The name is not allowed.
+            ConfigError: The name or the keys are not allowed, or it is public and has keys.
             ConflictError: There is a client of this name.
         """
-        secret = None if public else generate_secret()
-        client = self._add(client_id, ClientKind.APPLICATION, secret)
+        if public and jwks is not None:
+            raise ConfigError("a public application has neither a secret nor keys")
+        secret = None if public or jwks is not None else generate_secret()
+        keys = None if jwks is None else client_jwks(jwks)
+        client = self._add(client_id, ClientKind.APPLICATION, secret, jwks=keys)
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
         """Return every application, by name."""
         return tuple(map(Application.of, self._store.clients(ClientKind.APPLICATION)))
+
+    def set_application_jwks(
+        self, client_id: str, jwks: bytes, *, remove_secret: bool = False
+    ) -> Application:
+        """Give an application other public keys; those before stop at once.
+
+        Args:
+            client_id: Its name.
+            jwks: All that it has from now on; see ``client_keys``.
+            remove_secret: Whether its secret stops, too.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: The keys are not allowed, or it is public.
+        """
+        keys = client_jwks(jwks)
+        with self._store.transaction():
+            known = self._store.client(client_id)
+            if known is None or known.kind is not ClientKind.APPLICATION:
+                raise NotFoundError(f"no application {shown_name(client_id)!r}")
+            if known.public:
+                raise ConfigError("a public application has neither a secret nor keys")
+            self._store.set_jwks(client_id, keys)
+            if remove_secret:
+                self._store.remove_secret(client_id)
+        return Application.of(known)
 
     def remove_application(self, client_id: str) -> None:
         """Forget an application; tokens that devices got through it end in their own time.
@@ -220,7 +309,9 @@ class Register:
         """
         self._remove(client_id, ClientKind.SERVICE)
 
-    def _add(self, client_id: str, kind: ClientKind, secret: str | None) -> Client:
+    def _add(
+        self, client_id: str, kind: ClientKind, secret: str | None, *, jwks: str | None = None
+    ) -> Client:
         check_name(client_id)
         client = Client(
             client_id=client_id,
@@ -229,6 +320,7 @@ class Register:
             grants=KIND_GRANTS[kind],
             scopes=GUARD_SCOPES if kind is ClientKind.SERVICE else (),
             created_at=self._clock(),
+            jwks=jwks,
         )
         with self._store.transaction():
             self._store.insert_client(client)

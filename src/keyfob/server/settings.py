@@ -13,7 +13,10 @@ from urllib.parse import SplitResult, urlsplit
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, check_lifetime
 
-__all__ = ["ServerSettings"]
+__all__ = ["MAX_ASSERTION_LIFETIME", "ServerSettings"]
+
+# Beyond an hour an assertion is a password that is written down somewhere.
+MAX_ASSERTION_LIFETIME: Final = 3_600
 
 # Segments of unreserved characters (RFC 3986 section 2.3): nothing to decode, so the issuer that a
 # client compares and the path that a request shows are the same text.
@@ -30,6 +33,9 @@ class ServerSettings:
         audience: What tokens carry as ``aud`` (RFC 9068 section 2.2).
         database: The SQLite file; made with mode 0600 when missing.
         default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
+        token_endpoint_audience: Whether a client's assertion may name the token endpoint's URL,
+            or put its audience into an array; otherwise it is the issuer, as one string.
+        assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -39,6 +45,8 @@ class ServerSettings:
     audience: str
     database: Path
     default_lifetime: int = DEFAULT_LIFETIME
+    token_endpoint_audience: bool = True
+    assertion_lifetime: int = 600
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -51,6 +59,8 @@ class ServerSettings:
         if not self.audience:
             raise ConfigError("the audience of the tokens is empty")
         check_lifetime(self.default_lifetime)
+        if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
+            raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
 
     @property
     def path(self) -> str:

@@ -11,10 +11,19 @@ from starlette.responses import Response
 from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.http.json_response import json_response
 from keyfob.server.client_authentication import METHODS
+from keyfob.server.client_authentication.assertion import AssertionRules
 from keyfob.server.clients import ClientKind
 from keyfob.server.settings import ServerSettings
+from keyfob.tokens.keys import ALGORITHMS
 
-__all__ = ["JWKS_PATH", "REVOCATIONS_PATH", "TOKEN_PATH", "MetadataEndpoint", "metadata_paths"]
+__all__ = [
+    "JWKS_PATH",
+    "REVOCATIONS_PATH",
+    "TOKEN_PATH",
+    "MetadataEndpoint",
+    "assertion_rules",
+    "metadata_paths",
+]
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path
 JWKS_PATH: Final = "/oauth2/jwks"
@@ -41,6 +50,14 @@ def metadata_paths(settings: ServerSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((_OAUTH + at, _OPENID + at, at + _OPENID)))
 
 
+def assertion_rules(settings: ServerSettings) -> AssertionRules:
+    """Return what the server wants of a client's assertion: that it is for this server."""
+    endpoint = settings.base + TOKEN_PATH if settings.token_endpoint_audience else None
+    return AssertionRules(
+        issuer=settings.issuer, token_endpoint=endpoint, lifetime=settings.assertion_lifetime
+    )
+
+
 class MetadataEndpoint:
     """Describes the server.
 
@@ -65,5 +82,6 @@ class MetadataEndpoint:
             "response_types_supported": [],  # required, and empty: there is no such endpoint
             "grant_types_supported": ["client_credentials", *["password"] * applications],
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+            "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
         }
         return json_response(document, headers=_CACHE)

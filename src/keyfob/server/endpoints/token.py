@@ -15,8 +15,9 @@ The steps, in this order, each with the error it may end in:
 Why step 7. A revocation concerns every token of a device whose ``iat``, a whole second, is not
 later than its own. A device that is enabled again within that second would get a token that is
 revoked from its birth; it waits for the next second instead, and steps 3 to 6 are done anew,
-because the register may have changed meanwhile. ``iat`` is taken before step 3: ``devices`` says
-what depends on that.
+because the register may have changed meanwhile. Only the credentials are proven once, which uses an
+assertion up; that the client is still registered with them is looked at anew. ``iat`` is taken
+before that look: ``devices`` says what depends on that.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
+from keyfob.server.client_authentication import ClientAuthenticator, Proven, presented
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
@@ -112,9 +113,10 @@ class TokenEndpoint:
         credentials = presented(request.headers.getlist("authorization"), parameters)
         asked.client_id = credentials.client_id
         asked.subject = parameters.get("username", "")
+        proven = await self._authenticator.prove(credentials)
         for _ in range(_ATTEMPTS):
             now = self._clock()
-            access = await self._access(grant, credentials, parameters)
+            access = await self._access(grant, proven, parameters)
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
@@ -136,10 +138,8 @@ class TokenEndpoint:
         asked.grant_type = grant.grant_type
         return grant
 
-    async def _access(
-        self, grant: Grant, credentials: Presented, parameters: Mapping[str, str]
-    ) -> Access:
-        client = await self._authenticator.authenticate(credentials)
+    async def _access(self, grant: Grant, proven: Proven, parameters: Mapping[str, str]) -> Access:
+        client = await self._authenticator.admit(proven)
         if grant.grant_type not in client.grants:
             raise OAuthError(
                 "unauthorized_client",
