@@ -211,7 +211,9 @@ def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
     with store.transaction():
         client = _row(store, device_id)
         if client.secret_hash is None:
-            raise ConflictError(f"the device {device_id!r} has keys and no secret; change its keys with set-jwks")
+            raise ConflictError(
+                f"the device {device_id!r} has keys and no secret; change its keys with set-jwks"
+            )
         store.set_secret(device_id, hash_secret(secret))
     return IssuedSecret(device=Device.of(client), secret=secret)
 
