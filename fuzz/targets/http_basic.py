@@ -58,7 +58,7 @@ def check(data: bytes) -> str:
         demand(_SECRET not in f"{error} {error.description}", "the error shows the secret")
         return error.reason
     if not isinstance(found, PresentedSecret):
-        raise AssertionError("no parameter of an assertion was there")
+        raise TypeError("an assertion was found, of which no parameter was there")
     demand(_SECRET not in repr(found) or _SECRET in found.client_id, "the repr shows the secret")
     if not headers:
         demand(found.client_id == parameters["client_id"], "another client")
