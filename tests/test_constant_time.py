@@ -24,7 +24,7 @@ PROVES = re.compile(
 REVIEWED = {
     # Digests of tokens as keys of a dict: what fits tells nothing of the token.
     "digest in self._active.entries",
-    "client.secret_hash != stored.secret_hash",
+    "client.secret_hash == stored.secret_hash",
     "device.secret_hash != stored.secret_hash",
 }
 

@@ -11,6 +11,7 @@ from fuzz import octets, pieces
 from fuzz.chance import Chance
 from fuzz.target import Target, demand
 from keyfob.server.client_authentication import presented
+from keyfob.server.client_authentication.secret import PresentedSecret
 from keyfob.server.oauth_errors import OAuthError
 
 __all__ = ["TARGET"]
@@ -56,6 +57,8 @@ def check(data: bytes) -> str:
         demand(error.error in ("invalid_client", "invalid_request"), "another error")
         demand(_SECRET not in f"{error} {error.description}", "the error shows the secret")
         return error.reason
+    if not isinstance(found, PresentedSecret):
+        raise TypeError("an assertion was found, of which no parameter was there")
     demand(_SECRET not in repr(found) or _SECRET in found.client_id, "the repr shows the secret")
     if not headers:
         demand(found.client_id == parameters["client_id"], "another client")

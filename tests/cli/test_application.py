@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import msgspec
 
 from keyfob.cli.compose import server_settings
 from keyfob.cli.installation import Installation
 from keyfob.server.lifetimes import RefreshLifetimes
+from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import Shell
+from tests.server.assertions import jwks_of
 
 
 def test_a_confidential_application_has_a_secret_and_a_public_one_has_none(shell: Shell) -> None:
@@ -64,3 +67,17 @@ def test_one_name_cannot_be_a_device_and_an_application(shell: Shell) -> None:
     outcome = shell("application", "add", "dev1")
     assert outcome.code == 2
     assert "(conflict)" in outcome.err
+
+
+def test_an_application_with_keys_has_no_secret_and_is_not_public(
+    shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "backend.jwks"
+    file.write_bytes(jwks_of(SigningKey.generate()))
+    assert "client_secret" not in shell.json("application", "add", "backend", "--jwks", str(file))
+    assert shell.json("application", "list") == [
+        {"client_id": "backend", "public": False, "grant_types": "password"}
+    ]
+    assert "other keys" in shell.ok("application", "set-jwks", "backend", str(file)).out
+    for arguments in (("add", "a", "--public", "--jwks", str(file)), ("set-jwks", "b", str(file))):
+        assert shell("application", *arguments).code == 2

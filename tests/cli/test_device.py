@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
+from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import Shell
 
 SECRET = re.compile(r"kfs_[A-Za-z0-9_-]{43}")
@@ -122,3 +125,54 @@ def test_what_cannot_be_registered_is_misuse_and_registers_nothing(
     assert outcome.code == 2
     assert outcome.json["error"] == code
     assert [device["client_id"] for device in shell.json("device", "list")] == ["taken"]
+
+
+def key_file(path: Path, *keys: SigningKey) -> str:
+    path.write_text(json.dumps({"keys": [key.public_jwk() for key in keys]}))
+    return str(path)
+
+
+def test_a_device_with_keys_has_no_secret_to_show(shell: Shell, tmp_path: Path) -> None:
+    key = SigningKey.generate("EdDSA")
+    file = key_file(tmp_path / "dev1.jwks", key)
+    answer = shell.json("device", "add", "dev1", "--jwks", file, "--publish", "a")
+    assert answer == {
+        "client_id": "dev1",
+        "authentication": "private_key_jwt",
+        "keys": f"{key.kid}:Ed25519",
+        "scope": "mqtt.connect mqtt.publish:a",
+    }
+    shown = shell.json("device", "show", "dev1")
+    assert (shown["authentication"], shown["keys"]) == ("private_key_jwt", f"{key.kid}:Ed25519")
+    outcome = shell("device", "rotate-secret", "dev1", "--json")
+    assert (outcome.code, outcome.json["error"]) == (2, "conflict")
+
+
+def test_set_jwks_adds_keys_to_a_secret_and_replaces_it_when_told(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.ok("device", "add", "dev1")
+    assert shell.json("device", "show", "dev1")["authentication"] == "client_secret"
+    one, two = SigningKey.generate(), SigningKey.generate()
+    answer = shell.json("device", "set-jwks", "dev1", key_file(tmp_path / "a", one, two))
+    assert answer["authentication"] == "client_secret private_key_jwt"
+    assert answer["keys"] == f"{one.kid}:ES256 {two.kid}:ES256"
+    answer = shell.json(
+        "device", "set-jwks", "dev1", key_file(tmp_path / "b", two), "--remove-secret"
+    )
+    assert answer["authentication"] == "private_key_jwt"
+    assert answer["keys"] == f"{two.kid}:ES256"
+
+
+def test_a_file_that_is_no_key_set_is_misuse_and_registers_nothing(
+    shell: Shell, tmp_path: Path
+) -> None:
+    private = tmp_path / "private.jwks"
+    jwk = SigningKey.generate().public_jwk() | {"d": "c2VjcmV0LXNlY3JldA"}
+    private.write_text(json.dumps({"keys": [jwk]}))
+    (tmp_path / "text").write_text("no keys")
+    for file in (private, tmp_path / "text", tmp_path / "missing", tmp_path):
+        outcome = shell("device", "add", "dev1", "--jwks", str(file), "--json")
+        assert (outcome.code, outcome.json["error"]) == (2, "config_invalid")
+        assert jwk["d"] not in outcome.out + outcome.err
+    assert shell.json("device", "list") == []

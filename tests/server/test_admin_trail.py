@@ -15,15 +15,22 @@ from keyfob.server.admin_trail import os_user
 from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.register import Register
 from keyfob.server.stores.sqlite import open_store
+from keyfob.tokens.sign import SigningKey
+from tests.server.assertions import jwks_of
 from tests.server.world import Clock
 
+KEYS = jwks_of(SigningKey.generate())
 ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.add", lambda register: register.add_device("dev1", publish=["a/{device}"])),
     ("device.disable", lambda register: register.disable_device("dev1")),
     ("device.enable", lambda register: register.enable_device("dev1")),
+    ("device.set-jwks", lambda register: register.set_device_jwks("dev1", KEYS)),
     ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
     ("device.remove", lambda register: register.remove_device("dev1")),
+    ("device.add", lambda register: register.add_device_with_keys("dev1", jwks=KEYS)),
+    ("device.remove", lambda register: register.remove_device("dev1")),
     ("application.add", lambda register: register.add_application("dev1")),
+    ("application.set-jwks", lambda register: register.set_application_jwks("dev1", KEYS)),
     ("application.remove", lambda register: register.remove_application("dev1")),
     ("guard.add", lambda register: register.ensure_guard_client("dev1")),
     ("guard.rotate-secret", lambda register: register.ensure_guard_client("dev1")),
@@ -45,7 +52,7 @@ def test_each_action_has_one_line_in_the_order_in_which_they_were_done(
     assert {(line.actor, line.subject, line.result) for line in lines} == {
         ("alice", "dev1", "done")
     }
-    assert [line.at for line in lines] == [clock.now - 12.0 + place for place in range(12)]
+    assert [line.at for line in lines] == [clock.now - 16.0 + place for place in range(16)]
 
 
 def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
@@ -53,6 +60,7 @@ def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     reading |= {"list_guard_clients", "list_services", "list_actions"}
     public = {name for name in vars(Register) if not name.startswith("_")}
     changing = {"add_device", "disable_device", "enable_device", "rotate_secret", "remove_device"}
+    changing |= {"add_device_with_keys", "set_device_jwks", "set_application_jwks"}
     changing |= {"add_application", "remove_application"}
     changing |= {"ensure_guard_client", "remove_guard_client", "add_service", "remove_service"}
     assert public - reading == changing  # each of them is in ACTIONS

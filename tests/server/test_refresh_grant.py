@@ -23,6 +23,8 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.refresh_families import MAX_FAMILIES, SqliteRefreshFamilies
 from keyfob.server.stores.sqlite import open_store
 from keyfob.server.stores.writer import Writer
+from keyfob.tokens.sign import SigningKey
+from tests.server.assertions import jwks_of
 from tests.server.refreshing import Login, families, log_in, login, refresh
 from tests.server.world import World, claims_of
 
@@ -221,6 +223,16 @@ async def test_a_disabled_application_takes_its_families_with_it(world: World) -
 async def test_a_new_secret_ends_what_the_old_one_may_have_got(world: World) -> None:
     one = await login(world)
     world.register.rotate_secret("dev1")
+    assert refused(await one.refresh(one.refresh_token))
+    assert families(world.settings.database) == [("dev1", "secret_changed")]
+
+
+async def test_keys_instead_of_the_secret_end_what_the_secret_may_have_got(world: World) -> None:
+    one = await login(world)
+    keys = jwks_of(SigningKey.generate())
+    world.register.set_device_jwks("dev1", keys)
+    assert families(world.settings.database) == [("dev1", "")]
+    world.register.set_device_jwks("dev1", keys, remove_secret=True)
     assert refused(await one.refresh(one.refresh_token))
     assert families(world.settings.database) == [("dev1", "secret_changed")]
 

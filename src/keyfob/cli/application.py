@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 
 __all__ = ["app"]
@@ -29,6 +30,7 @@ def add(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="It gets refresh tokens and may use them.")
     ] = False,
+    jwks: Jwks = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -36,8 +38,9 @@ def add(
 
     Its secret, if it has one, is shown this once.
     """
+    keys = None if jwks is None else read_jwks(jwks)
     with settings_of(directory).register() as register:
-        issued = register.add_application(identifier, public=public, refresh=refresh)
+        issued = register.add_application(identifier, public=public, refresh=refresh, jwks=keys)
     data: dict[str, object] = {"client_id": issued.application.id}
     if issued.secret is not None:
         data["client_secret"] = issued.secret
@@ -63,6 +66,22 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
         for one in applications
     ]
     answer(data, text, as_json=as_json)
+
+
+@app.command("set-jwks")
+def set_jwks(
+    identifier: Identifier,
+    file: JwksArgument,
+    remove_secret: RemoveSecret = False,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Give it other keys; those before stop working now."""
+    keys = read_jwks(file)
+    with settings_of(directory).register() as register:
+        register.set_application_jwks(identifier, keys, remove_secret=remove_secret)
+    data = {"client_id": identifier, "keys_changed": True}
+    answer(data, f"{identifier} has other keys", as_json=as_json)
 
 
 @app.command()

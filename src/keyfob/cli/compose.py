@@ -228,6 +228,8 @@ def server_settings(settings: Settings) -> ServerSettings:
         ),
         signing=signing_settings(settings),
         limits=_limits(server.limits),
+        token_endpoint_audience=server.token_endpoint_audience,
+        assertion_lifetime=server.assertion_lifetime,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.server.devices import Device, IssuedSecret
 
@@ -42,14 +43,30 @@ def add(
         int | None,
         typer.Option(metavar="SECONDS", help="How long its tokens live, if not as all others'."),
     ] = None,
+    jwks: Jwks = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
     """Register a device; its secret is shown this once.
 
     Its tokens always allow to connect; without --publish, --subscribe or --scope nothing else.
+    With --jwks it has no secret.
     """
-    with settings_of(directory).register() as register:
+    installation = settings_of(directory)
+    if jwks is not None:
+        keys = read_jwks(jwks)
+        with installation.register() as register:
+            device = register.add_device_with_keys(
+                identifier,
+                jwks=keys,
+                publish=publish or (),
+                subscribe=subscribe or (),
+                scopes=scope or (),
+                lifetime=lifetime,
+            )
+        _answer_keys(device, as_json=as_json)
+        return
+    with installation.register() as register:
         issued = register.add_device(
             identifier,
             publish=publish or (),
@@ -140,6 +157,43 @@ def rotate_secret(
     _answer_secret(issued, as_json=as_json)
 
 
+@app.command("set-jwks")
+def set_jwks(
+    identifier: Identifier,
+    file: JwksArgument,
+    remove_secret: RemoveSecret = False,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Give it other keys; those before stop working now.
+
+    To change keys without a gap, register a file with the old and the new one first.
+    """
+    keys = read_jwks(file)
+    with settings_of(directory).register() as register:
+        device = register.set_device_jwks(identifier, keys, remove_secret=remove_secret)
+    _answer_keys(device, as_json=as_json)
+
+
+def _answer_keys(device: Device, *, as_json: bool) -> None:
+    data: dict[str, object] = {
+        "client_id": device.id,
+        "authentication": _methods(device),
+        "keys": _keys(device),
+        "scope": " ".join(device.scopes),
+    }
+    answer(data, fields(data), as_json=as_json)
+
+
+def _methods(device: Device) -> str:
+    ways = ("client_secret", device.has_secret), ("private_key_jwt", bool(device.keys))
+    return " ".join(way for way, has in ways if has)
+
+
+def _keys(device: Device) -> str:
+    return " ".join(f"{key.kid}:{key.algorithm}" for key in device.keys)
+
+
 def _answer_secret(issued: IssuedSecret, *, as_json: bool) -> None:
     data = {
         "client_id": issued.device.id,
@@ -153,6 +207,8 @@ def _data(device: Device) -> dict[str, object]:
     return {
         "client_id": device.id,
         "state": device.state,
+        "authentication": _methods(device),
+        "keys": _keys(device) or None,
         "scope": " ".join(device.scopes),
         "lifetime": device.lifetime,
         "created_at": _time(device.created_at),

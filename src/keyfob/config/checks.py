@@ -31,6 +31,7 @@ _BOUNDS: Final = (
     ("server.metrics.port", 0, 65_535),
     # Of each of five kinds; a million of them take some hundreds of megabytes.
     ("server.limits.tracked", 1, 1_000_000),
+    ("server.assertion_lifetime", 1, 3_600),
     # A process takes some 60 MB, and more of them than cores decide nothing faster.
     ("guard.workers", 1, 64),
     ("guard.ready_timeout", 0, 3_600),

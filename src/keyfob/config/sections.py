@@ -79,6 +79,9 @@ class ServerSection(_Section, frozen=True):
     ``key_rotation_days`` is how long a signing key signs (0: until somebody rotates it),
     ``key_announcement`` how many seconds it is published before. ``key_encryption`` is a reference
     to the key that signing keys are encrypted with; empty: they are stored as they are.
+
+    ``token_endpoint_audience`` and ``assertion_lifetime`` (seconds) are about the assertions that
+    clients authenticate with: whom they may be for, and for how long.
     """
 
     issuer: str = "https://localhost:8443"
@@ -92,6 +95,8 @@ class ServerSection(_Section, frozen=True):
     key_rotation_days: int = 90
     key_announcement: int = 600
     key_encryption: str = ""
+    token_endpoint_audience: bool = True
+    assertion_lifetime: int = 600
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

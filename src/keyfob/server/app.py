@@ -8,6 +8,7 @@ Which endpoint takes which step (the order is the endpoints' own matter):
     client authentication           x         x
       by HTTP Basic                 x         x
       by form parameters            x
+      by a signed assertion         x
     grant and scope                 x
     refresh token                   x
     service scope                             x
@@ -37,7 +38,7 @@ from starlette.routing import Route
 
 from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.audit import AuditSink, ignore
-from keyfob.server.client_authentication import ClientAuthenticator
+from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
 from keyfob.server.endpoints.health import HealthEndpoints
 from keyfob.server.endpoints.introspection import IntrospectionEndpoint
@@ -49,6 +50,7 @@ from keyfob.server.endpoints.metadata import (
     REVOCATIONS_PATH,
     TOKEN_PATH,
     MetadataEndpoint,
+    assertion_rules,
     metadata_paths,
 )
 from keyfob.server.endpoints.revocation import RevocationEndpoint
@@ -75,6 +77,7 @@ from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 from keyfob.server.stores.token_revocations import SqliteTokenRevocations
+from keyfob.server.stores.used_assertions import SqliteUsedAssertions
 from keyfob.server.stores.writer import Writer
 from keyfob.server.token_lookup import TokenLookup
 from keyfob.tokens.keys import KeySet
@@ -118,7 +121,9 @@ def create_app(
     keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()
     health = HealthEndpoints(Readiness(SqliteReadiness(store, writer), stopping, time.monotonic))
-    authenticator = ClientAuthenticator(reads, verify)
+    authenticator = client_authenticator(
+        reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
+    )
     families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
     refresh_tokens = RefreshTokens(families, settings.refresh, clock)
     grants: list[Grant] = [

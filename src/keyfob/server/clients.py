@@ -62,8 +62,7 @@ class Client:
     Args:
         client_id: Its name; for a device also ``sub`` and the MQTT client identifier.
         kind: What it is.
-        secret_hash: From ``credentials.hash_secret``; None for a public client (RFC 6749
-            section 2.1).
+        secret_hash: From ``credentials.hash_secret``; None without.
         grants: The grant types it is registered for.
         scopes: The scopes it is registered for.
         lifetime: Seconds its tokens live; None follows the server's default.
@@ -71,6 +70,7 @@ class Client:
         created_at: When it was registered, in Unix seconds.
         last_token_at: When it last got a token, as far as written down; None for never.
         revoked_through: Its tokens with an ``iat`` up to here are revoked; 0 for none.
+        jwks: Its public keys, from ``client_keys.client_jwks``; None without.
     """
 
     client_id: str
@@ -83,6 +83,12 @@ class Client:
     created_at: float
     last_token_at: float | None = None
     revoked_through: int = 0
+    jwks: str | None = field(default=None, repr=False)
+
+    @property
+    def public(self) -> bool:
+        """Whether it has nothing to authenticate with (RFC 6749 section 2.1)."""
+        return self.secret_hash is None and self.jwks is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +97,18 @@ class StoredSecret:
 
     Args:
         kind: What kind of client it is.
-        secret_hash: Of its secret; None for a public client, which has none.
+        secret_hash: Of its secret; None without.
+        jwks: Its public keys; None without. A public client has neither.
     """
 
     kind: ClientKind
     secret_hash: str | None = field(repr=False)
+    jwks: str | None = field(default=None, repr=False)
+
+    @property
+    def public(self) -> bool:
+        """Whether it has nothing to authenticate with (RFC 6749 section 2.1)."""
+        return self.secret_hash is None and self.jwks is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +125,7 @@ class Application:
         """Return the operator's view of a row."""
         return cls(
             id=client.client_id,
-            public=client.secret_hash is None,
+            public=client.public,
             grants=client.grants,
             created_at=client.created_at,
         )
@@ -120,7 +133,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedApplication:
-    """A newly registered application with its secret, which is shown this once (None: public)."""
+    """A newly registered application with its secret, which is shown this once (None: without)."""
 
     application: Application
     secret: str | None = field(repr=False)

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from keyfob.authorization.binding import ClientIdTemplate
-from keyfob.errors import NotFoundError
+from keyfob.errors import ConflictError, NotFoundError
+from keyfob.server.client_keys import ClientKey, client_keys
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.lifetimes import check_lifetime, revocation_until
@@ -35,12 +36,14 @@ __all__ = [
     "Device",
     "IssuedSecret",
     "add_device",
+    "add_device_with_keys",
     "disable_device",
     "enable_device",
     "find_device",
     "list_devices",
     "remove_device",
     "rotate_secret",
+    "set_jwks",
 ]
 
 Clock = Callable[[], float]
@@ -57,6 +60,8 @@ class Device:
         lifetime: Seconds its tokens live; None follows the server's default.
         created_at: When it was registered, in Unix seconds.
         last_token_at: When it last got a token (written down with a delay); None for never.
+        has_secret: Whether it may authenticate by a secret.
+        keys: The keys that it may authenticate by.
     """
 
     id: str
@@ -65,6 +70,8 @@ class Device:
     lifetime: int | None
     created_at: float
     last_token_at: float | None
+    has_secret: bool
+    keys: tuple[ClientKey, ...]
 
     @classmethod
     def of(cls, client: Client) -> Device:
@@ -76,6 +83,8 @@ class Device:
             lifetime=client.lifetime,
             created_at=client.created_at,
             last_token_at=client.last_token_at,
+            has_secret=client.secret_hash is not None,
+            keys=client_keys(client.jwks),
         )
 
 
@@ -99,22 +108,42 @@ def add_device(
     now: float,
 ) -> IssuedSecret:
     """Register a device; see ``Register.add_device``."""
-    check_name(device_id, template=template)
-    if lifetime is not None:
-        check_lifetime(lifetime)
     secret = generate_secret()
-    client = Client(
-        client_id=device_id,
-        kind=ClientKind.DEVICE,
+    client = _insert(
+        store,
+        device_id,
         secret_hash=hash_secret(secret),
-        grants=KIND_GRANTS[ClientKind.DEVICE],
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
-        created_at=now,
+        template=template,
+        now=now,
     )
-    with store.transaction():
-        store.insert_client(client)
     return IssuedSecret(device=Device.of(client), secret=secret)
+
+
+def add_device_with_keys(
+    store: SqliteStore,
+    device_id: str,
+    *,
+    jwks: str,
+    publish: Iterable[str] = (),
+    subscribe: Iterable[str] = (),
+    scopes: Iterable[str] = (),
+    lifetime: int | None = None,
+    template: ClientIdTemplate = ANY_NAME,
+    now: float,
+) -> Device:
+    """Register a device without a secret; see ``Register.add_device_with_keys``."""
+    client = _insert(
+        store,
+        device_id,
+        jwks=jwks,
+        scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
+        lifetime=lifetime,
+        template=template,
+        now=now,
+    )
+    return Device.of(client)
 
 
 def list_devices(store: SqliteStore) -> tuple[Device, ...]:
@@ -179,13 +208,66 @@ def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
 
     Raises:
         NotFoundError: There is none of this name.
+        ConflictError: It has keys and no secret, and shall not get a weaker way in by the way.
     """
     secret = generate_secret()
     with store.transaction():
         client = _row(store, device_id)
+        if client.secret_hash is None:
+            raise ConflictError(
+                f"the device {device_id!r} has keys and no secret; change its keys with set-jwks"
+            )
         store.set_secret(device_id, hash_secret(secret))
         end_families(store, device_id, "secret_changed")
     return IssuedSecret(device=Device.of(client), secret=secret)
+
+
+def set_jwks(
+    store: SqliteStore, device_id: str, jwks: str, *, remove_secret: bool = False
+) -> Device:
+    """Give a device other keys; those before stop at once, its tokens end in their own time.
+
+    With its secret, the refresh tokens stop that were got with it.
+
+    Raises:
+        NotFoundError: There is none of this name.
+    """
+    with store.transaction():
+        _row(store, device_id)
+        store.set_jwks(device_id, jwks)
+        if remove_secret:
+            store.remove_secret(device_id)
+            end_families(store, device_id, "secret_changed")
+    return find_device(store, device_id)
+
+
+def _insert(
+    store: SqliteStore,
+    device_id: str,
+    *,
+    secret_hash: str | None = None,
+    jwks: str | None = None,
+    scopes: tuple[str, ...],
+    lifetime: int | None,
+    template: ClientIdTemplate,
+    now: float,
+) -> Client:
+    check_name(device_id, template=template)
+    if lifetime is not None:
+        check_lifetime(lifetime)
+    client = Client(
+        client_id=device_id,
+        kind=ClientKind.DEVICE,
+        secret_hash=secret_hash,
+        jwks=jwks,
+        grants=KIND_GRANTS[ClientKind.DEVICE],
+        scopes=scopes,
+        lifetime=lifetime,
+        created_at=now,
+    )
+    with store.transaction():
+        store.insert_client(client)
+    return client
 
 
 def _row(store: SqliteStore, device_id: str) -> Client:

@@ -18,6 +18,7 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import devices
 from keyfob.server.admin_trail import os_user, recorded
+from keyfob.server.client_keys import client_jwks
 from keyfob.server.clients import (
     GUARD_SCOPE,
     GUARD_SCOPES,
@@ -125,6 +126,44 @@ class Register:
                 now=self._clock(),
             )
 
+    def add_device_with_keys(
+        self,
+        device_id: str,
+        *,
+        jwks: bytes,
+        publish: Iterable[str] = (),
+        subscribe: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        lifetime: int | None = None,
+    ) -> Device:
+        """Register a device that authenticates by ``private_key_jwt`` and has no secret.
+
+        Args:
+            device_id: Its name; see ``names``.
+            jwks: A JWK Set of its public keys; see ``client_keys``.
+            publish: As in ``add_device``.
+            subscribe: The same.
+            scopes: The same.
+            lifetime: The same.
+
+        Raises:
+            ConfigError: Name, keys, scope or lifetime is not allowed.
+            TopicError: A filter is not one.
+            ConflictError: There is a client of this name.
+        """
+        with self._recorded("device.add", device_id):
+            return devices.add_device_with_keys(
+                self._store,
+                device_id,
+                jwks=client_jwks(jwks),
+                publish=publish,
+                subscribe=subscribe,
+                scopes=scopes,
+                lifetime=lifetime,
+                template=self._template,
+                now=self._clock(),
+            )
+
     def list_devices(self) -> tuple[Device, ...]:
         """Return every device, by name."""
         return devices.list_devices(self._store)
@@ -164,6 +203,25 @@ class Register:
         with self._recorded("device.remove", device_id):
             devices.remove_device(self._store, device_id, self._clock)
 
+    def set_device_jwks(
+        self, device_id: str, jwks: bytes, *, remove_secret: bool = False
+    ) -> Device:
+        """Give a device other public keys; those before stop at once.
+
+        Args:
+            device_id: Its name.
+            jwks: All that it has from now on; see ``client_keys``.
+            remove_secret: Whether its secret stops, too.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: The keys are not allowed.
+        """
+        with self._recorded("device.set-jwks", device_id):
+            return devices.set_jwks(
+                self._store, device_id, client_jwks(jwks), remove_secret=remove_secret
+            )
+
     def rotate_secret(self, device_id: str) -> IssuedSecret:
         """Give a device a new secret; the old one and refresh tokens stop at once.
 
@@ -171,6 +229,7 @@ class Register:
 
         Raises:
             NotFoundError: There is none of this name.
+            ConflictError: It has keys and no secret.
         """
         with self._recorded("device.rotate-secret", device_id):
             return devices.rotate_secret(self._store, device_id)
@@ -178,7 +237,12 @@ class Register:
     # Applications
 
     def add_application(
-        self, client_id: str, *, public: bool = False, refresh: bool = False
+        self,
+        client_id: str,
+        *,
+        public: bool = False,
+        refresh: bool = False,
+        jwks: bytes | None = None,
     ) -> IssuedApplication:
         """Register an application for the password grant.
 
@@ -186,20 +250,51 @@ class Register:
             client_id: Its name.
             public: Whether it has no secret of its own because it could not keep one.
             refresh: Whether it gets refresh tokens and may use them.
+            jwks: Its public keys, which it has instead of a secret; see ``client_keys``.
 
         Raises:
-            ConfigError: The name is not allowed.
+            ConfigError: The name or the keys are not allowed, or it is public and has keys.
             ConflictError: There is a client of this name.
         """
-        secret = None if public else generate_secret()
+        if public and jwks is not None:
+            raise ConfigError("a public application has neither a secret nor keys")
+        secret = None if public or jwks is not None else generate_secret()
+        keys = None if jwks is None else client_jwks(jwks)
         more = (REFRESH_TOKEN,) if refresh else ()
         with self._recorded("application.add", client_id):
-            client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more)
+            client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more, jwks=keys)
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
         """Return every application, by name."""
         return tuple(map(Application.of, self._store.clients(ClientKind.APPLICATION)))
+
+    def set_application_jwks(
+        self, client_id: str, jwks: bytes, *, remove_secret: bool = False
+    ) -> Application:
+        """Give an application other public keys; those before stop at once.
+
+        Args:
+            client_id: Its name.
+            jwks: All that it has from now on; see ``client_keys``.
+            remove_secret: Whether its secret stops, too.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: The keys are not allowed, or it is public.
+        """
+        with self._recorded("application.set-jwks", client_id):
+            keys = client_jwks(jwks)
+            with self._store.transaction():
+                known = self._store.client(client_id)
+                if known is None or known.kind is not ClientKind.APPLICATION:
+                    raise NotFoundError(f"no application {shown_name(client_id)!r}")
+                if known.public:
+                    raise ConfigError("a public application has neither a secret nor keys")
+                self._store.set_jwks(client_id, keys)
+                if remove_secret:
+                    self._store.remove_secret(client_id)
+        return Application.of(known)
 
     def remove_application(self, client_id: str) -> None:
         """Forget an application and its refresh tokens; access tokens end in their own time.
@@ -304,6 +399,7 @@ class Register:
         *,
         grants: tuple[str, ...] = (),
         scopes: tuple[str, ...] = (),
+        jwks: str | None = None,
     ) -> Client:
         check_name(client_id)
         client = Client(
@@ -313,6 +409,7 @@ class Register:
             grants=KIND_GRANTS[kind] + grants,
             scopes=scopes,
             created_at=self._clock(),
+            jwks=jwks,
         )
         with self._store.transaction():
             self._store.insert_client(client)

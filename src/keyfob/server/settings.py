@@ -16,7 +16,10 @@ from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 
-__all__ = ["ServerSettings"]
+__all__ = ["MAX_ASSERTION_LIFETIME", "ServerSettings"]
+
+# Beyond an hour an assertion is a password that is written down somewhere.
+MAX_ASSERTION_LIFETIME: Final = 3_600
 
 # Segments of unreserved characters (RFC 3986 section 2.3): nothing to decode, so the issuer that a
 # client compares and the path that a request shows are the same text.
@@ -37,6 +40,9 @@ class ServerSettings:
         refresh_grace: Seconds in which a refresh token that was replaced gets its successor again.
         signing: What tokens are signed with, and how that changes.
         limits: How often somebody may ask and be wrong; None: without limits.
+        token_endpoint_audience: Whether a client's assertion may name the token endpoint's URL,
+            or put its audience into an array; otherwise it is the issuer, as one string.
+        assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -50,6 +56,8 @@ class ServerSettings:
     refresh_grace: float = GRACE
     signing: SigningSettings = DEFAULT_SIGNING
     limits: LimitSettings | None = DEFAULT_LIMITS
+    token_endpoint_audience: bool = True
+    assertion_lifetime: int = 600
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -62,6 +70,8 @@ class ServerSettings:
         if not self.audience:
             raise ConfigError("the audience of the tokens is empty")
         check_lifetime(self.default_lifetime)
+        if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
+            raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
 
     @property
     def path(self) -> str:

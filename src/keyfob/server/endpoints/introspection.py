@@ -89,7 +89,7 @@ class IntrospectionEndpoint:
         asked.named = True
         async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
             client = await self._authenticator.authenticate(credentials)
-            if credentials.secret:
+            if not client.public:
                 attempt.proved(client.kind)
         if INTROSPECTION_SCOPE not in client.scopes:
             raise OAuthError(

@@ -11,8 +11,10 @@ from starlette.responses import Response
 from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.http.json_response import json_response
 from keyfob.server.client_authentication import METHODS
+from keyfob.server.client_authentication.assertion import AssertionRules
 from keyfob.server.clients import REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
+from keyfob.tokens.keys import ALGORITHMS
 
 __all__ = [
     "INTROSPECTION_PATH",
@@ -21,6 +23,7 @@ __all__ = [
     "REVOCATION_PATH",
     "TOKEN_PATH",
     "MetadataEndpoint",
+    "assertion_rules",
     "metadata_paths",
 ]
 
@@ -51,6 +54,14 @@ def metadata_paths(settings: ServerSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((_OAUTH + at, _OPENID + at, at + _OPENID)))
 
 
+def assertion_rules(settings: ServerSettings) -> AssertionRules:
+    """Return what the server wants of a client's assertion: that it is for this server."""
+    endpoint = settings.base + TOKEN_PATH if settings.token_endpoint_audience else None
+    return AssertionRules(
+        issuer=settings.issuer, token_endpoint=endpoint, lifetime=settings.assertion_lifetime
+    )
+
+
 class MetadataEndpoint:
     """Describes the server.
 
@@ -78,9 +89,12 @@ class MetadataEndpoint:
                 *["password", REFRESH_TOKEN] * applications,
             ],
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+            "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "introspection_endpoint": base + INTROSPECTION_PATH,
             "introspection_endpoint_auth_methods_supported": [*METHODS],
+            "introspection_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "revocation_endpoint": base + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+            "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
         }
         return json_response(document, headers=_CACHE)

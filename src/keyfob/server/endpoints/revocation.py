@@ -104,7 +104,7 @@ class RevocationEndpoint:
         asked.named = True
         async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
             client = await self._authenticator.authenticate(credentials)
-            if credentials.secret:
+            if not client.public:
                 attempt.proved(client.kind)
         token = parameters.get("token")
         if token is None:

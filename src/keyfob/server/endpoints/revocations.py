@@ -115,7 +115,7 @@ class RevocationsEndpoint:
     async def _admit(self, credentials: Presented, peer: str) -> None:
         async with self._limits.attempt(credentials.client_id, peer) as attempt:
             client = await self._authenticator.authenticate(credentials)
-            if credentials.secret:
+            if not client.public:
                 attempt.proved(client.kind)
         if GUARD_SCOPE not in client.scopes:
             raise OAuthError(

@@ -19,8 +19,9 @@ that changes something, and nothing can be refused after it.
 Why step 7. A revocation concerns every token of a device whose ``iat``, a whole second, is not
 later than its own. A device that is enabled again within that second would get a token that is
 revoked from its birth; it waits for the next second instead, and steps 3 to 6 are done anew,
-because the register may have changed meanwhile. ``iat`` is taken before step 3: ``devices`` says
-what depends on that.
+because the register may have changed meanwhile. Only the credentials are proven once, which uses an
+assertion up; that the client is still registered with them is looked at anew. ``iat`` is taken
+before that look: ``devices`` says what depends on that.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
-from keyfob.server.clients import ClientKind
+from keyfob.server.client_authentication import ClientAuthenticator, presented
+from keyfob.server.clients import Client, ClientKind
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
@@ -129,9 +130,14 @@ class TokenEndpoint:
         asked.client_id = credentials.client_id
         asked.subject = parameters.get("username", "")
         asked.named = True
+        now = self._clock()
+        async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
+            proven = await self._authenticator.prove(credentials)
+            client = await self._authenticator.admit(proven)
+            if not client.public:
+                attempt.proved(client.kind)
         for _ in range(_ATTEMPTS):
-            now = self._clock()
-            access = await self._access(grant, credentials, parameters, asked.peer)
+            access = await self._access(grant, client, parameters, asked.peer)
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
@@ -141,6 +147,8 @@ class TokenEndpoint:
                 return replace(token, refresh_token=refresh_token)
             # A little more: event loops wake a millisecond early.
             await self._sleep(min(1.0, access.revoked_through + 1 - now) + 0.005)
+            now = self._clock()
+            client = await self._authenticator.admit(proven)
         raise OAuthError(
             "temporarily_unavailable", "try again later", reason="clock_before_revocation"
         )
@@ -156,12 +164,8 @@ class TokenEndpoint:
         return grant
 
     async def _access(
-        self, grant: Grant, credentials: Presented, parameters: Mapping[str, str], peer: str
+        self, grant: Grant, client: Client, parameters: Mapping[str, str], peer: str
     ) -> Access:
-        async with self._limits.attempt(credentials.client_id, peer) as attempt:
-            client = await self._authenticator.authenticate(credentials)
-            if credentials.secret:
-                attempt.proved(client.kind)
         if grant.grant_type not in client.grants:
             raise OAuthError(
                 "unauthorized_client",

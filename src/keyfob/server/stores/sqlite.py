@@ -30,7 +30,8 @@ _BUSY_MS: Final = 5_000
 _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
        last_token_at, (SELECT max(issued_before) FROM revocation
-                       WHERE subject = client_id AND token_id IS NULL)
+                       WHERE subject = client_id AND token_id IS NULL),
+       jwks
 FROM client
 """
 
@@ -173,9 +174,11 @@ class SqliteStore:
     def secret(self, client_id: str) -> StoredSecret | None:
         """Return what a client has to prove."""
         row = self._connection.execute(
-            "SELECT kind, secret_hash FROM client WHERE client_id = ?", (client_id,)
+            "SELECT kind, secret_hash, jwks FROM client WHERE client_id = ?", (client_id,)
         ).fetchone()
-        return None if row is None else StoredSecret(kind=ClientKind(row[0]), secret_hash=row[1])
+        if row is None:
+            return None
+        return StoredSecret(kind=ClientKind(row[0]), secret_hash=row[1], jwks=row[2])
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
         """Return every client of a kind, by name."""
@@ -197,8 +200,8 @@ class SqliteStore:
             raise ConflictError(f"there is a {known.kind} {client.client_id!r} already")
         self._connection.execute(
             "INSERT INTO client"
-            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, jwks)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 client.client_id,
                 client.kind,
@@ -207,6 +210,7 @@ class SqliteStore:
                 " ".join(client.scopes),
                 client.lifetime,
                 client.created_at,
+                client.jwks,
             ),
         )
 
@@ -226,6 +230,18 @@ class SqliteStore:
         """Replace the hash that a client's secret is compared with."""
         self._connection.execute(
             "UPDATE client SET secret_hash = ? WHERE client_id = ?", (secret_hash, client_id)
+        )
+
+    def set_jwks(self, client_id: str, jwks: str | None) -> None:
+        """Replace a client's public keys."""
+        self._connection.execute(
+            "UPDATE client SET jwks = ? WHERE client_id = ?", (jwks, client_id)
+        )
+
+    def remove_secret(self, client_id: str) -> None:
+        """Leave a client without a secret."""
+        self._connection.execute(
+            "UPDATE client SET secret_hash = NULL WHERE client_id = ?", (client_id,)
         )
 
     def note_tokens(self, moments: Mapping[str, float]) -> None:
@@ -309,6 +325,7 @@ def _client(row: tuple[Any, ...]) -> Client:
         created_at=row[7],
         last_token_at=row[8],
         revoked_through=row[9] or 0,
+        jwks=row[10],
     )
 
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is asking: client authentication (RFC 6749 section 2.3), one file for each way to do it.
+
+    presented        which way a request takes, and as whom     no look at the register
+    secret           client_secret_basic, client_secret_post, none
+    assertion        what an assertion must say                 RFC 7521, RFC 7523; pure
+    private_key_jwt  whose it is, and that it is used once
+    authenticator    composes them
+
+A way to authenticate is two things: a row of ``presented``'s table, which makes a value of a type
+of its own out of a request, and a ``Method``, which proves such a value. What a client has
+registered (a secret, keys, both, neither) is all that can prove it: a client with keys only has no
+secret that could be right, and the other way round.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keyfob.server.client_authentication.authenticator import (
+    ClientAuthenticator,
+    client_authenticator,
+)
+from keyfob.server.client_authentication.presented import Presented, presented
+from keyfob.server.client_authentication.proven import ClientStore, Method, Proven
+
+__all__ = [
+    "METHODS",
+    "ClientAuthenticator",
+    "ClientStore",
+    "Method",
+    "Presented",
+    "Proven",
+    "client_authenticator",
+    "presented",
+]
+
+METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+"""What a confidential client may use, by the names of RFC 7591 section 2."""
