@@ -18,6 +18,8 @@ from keyfob.cli import (
     config,
     device,
     explaining,
+    fleet,
+    group,
     guarding,
     inspecting,
     mosquitto,
@@ -46,6 +48,8 @@ app.command("token")(token.token)
 app.command("inspect")(inspecting.inspect)
 app.command("explain")(explaining.explain)
 app.add_typer(device.app, name="device")
+fleet.add_to(device.app)
+app.add_typer(group.app, name="group")
 app.add_typer(application.app, name="application")
 app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")

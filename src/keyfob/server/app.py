@@ -82,9 +82,10 @@ def create_app(
         ConfigError: The register cannot be used.
     """
     store = open_store(settings.database)
-    reads = ServingStore(store)
+    writer = Writer(settings.database)
+    reads = ServingStore(store, writer, clock=clock)
     keys = signing_keys(store, clock=clock)
-    last_tokens = LastTokens(Writer(settings.database))
+    last_tokens = LastTokens(writer)
     stopping = asyncio.Event()
     authenticator = ClientAuthenticator(reads, verify)
     grants: list[Grant] = [ClientCredentials(), Password(reads, verify)]

@@ -16,6 +16,7 @@ from keyfob.server.clients import Client, StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.forms import decode_component
 from keyfob.server.oauth_errors import OAuthError, invalid_client, invalid_request
+from keyfob.server.rotation import Proof, note_use, prove
 
 __all__ = ["METHODS", "ClientAuthenticator", "ClientStore", "Presented", "presented"]
 
@@ -30,6 +31,9 @@ class ClientStore(Protocol):
 
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""
+
+    async def end_old_secret(self, client_id: str, secret_hash: str) -> None:
+        """Let the old secret of a client stop, if the new one is still this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,8 @@ class ClientAuthenticator:
         # No more than this is read of a client before it has proven to be that client: a name
         # that is registered must not cost more than one that is not.
         stored = await self._clients.find_secret(credentials.client_id)
-        proven = self._verify(credentials.secret, None if stored is None else stored.secret_hash)
+        proof = prove(self._verify, credentials.secret, stored)
+        proven = proof is not Proof.NONE
         if stored is None:
             raise invalid_client("client_unknown")
         if stored.secret_hash is None:  # a public client: showing a secret is a mistake
@@ -114,5 +119,6 @@ class ClientAuthenticator:
         if client is None or client.secret_hash != stored.secret_hash:  # changed in this moment
             raise invalid_client("client_unknown")
         if not client.enabled:
-            raise invalid_client("client_disabled")
+            raise invalid_client("client_pending" if client.pending else "client_disabled")
+        await note_use(self._clients, client, stored, proof)
         return client

@@ -58,9 +58,11 @@ class Client:
         scopes: The scopes it is registered for.
         lifetime: Seconds its tokens live; None follows the server's default.
         enabled: Whether it may have anything now.
+        pending: Whether it was registered and never activated; it is not enabled then.
         created_at: When it was registered, in Unix seconds.
         last_token_at: When it last got a token, as far as written down; None for never.
         revoked_through: Its tokens with an ``iat`` up to here are revoked; 0 for none.
+        groups: Names of the groups that it is in.
     """
 
     client_id: str
@@ -73,6 +75,8 @@ class Client:
     created_at: float
     last_token_at: float | None = None
     revoked_through: int = 0
+    pending: bool = False
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +86,14 @@ class StoredSecret:
     Args:
         kind: What kind of client it is.
         secret_hash: Of its secret; None for a public client, which has none.
+        old_hash: Of the secret before, while both work; None otherwise.
+        old_ends_on_use: Whether the first use of the new secret ends the old one.
     """
 
     kind: ClientKind
     secret_hash: str | None = field(repr=False)
+    old_hash: str | None = field(default=None, repr=False)
+    old_ends_on_use: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,28 +17,42 @@ again covers it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import NotFoundError
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
+from keyfob.server.groups import check_groups
+from keyfob.server.labels import check_labels
 from keyfob.server.lifetimes import check_lifetime, revocation_until
 from keyfob.server.names import ANY_NAME, check_name, shown_name
+from keyfob.server.rotation import check_overlap
 from keyfob.server.scopes import device_scopes
+from keyfob.server.stores.fleet import (
+    DeviceRow,
+    Selection,
+    State,
+    device_page,
+    group_row,
+    labels_of,
+    set_groups,
+    set_labels,
+)
 from keyfob.server.stores.sqlite import SqliteStore
 
 __all__ = [
     "Device",
     "IssuedSecret",
     "add_device",
+    "change_device",
     "disable_device",
     "enable_device",
     "find_device",
     "list_devices",
     "remove_device",
+    "revoke_tokens",
     "rotate_secret",
 ]
 
@@ -51,30 +65,50 @@ class Device:
 
     Args:
         id: Its name: ``client_id`` at the token endpoint, ``sub`` in tokens.
-        state: Whether it gets tokens.
-        scopes: What its tokens may say.
-        lifetime: Seconds its tokens live; None follows the server's default.
+        state: Whether it gets tokens; a pending one was never activated.
+        scopes: What its tokens may say, beside what its groups give.
+        lifetime: Seconds its tokens live; None follows its groups or the server's default.
         created_at: When it was registered, in Unix seconds.
         last_token_at: When it last got a token (written down with a delay); None for never.
+        groups: Names of the groups that it is in.
+        labels: What is noted about it.
     """
 
     id: str
-    state: Literal["enabled", "disabled"]
+    state: State
     scopes: tuple[str, ...]
     lifetime: int | None
     created_at: float
     last_token_at: float | None
+    groups: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, client: Client) -> Device:
+    def of(cls, client: Client, labels: Mapping[str, str]) -> Device:
         """Return the operator's view of a row."""
         return cls(
             id=client.client_id,
-            state="enabled" if client.enabled else "disabled",
+            state="active" if client.enabled else "pending" if client.pending else "disabled",
             scopes=client.scopes,
             lifetime=client.lifetime,
             created_at=client.created_at,
             last_token_at=client.last_token_at,
+            groups=client.groups,
+            labels=labels,
+        )
+
+    @classmethod
+    def listed(cls, row: DeviceRow) -> Device:
+        """Return the operator's view of a row of a list."""
+        return cls(
+            id=row.device_id,
+            state=row.state,
+            scopes=row.scopes,
+            lifetime=row.lifetime,
+            created_at=row.created_at,
+            last_token_at=row.last_token_at,
+            groups=row.groups,
+            labels=row.labels,
         )
 
 
@@ -94,6 +128,9 @@ def add_device(
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
     lifetime: int | None = None,
+    groups: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    pending: bool = False,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> IssuedSecret:
@@ -110,15 +147,51 @@ def add_device(
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
         created_at=now,
+        enabled=not pending,
+        pending=pending,
+        groups=tuple(sorted(set(groups))),
     )
+    check_groups(client.groups)
+    check_labels(labels or {})
     with store.transaction():
         store.insert_client(client)
-    return IssuedSecret(device=Device.of(client), secret=secret)
+        _put_into(store, device_id, client.groups)
+        set_labels(store, device_id, labels or {})
+    return IssuedSecret(device=Device.of(client, labels or {}), secret=secret)
 
 
-def list_devices(store: SqliteStore) -> tuple[Device, ...]:
-    """Return every device, by name."""
-    return tuple(Device.of(client) for client in store.clients(ClientKind.DEVICE))
+def change_device(
+    store: SqliteStore,
+    device_id: str,
+    *,
+    into: Iterable[str] = (),
+    out_of: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    unlabel: Iterable[str] = (),
+) -> Device:
+    """Put a device into groups, take it out of others, and change its labels.
+
+    Raises:
+        NotFoundError: There is no device, or no group, of this name.
+        ConfigError: The groups or labels are not allowed.
+    """
+    with store.transaction():
+        client = _row(store, device_id)
+        groups = tuple(sorted({*client.groups, *into} - {*out_of}))
+        check_groups(groups)
+        _put_into(store, device_id, groups)
+        kept = labels_of(store, device_id) | dict(labels or {})
+        kept = {key: value for key, value in kept.items() if key not in {*unlabel}}
+        check_labels(kept)
+        set_labels(store, device_id, kept)
+    return find_device(store, device_id)
+
+
+def list_devices(
+    store: SqliteStore, selection: Selection, *, after: str, limit: int
+) -> tuple[Device, ...]:
+    """Return a page of devices, by name; see ``Register.list_devices``."""
+    return tuple(map(Device.listed, device_page(store, selection, after=after, limit=limit)))
 
 
 def find_device(store: SqliteStore, device_id: str) -> Device:
@@ -127,7 +200,7 @@ def find_device(store: SqliteStore, device_id: str) -> Device:
     Raises:
         NotFoundError: There is none of this name.
     """
-    return Device.of(_row(store, device_id))
+    return Device.of(_row(store, device_id), labels_of(store, device_id))
 
 
 def disable_device(store: SqliteStore, device_id: str, clock: Clock) -> Device:
@@ -141,13 +214,13 @@ def disable_device(store: SqliteStore, device_id: str, clock: Clock) -> Device:
     with store.transaction():
         client, now = _row(store, device_id), clock()
         store.set_disabled(device_id, now)
-        revoked = _revoke(store, client, "disabled", now)
+        revoked = revoke_tokens(store, client, "disabled", now)
     _end_tokens(store, client, "disabled", revoked, clock)
     return find_device(store, device_id)
 
 
 def enable_device(store: SqliteStore, device_id: str) -> Device:
-    """Let a disabled device have new tokens; those from before stay revoked.
+    """Let a disabled or pending device have new tokens; those from before stay revoked.
 
     Raises:
         NotFoundError: There is none of this name.
@@ -167,21 +240,25 @@ def remove_device(store: SqliteStore, device_id: str, clock: Clock) -> None:
     with store.transaction():
         client = _row(store, device_id)
         store.delete_client(device_id)
-        revoked = _revoke(store, client, "removed", clock())
+        revoked = revoke_tokens(store, client, "removed", clock())
     _end_tokens(store, client, "removed", revoked, clock)
 
 
-def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
-    """Give a device a new secret; the old one stops at once, its tokens end in their own time.
-
-    Raises:
-        NotFoundError: There is none of this name.
-    """
+def rotate_secret(
+    store: SqliteStore, device_id: str, clock: Clock, *, overlap: int = 0, until_used: bool = False
+) -> IssuedSecret:
+    """Give a device a new secret; see ``Register.rotate_secret``."""
+    check_overlap(overlap)
     secret = generate_secret()
     with store.transaction():
-        client = _row(store, device_id)
-        store.set_secret(device_id, hash_secret(secret))
-    return IssuedSecret(device=Device.of(client), secret=secret)
+        _row(store, device_id)
+        store.set_secret(
+            device_id,
+            hash_secret(secret),
+            old_until=clock() + overlap if overlap else None,
+            old_ends_on_use=until_used,
+        )
+    return IssuedSecret(device=find_device(store, device_id), secret=secret)
 
 
 def _row(store: SqliteStore, device_id: str) -> Client:
@@ -191,7 +268,15 @@ def _row(store: SqliteStore, device_id: str) -> Client:
     return client
 
 
-def _revoke(store: SqliteStore, client: Client, reason: str, now: float) -> int:
+def _put_into(store: SqliteStore, device_id: str, groups: tuple[str, ...]) -> None:
+    for name in groups:
+        if group_row(store, name) is None:
+            raise NotFoundError(f"there is no group {name!r}; `keyfob group list` shows them")
+    set_groups(store, device_id, groups)
+
+
+def revoke_tokens(store: SqliteStore, client: Client, reason: str, now: float) -> int:
+    """Revoke, in a transaction, what a device has got until now; return the second that it was."""
     issued_before = int(now)
     store.revoke(
         client.client_id,
@@ -209,4 +294,4 @@ def _end_tokens(
     now = clock()
     if int(now) > revoked:
         with store.transaction():
-            _revoke(store, client, reason, now)
+            revoke_tokens(store, client, reason, now)

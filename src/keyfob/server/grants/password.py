@@ -16,6 +16,7 @@ from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError, invalid_request
+from keyfob.server.rotation import Proof, note_use, prove
 
 __all__ = ["DeviceStore", "Password"]
 
@@ -28,6 +29,9 @@ class DeviceStore(Protocol):
 
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""
+
+    async def end_old_secret(self, client_id: str, secret_hash: str) -> None:
+        """Let the old secret of a client stop, if the new one is still this one."""
 
 
 class Password:
@@ -58,16 +62,17 @@ class Password:
         stored = await self._devices.find_secret(username)
         if stored is not None and stored.kind is not ClientKind.DEVICE:
             stored = None
-        proven = self._verify(password, None if stored is None else stored.secret_hash)
+        proof = prove(self._verify, password, stored)
         if stored is None:
             raise _invalid_grant("device_unknown")
-        if not proven:
+        if proof is Proof.NONE:
             raise _invalid_grant("device_secret_wrong")
         device = await self._devices.find_client(username)
         if device is None or device.secret_hash != stored.secret_hash:  # changed in this moment
             raise _invalid_grant("device_unknown")
         if not device.enabled:
-            raise _invalid_grant("device_disabled")
+            raise _invalid_grant("device_pending" if device.pending else "device_disabled")
+        await note_use(self._devices, device, stored, proof)
         return Access(
             subject=device.client_id,
             client_id=client.client_id,

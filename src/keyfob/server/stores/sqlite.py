@@ -28,7 +28,9 @@ __all__ = ["SqliteStore", "StoredKey", "StoredRevocation", "open_store"]
 _BUSY_MS: Final = 5_000
 _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
-       last_token_at, (SELECT max(issued_before) FROM revocation WHERE subject = client_id)
+       last_token_at, (SELECT max(issued_before) FROM revocation WHERE subject = client_id),
+       pending, (SELECT group_concat(group_name, ' ') FROM membership
+                 WHERE membership.client_id = client.client_id)
 FROM client
 """
 
@@ -119,6 +121,11 @@ class SqliteStore:
         self.path = path
         self._connection = connection
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, for the SQL that stands in this package's other files."""
+        return self._connection
+
     def close(self) -> None:
         """Close the connection; closing it twice is allowed."""
         self._connection.close()
@@ -151,12 +158,21 @@ class SqliteStore:
         row = self._connection.execute(_CLIENT + "WHERE client_id = ?", (client_id,)).fetchone()
         return None if row is None else _client(row)
 
-    def secret(self, client_id: str) -> StoredSecret | None:
-        """Return what a client has to prove."""
+    def secret(self, client_id: str, *, now: float) -> StoredSecret | None:
+        """Return what a client has to prove now."""
         row = self._connection.execute(
-            "SELECT kind, secret_hash FROM client WHERE client_id = ?", (client_id,)
+            "SELECT kind, secret_hash, old_secret_hash, old_secret_until, old_secret_ends_on_use"
+            " FROM client WHERE client_id = ?",
+            (client_id,),
         ).fetchone()
-        return None if row is None else StoredSecret(kind=ClientKind(row[0]), secret_hash=row[1])
+        if row is None:
+            return None
+        return StoredSecret(
+            kind=ClientKind(row[0]),
+            secret_hash=row[1],
+            old_hash=row[2] if row[2] is not None and now < row[3] else None,
+            old_ends_on_use=bool(row[4]),
+        )
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
         """Return every client of a kind, by name."""
@@ -168,7 +184,7 @@ class SqliteStore:
         return bool(self._value("SELECT EXISTS (SELECT 1 FROM client WHERE kind = ?)", kind))
 
     def insert_client(self, client: Client) -> None:
-        """Add an enabled client.
+        """Add a client that is enabled, or pending.
 
         Raises:
             ConflictError: There is a client of this name, of whatever kind.
@@ -178,8 +194,8 @@ class SqliteStore:
             raise ConflictError(f"there is a {known.kind} {client.client_id!r} already")
         self._connection.execute(
             "INSERT INTO client"
-            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, pending)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 client.client_id,
                 client.kind,
@@ -188,6 +204,7 @@ class SqliteStore:
                 " ".join(client.scopes),
                 client.lifetime,
                 client.created_at,
+                client.pending,
             ),
         )
 
@@ -196,17 +213,42 @@ class SqliteStore:
         self._connection.execute("DELETE FROM client WHERE client_id = ?", (client_id,))
 
     def set_disabled(self, client_id: str, at: float | None) -> None:
-        """Disable a client (an earlier time stays), or enable it with None."""
+        """Disable a client (an earlier time stays), or enable or activate it with None."""
         self._connection.execute(
-            "UPDATE client SET disabled_at = iif(?1 IS NULL, NULL, coalesce(disabled_at, ?1))"
-            " WHERE client_id = ?2",
+            "UPDATE client SET disabled_at = iif(?1 IS NULL, NULL, coalesce(disabled_at, ?1)),"
+            " pending = iif(?1 IS NULL, 0, pending) WHERE client_id = ?2",
             (at, client_id),
         )
 
-    def set_secret(self, client_id: str, secret_hash: str) -> None:
-        """Replace the hash that a client's secret is compared with."""
+    def set_secret(
+        self,
+        client_id: str,
+        secret_hash: str,
+        *,
+        old_until: float | None = None,
+        old_ends_on_use: bool = False,
+    ) -> None:
+        """Replace the hash that a client's secret is compared with.
+
+        Args:
+            client_id: Whose.
+            secret_hash: The new one.
+            old_until: Until when the one of now works too; None: it stops.
+            old_ends_on_use: Whether it stops earlier, once the new one was used.
+        """
         self._connection.execute(
-            "UPDATE client SET secret_hash = ? WHERE client_id = ?", (secret_hash, client_id)
+            "UPDATE client SET old_secret_hash = iif(?2 IS NULL, NULL, secret_hash),"
+            " old_secret_until = ?2, old_secret_ends_on_use = ?3, secret_hash = ?1"
+            " WHERE client_id = ?4",
+            (secret_hash, old_until, old_ends_on_use, client_id),
+        )
+
+    def end_old_secret(self, client_id: str, secret_hash: str) -> None:
+        """Let the old secret of a client stop, if the new one is still this one."""
+        self._connection.execute(
+            "UPDATE client SET old_secret_hash = NULL, old_secret_until = NULL,"
+            " old_secret_ends_on_use = 0 WHERE client_id = ? AND secret_hash = ?",
+            (client_id, secret_hash),
         )
 
     def note_tokens(self, moments: Mapping[str, float]) -> None:
@@ -277,10 +319,12 @@ def _client(row: tuple[Any, ...]) -> Client:
         grants=tuple(row[3].split()),
         scopes=tuple(row[4].split()),
         lifetime=row[5],
-        enabled=row[6] is None,
+        enabled=row[6] is None and not row[10],
         created_at=row[7],
         last_token_at=row[8],
         revoked_through=row[9] or 0,
+        pending=bool(row[10]) and row[6] is None,
+        groups=tuple(sorted(row[11].split())) if row[11] else (),
     )
 
 

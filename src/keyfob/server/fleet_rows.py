@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices as rows of a file: CSV with a header, or JSON lines; read and written.
+
+One row is one device. A row that cannot be read is an error of its own, and reading goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final, Literal, get_args
+
+import msgspec
+
+from keyfob.errors import ConfigError
+from keyfob.server.labels import parse_labels
+from keyfob.server.stores.fleet import DeviceRow
+
+__all__ = ["COLUMNS", "EXPORTED", "Format", "Row", "RowReader", "format_of", "header", "written"]
+
+Format = Literal["csv", "jsonl"]
+_ENDINGS: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+EXPORTED: Final = ("device", "groups", "labels", "scopes", "lifetime", "state")
+COLUMNS: Final = (*EXPORTED, "secret", "publish", "subscribe")
+MAX_LINE: Final = 65_536
+_HEAD: Final = 65_536
+
+
+class Row(msgspec.Struct, forbid_unknown_fields=True):
+    """One device, as somebody wrote it: nothing is checked yet but its form."""
+
+    device: str
+    secret: str = ""
+    groups: list[str] = []
+    labels: dict[str, str] = {}
+    publish: list[str] = []
+    subscribe: list[str] = []
+    scopes: list[str] = []
+    lifetime: int | None = None
+    state: str = "active"
+
+    def __repr__(self) -> str:
+        return f"Row({self.device!r})"  # never the secret
+
+
+def format_of(name: str, wanted: str | None) -> Format:
+    """Return the format of a file.
+
+    Args:
+        name: The file's name; its ending says the format.
+        wanted: A format that was named, which counts more.
+
+    Raises:
+        ConfigError: Neither says one.
+    """
+    if wanted is not None:
+        for known in get_args(Format):
+            if wanted == known:
+                return known  # type: ignore[no-any-return]
+        raise ConfigError(f"{wanted!r} is not a format: csv or jsonl", key="format")
+    found = _ENDINGS.get(Path(name).suffix.lower())
+    if found is None:
+        raise ConfigError(f"{name}: say which format it has, --format csv or --format jsonl")
+    return found
+
+
+class RowReader:
+    """Reads rows one by one, and knows which input it is and how much of it was read.
+
+    Args:
+        stream: The input; it need not be seekable.
+        form: Its format.
+    """
+
+    def __init__(self, stream: BinaryIO, form: Format) -> None:
+        self._stream = stream
+        self._form = form
+        head = stream.read(_HEAD)
+        self._head = head + stream.readline(MAX_LINE + 1) if len(head) == _HEAD else head
+        self.identity = hashlib.sha256(head).hexdigest()
+        """Names the input, by how it begins."""
+        self._digest = hashlib.sha256()
+        self.line = 0
+        """The last line that was read, as editors count."""
+        self.bytes = 0
+
+    def position(self) -> str:
+        """Return a digest of everything up to here."""
+        return self._digest.copy().hexdigest()
+
+    def rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
+        """Yield each row with its line, or what is wrong with it.
+
+        Raises:
+            ConfigError: The header is not one, or a line has no end.
+        """
+        return self._json_rows() if self._form == "jsonl" else self._csv_rows()
+
+    def _lines(self) -> Iterator[bytes]:
+        for source in (io.BytesIO(self._head), self._stream):
+            while line := source.readline(MAX_LINE + 1):
+                self.line += 1
+                if len(line) > MAX_LINE:
+                    raise ConfigError(f"line {self.line} is longer than {MAX_LINE} bytes")
+                self._digest.update(line)
+                self.bytes += len(line)
+                yield line
+
+    def _json_rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
+        decode = msgspec.json.Decoder(Row).decode
+        for line in self._lines():
+            if line.strip():
+                try:
+                    yield self.line, decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    yield self.line, ConfigError(_told(error))
+
+    def _csv_rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
+        # What is no UTF-8 is refused where it stands: no name, filter or label allows it.
+        texts = (line.decode("utf-8", "surrogateescape") for line in self._lines())
+        reader = csv.reader(texts, strict=True)
+        try:
+            columns = [cell.removeprefix("\ufeff").strip() for cell in next(reader)]
+        except (StopIteration, csv.Error):
+            raise ConfigError("the file has no header; it begins with the columns' names") from None
+        _check_columns(columns)
+        while True:
+            row: Row | ConfigError
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield self.line, ConfigError("the row is not well-formed CSV")
+                continue
+            try:
+                row = _row(columns, cells)
+            except ConfigError as error:
+                row = error
+            if cells:
+                yield self.line, row
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    unknown = [column for column in columns if column not in COLUMNS]
+    if unknown:
+        raise ConfigError(f"no column {unknown[0][:40]!r}; there are {', '.join(sorted(COLUMNS))}")
+    if "device" not in columns or len(set(columns)) != len(columns):
+        raise ConfigError("the header names each column once, and device is one of them")
+
+
+def _row(columns: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(cells) != len(columns):
+        raise ConfigError(f"the row has {len(cells)} cells, the header {len(columns)}")
+    row = Row("")
+    for column, cell in zip(columns, cells, strict=True):
+        if column == "device":
+            row.device = cell
+        elif not cell:
+            continue
+        elif column in ("groups", "publish", "subscribe", "scopes"):
+            setattr(row, column, cell.split())
+        elif column == "labels":
+            row.labels = parse_labels(part.strip() for part in cell.split(";") if part.strip())
+        elif column == "lifetime":
+            if not (cell.isascii() and cell.isdigit() and len(cell) < 10):
+                raise ConfigError("lifetime is a whole number of seconds")
+            row.lifetime = int(cell)
+        elif column == "secret":
+            row.secret = cell
+        else:
+            row.state = cell
+    return row
+
+
+def _told(error: Exception) -> str:
+    """Say what is wrong with a line of JSON, without what stands in it."""
+    if isinstance(error, msgspec.ValidationError):
+        # "Object contains unknown field `x`", "Expected `str`, got `int` - at `$.device`"
+        return f"the row is not a device: {str(error)[:120]}"
+    return "the line is not JSON"
+
+
+# Writing
+
+
+def header(form: Format) -> str:
+    """Return what an exported file begins with."""
+    return ",".join(EXPORTED) + "\n" if form == "csv" else ""
+
+
+def written(devices: Iterable[DeviceRow], form: Format) -> str:
+    """Return devices as rows; never with a secret."""
+    if form == "jsonl":
+        return "".join(map(_json_line, devices))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(_cells, devices))
+    return text.getvalue()
+
+
+def _cells(device: DeviceRow) -> tuple[str, ...]:
+    return (
+        device.device_id,
+        " ".join(device.groups),
+        ";".join(itertools.starmap("{}={}".format, device.labels.items())),
+        " ".join(device.scopes),
+        "" if device.lifetime is None else str(device.lifetime),
+        device.state,
+    )
+
+
+def _json_line(device: DeviceRow) -> str:
+    row = {
+        "device": device.device_id,
+        "groups": device.groups,
+        "labels": device.labels,
+        "scopes": device.scopes,
+        "lifetime": device.lifetime,
+        "state": device.state,
+    }
+    return json.dumps(row, ensure_ascii=False) + "\n"
