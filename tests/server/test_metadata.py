@@ -15,6 +15,7 @@ from keyfob.server.endpoints.health import HealthEndpoint
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.writer import Writer
 from tests.server.world import ISSUER, World
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +101,7 @@ async def test_health_is_503_where_the_register_cannot_be_read(database: Path) -
     store = open_store(database)
     store.close()
     request = Request({"type": "http"})
-    answer = await HealthEndpoint(ServingStore(store)).get(request)
+    answer = await HealthEndpoint(ServingStore(store, Writer(database))).get(request)
     assert answer.status_code == 503
 
 

@@ -63,7 +63,7 @@ def check_given_secret(secret: str) -> None:
         )
     # Sixteen hexadecimal digits at random, twice over, have 14 different ones on average; seven or
     # fewer once in many million. What is repeated from its start is as weak as its first part.
-    if len(set(secret)) < _MIN_DIFFERENT or secret in (secret + secret)[1:-1]:
+    if len(set(secret)) < _MIN_DIFFERENT or (secret + secret).find(secret, 1) < len(secret):
         raise ConfigError("the given secret repeats itself; leave it out, and a strong one is made")
 
 

@@ -35,7 +35,7 @@ __all__ = ["CHUNK", "DeviceImport", "ImportOutcome", "secret_lines"]
 
 CHUNK: Final = 5_000
 """Devices a transaction: a server that runs waits for no more than that."""
-_STATES: Final[tuple[State, ...]] = get_args(State)
+_STATES: Final[dict[str, State]] = {state: state for state in get_args(State)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,14 +197,16 @@ class DeviceImport:
 
     def _device(self, row: Row) -> NewDevice:
         check_name(row.device, template=self._template)
-        state = next((state for state in _STATES if state == row.state), None)
+        state = _STATES.get(row.state)
         if state is None:
             raise ConfigError("the state is pending, active or disabled")
         if row.lifetime is not None:
             check_lifetime(row.lifetime)
         groups = tuple(dict.fromkeys(row.groups))
-        check_groups(groups)
-        check_labels(row.labels)
+        if groups:
+            check_groups(groups)
+        if row.labels:
+            check_labels(row.labels)
         rights = compiled(tuple(row.publish), tuple(row.subscribe), tuple(row.scopes))
         scopes = rights.scopes_of(row.device)
         check_scopes(scopes)

@@ -127,28 +127,28 @@ class RowReader:
 
     def _csv_rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
         # What is no UTF-8 is refused where it stands: no name, filter or label allows it.
-        texts = (line.decode("utf-8", "surrogateescape") for line in self._lines())
-        reader = csv.reader(texts, strict=True)
-        try:
-            columns = [cell.removeprefix("\ufeff").strip() for cell in next(reader)]
-        except (StopIteration, csv.Error):
-            raise ConfigError("the file has no header; it begins with the columns' names") from None
+        texts = (line.decode("utf-8", "surrogateescape").rstrip("\r\n") for line in self._lines())
+        head = next(texts, "")
+        columns = [cell.strip() for cell in _cells_of(head.removeprefix("\ufeff"))]
         _check_columns(columns)
-        while True:
+        for text in texts:
             row: Row | ConfigError
             try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error:
-                yield self.line, ConfigError("the row is not well-formed CSV")
-                continue
-            try:
-                row = _row(columns, cells)
+                row = _row(columns, _cells_of(text))
             except ConfigError as error:
                 row = error
-            if cells:
+            if text:
                 yield self.line, row
+
+
+def _cells_of(text: str) -> list[str]:
+    """Cut a row at its commas; one line is one row, so that a stray quote spoils no other."""
+    if '"' not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader((text,), strict=True))
+    except csv.Error:
+        raise ConfigError("the row is not well-formed CSV") from None
 
 
 def _check_columns(columns: Sequence[str]) -> None:

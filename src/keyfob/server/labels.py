@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels, ``key=value``: what an operator notes about devices to find them; no right comes of it."""
+"""Labels, ``key=value``: what an operator notes to find devices by; they give no right."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ def parse_label(text: str) -> tuple[str, str]:
     Raises:
         ConfigError: It is none.
     """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError("a label is written key=value")
+    key, value = _cut(text)
     check_labels({key: value})
     return key, value
 
 
 def parse_labels(texts: Iterable[str]) -> dict[str, str]:
-    """Read several.
+    """Read several; what they are made of is for ``check_labels`` to say.
 
     Raises:
-        ConfigError: One is none, or a key stands twice.
+        ConfigError: One is no ``key=value``, or a key stands twice.
     """
-    pairs = [parse_label(text) for text in texts]
+    pairs = [_cut(text) for text in texts]
     labels = dict(pairs)
     if len(labels) != len(pairs):
         raise ConfigError("a label's key stands twice")
     return labels
+
+
+def _cut(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError("a label is written key=value")
+    return key, value
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

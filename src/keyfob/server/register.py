@@ -208,6 +208,11 @@ class Register:
         )
 
     @property
+    def database(self) -> Path:
+        """The file that it is in."""
+        return self._store.path
+
+    @property
     def fleet(self) -> Fleet:
         """Groups, and what is done to many devices at once."""
         return Fleet(self._store, template=self._template, clock=self._clock)

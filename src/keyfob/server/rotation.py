@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two secrets at a time: a device proves itself by the new one, or by the old one until its end.
 
-Whatever is shown in vain costs the same: two hashes and two comparisons, whether the client exists
+Whatever is shown costs the same: two hashes and two comparisons, whether the client exists
 or not and whether it has an old secret or not.
 """
 
@@ -43,11 +43,11 @@ def prove(verify: SecretVerifier, presented: str, stored: StoredSecret | None) -
         presented: What was sent; may be empty.
         stored: What has to be proven; None for an unknown client.
     """
-    if verify(presented, None if stored is None else stored.secret_hash):
+    by_new = verify(presented, None if stored is None else stored.secret_hash)
+    by_old = verify(presented, None if stored is None else stored.old_hash)
+    if by_new:
         return Proof.BY_NEW
-    if verify(presented, None if stored is None else stored.old_hash):
-        return Proof.BY_OLD
-    return Proof.NONE
+    return Proof.BY_OLD if by_old else Proof.NONE
 
 
 async def note_use(store: SecretStore, client: Client, stored: StoredSecret, proof: Proof) -> None:
