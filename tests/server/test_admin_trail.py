@@ -14,6 +14,8 @@ from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
 from keyfob.server.admin_trail import os_user
 from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.register import Register
+from keyfob.server.signing.key_register import KeyRegister
+from keyfob.server.signing.settings import DEFAULT_SIGNING
 from keyfob.server.stores.sqlite import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
@@ -142,3 +144,41 @@ def test_the_actor_is_the_operating_systems_user(monkeypatch: pytest.MonkeyPatch
     assert os_user().endswith(" (sudo by alice)")
     monkeypatch.setenv("SUDO_USER", "a\nb")
     assert "\n" not in os_user()
+
+
+def test_changes_of_signing_keys_are_in_the_same_trail(database: Path, clock: Clock) -> None:
+    keys = KeyRegister(open_store(database), DEFAULT_SIGNING, clock=clock, actor="alice")
+    with keys:
+        first = keys.rotate(at_once=True).kid
+        clock.now += 1
+        keys.rotate()
+        with pytest.raises(ConflictError):
+            keys.rotate()  # one is announced already
+        clock.now += 1
+        keys.rotate(at_once=True)
+        keys.remove(first)
+        with pytest.raises(NotFoundError):
+            keys.remove("a pasted secret")
+    with Register(open_store(database), clock=clock) as register:
+        lines = register.list_actions()
+    assert [(line.action, line.subject, line.result) for line in lines] == [
+        ("key.rotate-now", "", "done"),
+        ("key.rotate", "", "done"),
+        ("key.rotate", "", "conflict"),
+        ("key.rotate-now", "", "done"),
+        ("key.remove", first, "done"),
+        ("key.remove", "?", "not_found"),
+    ]
+
+
+def test_what_is_refused_before_it_touches_the_register_has_its_line_too(
+    register: Register,
+) -> None:
+    with pytest.raises(ConfigError):
+        register.add_application("app", public=True, jwks=KEYS)
+    with pytest.raises(ConfigError):
+        register.add_service("svc", scopes=[])
+    assert [(line.action, line.subject, line.result) for line in register.list_actions()] == [
+        ("application.add", "app", "config_invalid"),
+        ("service.add", "svc", "config_invalid"),
+    ]

@@ -26,6 +26,8 @@ __all__ = ["os_user", "recorded"]
 
 _USER: Final = re.compile(r"[A-Za-z0-9_.@\\$-]{1,64}", re.ASCII)
 
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # RFC 7638 with SHA-256
+
 
 def os_user() -> str:
     """Return who runs this process, and for whom where ``sudo`` says so."""
@@ -50,13 +52,12 @@ def recorded(
     Args:
         store: The register.
         action: What is done, such as ``device.disable``.
-        subject: To whom; shown as ``?`` where it is no name.
+        subject: To whom: a client or a signing key; shown as ``?`` where it is neither's name.
         actor: Who does it.
         clock: Unix seconds.
     """
-    line = AdminAction(
-        at=clock(), actor=actor, action=action, subject=shown_name(subject), result=DONE
-    )
+    shown = subject if _KID.fullmatch(subject) else shown_name(subject)
+    line = AdminAction(at=clock(), actor=actor, action=action, subject=shown, result=DONE)
     try:
         with store.before_commit(lambda: insert_action(store.connection, line)):
             yield

@@ -29,6 +29,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,7 +37,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keyfob.server.access_tokens import SignedAccessTokens
+from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
+from keyfob.server.admission import Admission
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
@@ -79,8 +81,6 @@ from keyfob.server.stores.sqlite import SqliteStore, open_store
 from keyfob.server.stores.token_revocations import SqliteTokenRevocations
 from keyfob.server.stores.used_assertions import SqliteUsedAssertions
 from keyfob.server.stores.writer import Writer
-from keyfob.server.token_lookup import TokenLookup
-from keyfob.tokens.keys import KeySet
 
 __all__ = ["create_app"]
 
@@ -120,70 +120,29 @@ def create_app(
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()
-    health = HealthEndpoints(Readiness(SqliteReadiness(store, writer), stopping, time.monotonic))
-    authenticator = client_authenticator(
-        reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
-    )
-    families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
-    refresh_tokens = RefreshTokens(families, settings.refresh, clock)
-    grants: list[Grant] = [
-        ClientCredentials(),
-        Password(reads, verify),
-        RefreshTokenGrant(reads, refresh_tokens),
-    ]
     limits = limits or _limits(settings)
-    limited = Limits(limits)
-    token = TokenEndpoint(
-        authenticator=authenticator,
-        grants={grant.grant_type: grant for grant in grants},
-        refresh_tokens=refresh_tokens,
-        issuer=TokenIssuer(settings, keyring),
-        issued=last_tokens.note,
+    families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
+    parts = _Parts(
+        settings=settings,
+        reads=reads,
+        keyring=keyring,
+        refresh_tokens=RefreshTokens(families, settings.refresh, clock),
+        admission=Admission(
+            authenticator=client_authenticator(
+                reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
+            ),
+            limits=Limits(limits),
+            audit=audit,
+            clock=clock,
+        ),
         audit=audit,
         clock=clock,
-        sleep=sleep,
-        limits=limited,
     )
-    revocations = RevocationsEndpoint(
-        authenticator=authenticator,
-        store=reads,
-        audit=audit,
-        clock=clock,
-        stopping=stopping,
-        limits=limited,
-    )
-    lookups: list[TokenLookup] = [
-        SignedAccessTokens(
-            settings,
-            lambda now: KeySet.from_jwks({"keys": keyring.public_keys(now)}),
-            SqliteTokenRevocations(store, writer),
-        )
-    ]
-    introspection = IntrospectionEndpoint(
-        authenticator=authenticator,
-        lookups=lookups,
-        audit=audit,
-        clock=clock,
-        limits=limited,
-    )
-    revocation = RevocationEndpoint(
-        authenticator=authenticator,
-        lookups=lookups,
-        refresh_tokens=refresh_tokens,
-        audit=audit,
-        clock=clock,
-        limits=limited,
-    )
-    metadata = MetadataEndpoint(settings, reads)
-    at = settings.path
+    token = _token_endpoint(parts, verify, last_tokens, sleep)
+    health = HealthEndpoints(Readiness(SqliteReadiness(store, writer), stopping, time.monotonic))
     app = Starlette(
         routes=[
-            Route(at + TOKEN_PATH, token.post, methods=["POST"]),
-            Route(at + REVOCATIONS_PATH, revocations.get),
-            Route(at + JWKS_PATH, KeySetEndpoint(keyring, clock).get),
-            Route(at + INTROSPECTION_PATH, introspection.post, methods=["POST"]),
-            Route(at + REVOCATION_PATH, revocation.post, methods=["POST"]),
-            *(Route(path, metadata.get) for path in metadata_paths(settings)),
+            *_routes(parts, token, SqliteTokenRevocations(store, writer), stopping),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
@@ -196,6 +155,70 @@ def create_app(
     app.state.keyring = keyring
     app.state.health, app.state.limits = health, limits
     return app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What endpoints have in common."""
+
+    settings: ServerSettings
+    reads: ServingStore
+    keyring: Keyring
+    refresh_tokens: RefreshTokens
+    admission: Admission
+    audit: AuditSink
+    clock: Callable[[], float]
+
+
+def _token_endpoint(
+    parts: _Parts,
+    verify: SecretVerifier,
+    last_tokens: LastTokens,
+    sleep: Callable[[float], Awaitable[None]],
+) -> TokenEndpoint:
+    grants: list[Grant] = [
+        ClientCredentials(),
+        Password(parts.reads, verify),
+        RefreshTokenGrant(parts.reads, parts.refresh_tokens),
+    ]
+    return TokenEndpoint(
+        admission=parts.admission,
+        grants={grant.grant_type: grant for grant in grants},
+        issuer=TokenIssuer(parts.settings, parts.keyring),
+        refresh_tokens=parts.refresh_tokens,
+        issued=last_tokens.note,
+        audit=parts.audit,
+        clock=parts.clock,
+        sleep=sleep,
+    )
+
+
+def _routes(
+    parts: _Parts, token: TokenEndpoint, store: AccessTokenStore, stopping: asyncio.Event
+) -> list[Route]:
+    settings, admission, clock = parts.settings, parts.admission, parts.clock
+    revocations = RevocationsEndpoint(
+        admission=admission, store=parts.reads, clock=clock, stopping=stopping
+    )
+    lookups = [SignedAccessTokens(settings, parts.keyring.key_set, store)]
+    introspection = IntrospectionEndpoint(admission=admission, lookups=lookups, clock=clock)
+    revocation = RevocationEndpoint(
+        admission=admission,
+        lookups=lookups,
+        refresh_tokens=parts.refresh_tokens,
+        audit=parts.audit,
+        clock=clock,
+    )
+    metadata = MetadataEndpoint(settings, parts.reads)
+    at = settings.path
+    return [
+        Route(at + TOKEN_PATH, token.post, methods=["POST"]),
+        Route(at + REVOCATIONS_PATH, revocations.get),
+        Route(at + JWKS_PATH, KeySetEndpoint(parts.keyring, clock).get),
+        Route(at + INTROSPECTION_PATH, introspection.post, methods=["POST"]),
+        Route(at + REVOCATION_PATH, revocation.post, methods=["POST"]),
+        *(Route(path, metadata.get) for path in metadata_paths(settings)),
+    ]
 
 
 def _keyring(

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-__all__ = ["AuditSink", "TokenEvent", "ignore"]
+__all__ = ["AuditSink", "RequestKind", "TokenEvent", "ignore"]
+
+RequestKind: TypeAlias = Literal["token", "revocations", "introspection", "revocation"]
+"""What can be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class TokenEvent:
     at: float
     outcome: Literal["issued", "revoked", "refused"]
     peer: str
-    request: Literal["token", "revocations", "introspection", "revocation"] = "token"
+    request: RequestKind = "token"
     grant_type: str = ""
     client_id: str = ""
     subject: str = ""

@@ -37,8 +37,8 @@ class FamilyStore(Protocol):
     ) -> RefreshToken | Standing:
         """Replace a token and return its successor; end the family of one that was replaced."""
 
-    async def end(self, token: RefreshToken, client_id: str, reason: str) -> bool:
-        """End the family of a token that was issued to a client; False for any other token."""
+    async def end(self, token: RefreshToken, client_id: str, reason: str) -> str | None:
+        """End the family of a token that was issued to a client and return its device, or None."""
 
 
 class RefreshTokens:
@@ -99,7 +99,7 @@ class RefreshTokens:
             return found.encode()
         return await self._begin(access, scopes, now=now) if access.renewable else None
 
-    async def revoke_family_of(self, token: str, client_id: str) -> bool:
+    async def revoke_family_of(self, token: str, client_id: str) -> str | None:
         """End the family of a refresh token, for its client (RFC 7009 section 2.1).
 
         Args:
@@ -107,7 +107,7 @@ class RefreshTokens:
             client_id: Who presented it, authenticated.
 
         Returns:
-            Whether it is a refresh token of this client, whose family is over now. False for
+            The device of a refresh token of this client, whose family is over now. None for
             everything else, and nothing happened.
 
         Raises:
@@ -115,7 +115,7 @@ class RefreshTokens:
         """
         known = RefreshToken.parse(token)
         if known is None:
-            return False
+            return None
         return await _written(self._store.end(known, client_id, "revoked"))
 
     async def _begin(self, access: Access, scopes: tuple[str, ...], *, now: float) -> str:

@@ -256,12 +256,12 @@ class Register:
             ConfigError: The name or the keys are not allowed, or it is public and has keys.
             ConflictError: There is a client of this name.
         """
-        if public and jwks is not None:
-            raise ConfigError("a public application has neither a secret nor keys")
-        secret = None if public or jwks is not None else generate_secret()
-        keys = None if jwks is None else client_jwks(jwks)
-        more = (REFRESH_TOKEN,) if refresh else ()
         with self._recorded("application.add", client_id):
+            if public and jwks is not None:
+                raise ConfigError("a public application has neither a secret nor keys")
+            secret = None if public or jwks is not None else generate_secret()
+            keys = None if jwks is None else client_jwks(jwks)
+            more = (REFRESH_TOKEN,) if refresh else ()
             client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more, jwks=keys)
         return IssuedApplication(application=Application.of(client), secret=secret)
 
@@ -370,11 +370,11 @@ class Register:
             ConfigError: The name or a scope is not allowed.
             ConflictError: There is a client of this name.
         """
-        wanted = tuple(dict.fromkeys(scopes))
-        if not wanted or not set(wanted) <= set(SERVICE_SCOPES):
-            raise ConfigError(f"the scopes of a service are: {', '.join(SERVICE_SCOPES)}")
-        secret = generate_secret()
         with self._recorded("service.add", client_id):
+            wanted = tuple(dict.fromkeys(scopes))
+            if not wanted or not set(wanted) <= set(SERVICE_SCOPES):
+                raise ConfigError(f"the scopes of a service are: {', '.join(SERVICE_SCOPES)}")
+            secret = generate_secret()
             client = self._add(client_id, ClientKind.SERVICE, secret, scopes=wanted)
         return Service.of(client), secret
 

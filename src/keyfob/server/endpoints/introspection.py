@@ -16,81 +16,52 @@ tokens out here (section 4).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
-from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.client_authentication import ClientAuthenticator, presented
+from keyfob.server.admission import Admission, Asked
 from keyfob.server.clients import INTROSPECTION_SCOPE
 from keyfob.server.forms import read_form
-from keyfob.server.limits import Limits, NoLimits
-from keyfob.server.names import shown_name
-from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.token_lookup import OtherTokenTypeError, TokenLookup, find_token
 
 __all__ = ["IntrospectionEndpoint"]
-
-
-@dataclass(slots=True)
-class _Request:
-    """One request on its way through the steps, for the audit."""
-
-    peer: str
-    client_id: str = ""
-    named: bool = False
 
 
 class IntrospectionEndpoint:
     """Tells about tokens.
 
     Args:
-        authenticator: Checks who asks.
+        admission: Lets in who may ask.
         lookups: The kinds of token there are.
-        audit: Is told of every refusal.
         clock: Unix seconds.
-        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
         self,
         *,
-        authenticator: ClientAuthenticator,
+        admission: Admission,
         lookups: Sequence[TokenLookup],
-        audit: AuditSink,
         clock: Callable[[], float],
-        limits: Limits | None = None,
     ) -> None:
-        self._authenticator = authenticator
+        self._admission = admission
         self._lookups = lookups
-        self._audit = audit
         self._clock = clock
-        self._limits = limits or Limits(NoLimits())
 
     async def post(self, request: Request) -> Response:
         """Answer one question (RFC 7662 sections 2.2 and 2.3)."""
-        asked = _Request(peer=request.client.host if request.client else "")
+        asked = Asked.of(request, "introspection")
         try:
             parameters = await self._admitted(request, asked)
         except OAuthError as error:
-            refused = error if asked.named else await self._limits.nameless(asked.peer, error)
-            if refused.told:
-                self._audit(self._refused(asked, refused))
-            return error_response(refused)
+            return await self._admission.refuse(asked, error)
         return json_response(await self._answer(parameters), headers=NO_STORE)
 
-    async def _admitted(self, request: Request, asked: _Request) -> Mapping[str, str]:
+    async def _admitted(self, request: Request, asked: Asked) -> Mapping[str, str]:
         parameters = await read_form(request)
-        asked.client_id = parameters.get("client_id", "")
-        credentials = presented(request.headers.getlist("authorization"), parameters)
-        asked.client_id = credentials.client_id
-        asked.named = True
-        async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
-            client = await self._authenticator.authenticate(credentials)
-            if not client.public:
-                attempt.proved(client.kind)
+        client, _ = await self._admission.prove(request, parameters, asked)
         if INTROSPECTION_SCOPE not in client.scopes:
             raise OAuthError(
                 "insufficient_scope",
@@ -108,14 +79,3 @@ class IntrospectionEndpoint:
         except OtherTokenTypeError:
             match = None
         return {"active": False} if match is None else {"active": True, **match[1].members}
-
-    def _refused(self, asked: _Request, error: OAuthError) -> TokenEvent:
-        return TokenEvent(
-            at=self._clock(),
-            outcome="refused",
-            peer=asked.peer,
-            request="introspection",
-            client_id=shown_name(asked.client_id),
-            error=error.error,
-            reason=error.reason,
-        )

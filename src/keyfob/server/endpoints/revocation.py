@@ -16,7 +16,6 @@ is answered with 200 holds from then on here, and reaches guards by ``/oauth2/re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.requests import Request
@@ -24,93 +23,68 @@ from starlette.responses import Response
 
 from keyfob.errors import UpstreamError
 from keyfob.http.json_response import NO_STORE
+from keyfob.server.admission import Admission, Asked
 from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.client_authentication import ClientAuthenticator, presented
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.forms import read_form
-from keyfob.server.limits import Limits, NoLimits
-from keyfob.server.names import shown_name
-from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup, find_token
 
 __all__ = ["RevocationEndpoint"]
 
 
-@dataclass(slots=True)
-class _Request:
-    """One request on its way through the steps, for the audit."""
-
-    peer: str
-    client_id: str = ""
-    named: bool = False
-    subject: str = ""
-
-
 class RefreshFamilies(Protocol):
     """Refresh tokens, which end as a family."""
 
-    async def revoke_family_of(self, token: str, client_id: str) -> bool:
-        """End the family of a refresh token that was issued to a client; say whether it is one."""
+    async def revoke_family_of(self, token: str, client_id: str) -> str | None:
+        """End the family of a refresh token that was issued to a client; return its device."""
 
 
 class RevocationEndpoint:
     """Ends tokens.
 
     Args:
-        authenticator: Checks who asks.
+        admission: Lets in who may ask.
         lookups: The kinds of access token there are.
         refresh_tokens: The other kind; the whole family ends (RFC 7009 section 2.1).
-        audit: Is told of every token that was ended, and of every refusal.
+        audit: Is told of every token that was ended.
         clock: Unix seconds.
-        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
         self,
         *,
-        authenticator: ClientAuthenticator,
+        admission: Admission,
         lookups: Sequence[TokenLookup],
         refresh_tokens: RefreshFamilies,
         audit: AuditSink,
         clock: Callable[[], float],
-        limits: Limits | None = None,
     ) -> None:
-        self._authenticator = authenticator
+        self._admission = admission
         self._lookups = lookups
         self._refresh_tokens = refresh_tokens
         self._audit = audit
         self._clock = clock
-        self._limits = limits or Limits(NoLimits())
 
     async def post(self, request: Request) -> Response:
         """Answer one request (RFC 7009 section 2.2)."""
-        asked = _Request(peer=request.client.host if request.client else "")
+        asked = Asked.of(request, "revocation")
         try:
-            ended = await self._end(request, asked)
+            await self._end(request, asked)
         except OAuthError as error:
-            refused = error if asked.named else await self._limits.nameless(asked.peer, error)
-            if refused.told:
-                self._audit(self._refused(asked, refused))
-            return error_response(refused)
-        if ended is not None:
-            self._audit(self._event_of(asked, ended))
+            return await self._admission.refuse(asked, error)
         return Response(status_code=200, headers=NO_STORE)
 
-    async def _end(self, request: Request, asked: _Request) -> FoundToken | None:
+    async def _end(self, request: Request, asked: Asked) -> None:
         parameters = await read_form(request)
-        asked.client_id = parameters.get("client_id", "")
-        credentials = presented(request.headers.getlist("authorization"), parameters)
-        asked.client_id = credentials.client_id
-        asked.named = True
-        async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
-            client = await self._authenticator.authenticate(credentials)
-            if not client.public:
-                attempt.proved(client.kind)
+        client, _ = await self._admission.prove(request, parameters, asked)
         token = parameters.get("token")
         if token is None:
             raise invalid_request("token is required", reason="parameter_missing")
-        if await self._refresh_tokens.revoke_family_of(token, client.client_id):
-            return _a_family_of(client)
+        device = await self._refresh_tokens.revoke_family_of(token, client.client_id)
+        if device is not None:
+            self._tell(asked, device)
+            return
         hint = parameters.get("token_type_hint", "")
         now = self._clock()
         try:
@@ -122,35 +96,25 @@ class RevocationEndpoint:
                 reason="type_refused",
             ) from None
         if match is None:
-            return None
+            return
         lookup, found = match
         asked.subject = found.subject
         _check_owner(client, found)
         await _revoke(lookup, found, now)
-        return found
+        self._tell(asked, found.subject, token_id=found.token_id, expires_at=found.expires_at)
 
-    def _event_of(self, asked: _Request, ended: FoundToken) -> TokenEvent:
-        return TokenEvent(
-            at=self._clock(),
-            outcome="revoked",
-            peer=asked.peer,
-            request="revocation",
-            client_id=asked.client_id,
-            subject=ended.subject,
-            token_id=ended.token_id,
-            expires_at=ended.expires_at,
-        )
-
-    def _refused(self, asked: _Request, error: OAuthError) -> TokenEvent:
-        return TokenEvent(
-            at=self._clock(),
-            outcome="refused",
-            peer=asked.peer,
-            request="revocation",
-            client_id=shown_name(asked.client_id),
-            subject=shown_name(asked.subject),
-            error=error.error,
-            reason=error.reason,
+    def _tell(self, asked: Asked, device: str, *, token_id: str = "", expires_at: int = 0) -> None:
+        self._audit(
+            TokenEvent(
+                at=self._clock(),
+                outcome="revoked",
+                peer=asked.peer,
+                request=asked.request,
+                client_id=asked.client_id,
+                subject=device,
+                token_id=token_id,
+                expires_at=expires_at,
+            )
         )
 
 
@@ -167,17 +131,6 @@ def _check_owner(client: Client, found: FoundToken) -> None:
             "the token was issued to another client",
             reason="token_of_another",
         )
-
-
-def _a_family_of(client: Client) -> FoundToken:
-    return FoundToken(
-        subject="",
-        client_id=client.client_id,
-        token_id="",
-        issued_at=0,
-        expires_at=0,
-        members={},
-    )
 
 
 async def _revoke(lookup: TokenLookup, found: FoundToken, now: float) -> None:

@@ -25,12 +25,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
-from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.client_authentication import ClientAuthenticator, Presented, presented
+from keyfob.server.admission import Admission, Asked
 from keyfob.server.clients import GUARD_SCOPE
-from keyfob.server.limits import Limits, NoLimits
-from keyfob.server.names import shown_name
-from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.stores.sqlite import StoredRevocation
 
 __all__ = ["MAX_WAIT", "PAGE", "RevocationsEndpoint"]
@@ -61,45 +58,33 @@ class RevocationsEndpoint:
     """The feed.
 
     Args:
-        authenticator: Checks who asks.
+        admission: Lets in who may ask.
         store: The register.
-        audit: Is told of every refusal.
         clock: Unix seconds.
         stopping: Set when the server wants to end; nobody is made to wait then.
-        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
         self,
         *,
-        authenticator: ClientAuthenticator,
+        admission: Admission,
         store: RevocationStore,
-        audit: AuditSink,
         clock: Callable[[], float],
         stopping: asyncio.Event,
-        limits: Limits | None = None,
     ) -> None:
-        self._authenticator = authenticator
+        self._admission = admission
         self._store = store
-        self._audit = audit
         self._clock = clock
         self._stopping = stopping
-        self._limits = limits or Limits(NoLimits())
 
     async def get(self, request: Request) -> Response:
         """Answer a guard; anybody else is refused."""
-        client_id = ""
+        asked = Asked.of(request, "revocations")
         try:
-            credentials = presented(request.headers.getlist("authorization"), {})
-            client_id = credentials.client_id
-            await self._admit(credentials, _peer(request))
+            await self._admit(request, asked)
             cursor, wait = _cursor(request), _wait(request)
         except OAuthError as error:
-            if not client_id:
-                error = await self._limits.nameless(_peer(request), error)
-            if error.told:
-                self._audit(self._refused(request, client_id, error))
-            return error_response(error)
+            return await self._admission.refuse(asked, error)
         if cursor > (last := await self._store.last_cursor()):
             rows, cursor = await self._page(0), last
         else:
@@ -112,26 +97,12 @@ class RevocationsEndpoint:
         }
         return json_response(document, headers=NO_STORE)
 
-    async def _admit(self, credentials: Presented, peer: str) -> None:
-        async with self._limits.attempt(credentials.client_id, peer) as attempt:
-            client = await self._authenticator.authenticate(credentials)
-            if not client.public:
-                attempt.proved(client.kind)
+    async def _admit(self, request: Request, asked: Asked) -> None:
+        client, _ = await self._admission.prove(request, {}, asked)
         if GUARD_SCOPE not in client.scopes:
             raise OAuthError(
                 "insufficient_scope", f"needs the scope {GUARD_SCOPE}", reason="not_a_guard"
             )
-
-    def _refused(self, request: Request, client_id: str, error: OAuthError) -> TokenEvent:
-        return TokenEvent(
-            at=self._clock(),
-            outcome="refused",
-            peer=_peer(request),
-            request="revocations",
-            client_id=shown_name(client_id),
-            error=error.error,
-            reason=error.reason,
-        )
 
     async def _page(self, cursor: int) -> tuple[StoredRevocation, ...]:
         return await self._store.revocations_after(cursor, now=self._clock(), limit=PAGE + 1)
@@ -163,10 +134,6 @@ def _row(revocation: StoredRevocation) -> dict[str, object]:
         "reason": revocation.reason,
     }
     return row if revocation.token_id is None else {**row, "token_id": revocation.token_id}
-
-
-def _peer(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _cursor(request: Request) -> int:

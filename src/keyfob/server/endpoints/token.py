@@ -27,22 +27,20 @@ before that look: ``devices`` says what depends on that.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
+from keyfob.server.admission import Admission, Asked
 from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.client_authentication import ClientAuthenticator, presented
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
-from keyfob.server.limits import Limits, NoLimits
-from keyfob.server.names import shown_name
-from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.scopes import narrowed
 
@@ -52,22 +50,11 @@ __all__ = ["TokenEndpoint"]
 _ATTEMPTS: Final = 3
 
 
-@dataclass(slots=True)
-class _Request:
-    """One request on its way through the steps, for the audit."""
-
-    peer: str
-    grant_type: str = ""
-    client_id: str = ""
-    subject: str = ""
-    named: bool = False
-
-
 class TokenEndpoint:
     """Issues tokens.
 
     Args:
-        authenticator: Checks who asks.
+        admission: Lets in who may ask.
         grants: The grants on offer, by grant type.
         issuer: Mints the tokens.
         refresh_tokens: Has those that go with them.
@@ -75,13 +62,12 @@ class TokenEndpoint:
         audit: Is told of every outcome.
         clock: Unix seconds.
         sleep: Waits for some seconds.
-        limits: How often somebody may ask and be wrong.
     """
 
     def __init__(
         self,
         *,
-        authenticator: ClientAuthenticator,
+        admission: Admission,
         grants: Mapping[str, Grant],
         issuer: TokenIssuer,
         refresh_tokens: RefreshTokens,
@@ -89,9 +75,8 @@ class TokenEndpoint:
         audit: AuditSink,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        limits: Limits | None = None,
     ) -> None:
-        self._authenticator = authenticator
+        self._admission = admission
         self._grants = grants
         self._issuer = issuer
         self._refresh_tokens = refresh_tokens
@@ -99,18 +84,14 @@ class TokenEndpoint:
         self._audit = audit
         self._clock = clock
         self._sleep = sleep
-        self._limits = limits or Limits(NoLimits())
 
     async def post(self, request: Request) -> Response:
         """Answer one request (RFC 6749 sections 5.1 and 5.2)."""
-        asked = _Request(peer=request.client.host if request.client else "")
+        asked = Asked.of(request, "token")
         try:
             token = await self._token(request, asked)
         except OAuthError as error:
-            refused = error if asked.named else await self._limits.nameless(asked.peer, error)
-            if refused.told:
-                self._audit(self._refused(asked, refused))
-            return error_response(refused)
+            return await self._admission.refuse(asked, error)
         self._audit(self._event_of(asked, token))
         document = {
             "access_token": token.access_token,
@@ -122,22 +103,14 @@ class TokenEndpoint:
             document["refresh_token"] = token.refresh_token
         return json_response(document, headers=NO_STORE)
 
-    async def _token(self, request: Request, asked: _Request) -> IssuedToken:
+    async def _token(self, request: Request, asked: Asked) -> IssuedToken:
         parameters = await read_form(request)
         grant = self._grant(parameters, asked)
-        asked.client_id = parameters.get("client_id", "")
-        credentials = presented(request.headers.getlist("authorization"), parameters)
-        asked.client_id = credentials.client_id
         asked.subject = parameters.get("username", "")
-        asked.named = True
         now = self._clock()
-        async with self._limits.attempt(credentials.client_id, asked.peer) as attempt:
-            proven = await self._authenticator.prove(credentials)
-            client = await self._authenticator.admit(proven)
-            if not client.public:
-                attempt.proved(client.kind)
+        client, proven = await self._admission.prove(request, parameters, asked)
         for _ in range(_ATTEMPTS):
-            access = await self._access(grant, client, parameters, asked.peer)
+            access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
@@ -148,12 +121,12 @@ class TokenEndpoint:
             # A little more: event loops wake a millisecond early.
             await self._sleep(min(1.0, access.revoked_through + 1 - now) + 0.005)
             now = self._clock()
-            client = await self._authenticator.admit(proven)
+            client = await self._admission.again(proven)
         raise OAuthError(
             "temporarily_unavailable", "try again later", reason="clock_before_revocation"
         )
 
-    def _grant(self, parameters: Mapping[str, str], asked: _Request) -> Grant:
+    def _grant(self, parameters: Mapping[str, str], asked: Asked) -> Grant:
         grant_type = parameters.get("grant_type")
         if grant_type is None:
             raise invalid_request("grant_type is required", reason="parameter_missing")
@@ -164,7 +137,7 @@ class TokenEndpoint:
         return grant
 
     async def _access(
-        self, grant: Grant, client: Client, parameters: Mapping[str, str], peer: str
+        self, grant: Grant, client: Client, parameters: Mapping[str, str], asked: Asked
     ) -> Access:
         if grant.grant_type not in client.grants:
             raise OAuthError(
@@ -175,12 +148,12 @@ class TokenEndpoint:
         username = parameters.get("username")
         if grant.grant_type != "password" or username is None:
             return await grant.authorize(client, parameters)
-        async with self._limits.attempt(username, peer) as attempt:
+        async with self._admission.attempt(username, asked) as attempt:
             access = await grant.authorize(client, parameters)
             attempt.proved(ClientKind.DEVICE)
         return access
 
-    def _event_of(self, asked: _Request, token: IssuedToken) -> TokenEvent:
+    def _event_of(self, asked: Asked, token: IssuedToken) -> TokenEvent:
         return TokenEvent(
             at=self._clock(),
             outcome="issued",
@@ -190,16 +163,4 @@ class TokenEndpoint:
             subject=asked.subject,
             token_id=token.token_id,
             expires_at=token.expires_at,
-        )
-
-    def _refused(self, asked: _Request, error: OAuthError) -> TokenEvent:
-        return TokenEvent(
-            at=self._clock(),
-            outcome="refused",
-            peer=asked.peer,
-            grant_type=asked.grant_type,
-            client_id=shown_name(asked.client_id),
-            subject=error.subject or shown_name(asked.subject),
-            error=error.error,
-            reason=error.reason,
         )

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from keyfob.errors import ConflictError, NotFoundError
+from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.lifetimes import LONGEST_LIFE
-from keyfob.server.signing.keys import apply
+from keyfob.server.signing.keys import made
 from keyfob.server.signing.sealing import is_sealed
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.signing.timetable import (
@@ -62,6 +64,7 @@ class KeyRegister:
         store: An open store, which this register closes.
         settings: How keys follow each other, and how they rest.
         clock: Unix seconds.
+        actor: Who changes them, for the trail; None: the operating system's user.
     """
 
     def __init__(
@@ -70,10 +73,12 @@ class KeyRegister:
         settings: SigningSettings,
         *,
         clock: Callable[[], float] = time.time,
+        actor: str | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._actor = os_user() if actor is None else actor
 
     @classmethod
     def open(cls, database: Path, settings: SigningSettings) -> KeyRegister:
@@ -121,7 +126,8 @@ class KeyRegister:
                 )
             return scheduled(stored, self._settings.rotation, now)
 
-        new = self._changed(decide)
+        with self._recorded("key.rotate-now" if at_once else "key.rotate", ""):
+            new = self._changed(decide)
         return next(key for key in self.list_keys() if key.kid == new)
 
     def remove(self, kid: str) -> None:
@@ -141,17 +147,23 @@ class KeyRegister:
                 )
             return Change(seen=frozenset(key.kid for key in stored), remove=frozenset({kid}))
 
-        self._changed(decide)
+        with self._recorded("key.remove", kid):
+            self._changed(decide)
+
+    def _recorded(self, action: str, kid: str) -> AbstractContextManager[None]:
+        return recorded(self._store, action, kid, actor=self._actor, clock=self._clock)
 
     def _changed(self, decide: Callable[[tuple[StoredKey, ...], float], Change]) -> str:
-        """Make a change, deciding anew where somebody else was faster; name the new key."""
-        while True:
+        """Make a change while nobody else makes one, and name the new key."""
+        with self._store.transaction():
             stored, now = self._store.keys.all(), self._clock()
             change = decide(stored, now)
-            done, new = apply(self._store, self._settings, change, now=now)
-            if done:
-                self._store.keys.scrub()
-                return new
+            new = None
+            if change.signs_from is not None:
+                new = made(self._settings, signs_from=change.signs_from, now=now)
+            self._store.keys.change(change, new)
+        self._store.keys.scrub()
+        return "" if new is None else new.kid
 
 
 def _shown(stored: Iterable[StoredKey], now: float) -> tuple[ShownKey, ...]:

@@ -20,6 +20,7 @@ from keyfob.server.signing.events import KeyAudit, KeyEvent, differences, ignore
 from keyfob.server.signing.keys import loaded, made
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.signing.timetable import Change, StoredKey, outdated, planned, timetable
+from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
 
 __all__ = ["KeyStore", "Keyring"]
@@ -64,6 +65,10 @@ class Keyring:
         self._stored = tuple(stored)
         self._keys = dict(keys)
         self._public = {kid: key.public_jwk() for kid, key in keys.items()}
+        self._verified_with: tuple[list[dict[str, str]], KeySet] = (
+            [],
+            KeySet.from_jwks({"keys": []}),
+        )
         self._unreadable: set[str] = set()
         self._clock = clock
         self._audit = audit
@@ -88,6 +93,13 @@ class Keyring:
         """Return the public keys that are published at a moment, the signing one first."""
         published = timetable(self._stored, now).published
         return [self._public[key.kid] for key in published if key.kid in self._public]
+
+    def key_set(self, now: float) -> KeySet:
+        """Return the same, ready to verify with; parsed again only where they are others."""
+        keys = self.public_keys(now)
+        if keys != self._verified_with[0]:
+            self._verified_with = (keys, KeySet.from_jwks({"keys": keys}))
+        return self._verified_with[1]
 
     async def refresh(self) -> None:
         """Look at the database, and make the changes that are due."""

@@ -109,11 +109,11 @@ class SqliteRefreshFamilies:
             )
         )
 
-    async def end(self, token: RefreshToken, client_id: str, reason: str) -> bool:
+    async def end(self, token: RefreshToken, client_id: str, reason: str) -> str | None:
         """End the family of a token, old or new, that was issued to a client.
 
         Returns:
-            Whether it was: False for a token that is not ours, or another client's.
+            The family's device: None for a token that is not ours, or another client's.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full.
@@ -186,12 +186,14 @@ def _use(
     return successor
 
 
-def _end(connection: sqlite3.Connection, token: RefreshToken, client_id: str, reason: str) -> bool:
+def _end(
+    connection: sqlite3.Connection, token: RefreshToken, client_id: str, reason: str
+) -> str | None:
     family = _find(connection, token.family_id)
     if family is None or family.client_id != client_id or not token.made_with(family.key):
-        return False
+        return None
     connection.execute(_END, (reason, family.family_id))
-    return True
+    return family.subject
 
 
 def _family(row: tuple[Any, ...]) -> Family:

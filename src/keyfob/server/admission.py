@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is let in to ask, at every endpoint that wants to know: authentication, limits, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keyfob.server.audit import AuditSink, RequestKind, TokenEvent
+from keyfob.server.client_authentication import ClientAuthenticator, Proven, presented
+from keyfob.server.clients import Client
+from keyfob.server.limits import Attempt, Limits
+from keyfob.server.names import shown_name
+from keyfob.server.oauth_errors import OAuthError, error_response
+
+__all__ = ["Admission", "Asked"]
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request on its way, for the audit.
+
+    Args:
+        request: What it asks for.
+        peer: The address that it came from.
+        client_id: Who claims to ask, as far as known.
+        subject: The device that it is about, as far as known.
+        grant_type: The grant that it asks by; empty where it is none.
+        named: Whether it has said who asks, in a way that is offered.
+    """
+
+    request: RequestKind
+    peer: str
+    client_id: str = ""
+    subject: str = ""
+    grant_type: str = ""
+    named: bool = False
+
+    @classmethod
+    def of(cls, request: Request, kind: RequestKind) -> Asked:
+        """Begin with what is known of every request."""
+        return cls(request=kind, peer=request.client.host if request.client else "")
+
+    def refused(self, error: OAuthError, *, at: float) -> TokenEvent:
+        """Return what the audit is told of a refusal; what is not a name is not shown."""
+        return TokenEvent(
+            at=at,
+            outcome="refused",
+            peer=self.peer,
+            request=self.request,
+            grant_type=self.grant_type,
+            client_id=shown_name(self.client_id),
+            subject=error.subject or shown_name(self.subject),
+            error=error.error,
+            reason=error.reason,
+        )
+
+
+class Admission:
+    """The door of the server.
+
+    Args:
+        authenticator: Checks who asks.
+        limits: How often somebody may ask and be wrong.
+        audit: Is told of every refusal.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: ClientAuthenticator,
+        limits: Limits,
+        audit: AuditSink,
+        clock: Callable[[], float],
+    ) -> None:
+        self._authenticator = authenticator
+        self._limits = limits
+        self._audit = audit
+        self._clock = clock
+
+    async def prove(
+        self, request: Request, parameters: Mapping[str, str], asked: Asked
+    ) -> tuple[Client, Proven]:
+        """Return who asks, and what was proven; once for a request.
+
+        Args:
+            request: For its Authorization headers.
+            parameters: Of its form; empty where it has none.
+            asked: Learns who claims to ask.
+
+        Raises:
+            OAuthError: ``invalid_request``, ``invalid_client``, or ``temporarily_unavailable``
+                with status 429.
+        """
+        asked.client_id = parameters.get("client_id", "")
+        credentials = presented(request.headers.getlist("authorization"), parameters)
+        asked.client_id = credentials.client_id
+        asked.named = True
+        async with self.attempt(credentials.client_id, asked) as attempt:
+            proven = await self._authenticator.prove(credentials)
+            client = await self._authenticator.admit(proven)
+            if not client.public:
+                attempt.proved(client.kind)
+        return client, proven
+
+    async def again(self, proven: Proven) -> Client:
+        """Return the client as it is registered now.
+
+        Raises:
+            OAuthError: ``invalid_client``: it is disabled, gone, or has other credentials now.
+        """
+        return await self._authenticator.admit(proven)
+
+    def attempt(self, name: str, asked: Asked) -> AbstractAsyncContextManager[Attempt]:
+        """Let somebody prove himself inside; see ``Limits.attempt``."""
+        return self._limits.attempt(name, asked.peer)
+
+    async def refuse(self, asked: Asked, error: OAuthError) -> Response:
+        """Return the answer to a request that is refused, and tell the audit."""
+        if not asked.named:
+            error = await self._limits.nameless(asked.peer, error)
+        if error.told:
+            self._audit(asked.refused(error, at=self._clock()))
+        return error_response(error)
