@@ -139,6 +139,16 @@ def test_a_head_within_the_bound_and_a_long_body_are_answered(server: HttpServer
 POST = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 
 
+def test_a_trailer_that_does_not_end_is_given_up() -> None:
+    """What follows the last chunk is neither head nor body, and must not be without a bound."""
+    head = b"POST /length HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    patient = Listen(port=0, head_seconds=PATIENCE)  # so that only the size can end it
+    with running(patient) as server, connect(server) as connection:
+        connection.sendall(head + b"1\r\na\r\n0\r\nX: ")
+        with pytest.raises(ConnectionError):
+            connection.sendall(b"a" * 33_554_432)
+
+
 def test_a_body_that_trickles_after_its_answer_is_given_up(server: HttpServer) -> None:
     with connect(server) as connection:
         connection.sendall(POST)

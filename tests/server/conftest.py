@@ -57,5 +57,5 @@ async def world(settings: ServerSettings, register: Register, clock: Clock) -> A
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url=ISSUER) as http,
     ):
-        made = World(settings, register, http, clock, events, verified)
+        made = World(settings, register, http, clock, events, verified, app.state.keyring)
         yield made

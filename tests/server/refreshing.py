@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from keyfob.server.signing.key_register import KeyRegister
+from keyfob.server.signing.sealing import KeySealer
+from keyfob.server.signing.settings import SigningSettings
+from keyfob.server.stores.sqlite import open_store
 from tests.server.world import World
 
 
@@ -73,6 +78,15 @@ async def login(
     assert answer.status_code == 200, answer.json()
     token = answer.json()["refresh_token"]
     return Login(world, device, issued.secret, application, secret, token)
+
+
+async def rotate_beyond_reach(world: World) -> None:
+    """Let a key sign that this process cannot decrypt, as another one might."""
+    world.clock.now += 1
+    sealed = SigningSettings(sealer=KeySealer(secrets.token_hex(32)))
+    with KeyRegister(open_store(world.settings.database), sealed, clock=world.clock) as keys:
+        keys.rotate(at_once=True)
+    await world.keyring.refresh()
 
 
 def families(database: Path) -> list[tuple[str, str]]:

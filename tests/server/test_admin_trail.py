@@ -151,24 +151,27 @@ def test_changes_of_signing_keys_are_in_the_same_trail(database: Path, clock: Cl
     with keys:
         first = keys.rotate(at_once=True).kid
         clock.now += 1
-        keys.rotate()
+        second = keys.rotate().kid
         with pytest.raises(ConflictError):
             keys.rotate()  # one is announced already
         clock.now += 1
-        keys.rotate(at_once=True)
+        third = keys.rotate(at_once=True).kid
         keys.remove(first)
         with pytest.raises(NotFoundError):
             keys.remove("a pasted secret")
     with Register(open_store(database), clock=clock) as register:
         lines = register.list_actions()
-    assert [(line.action, line.subject, line.result) for line in lines] == [
-        ("key.rotate-now", "", "done"),
-        ("key.rotate", "", "done"),
-        ("key.rotate", "", "conflict"),
-        ("key.rotate-now", "", "done"),
+        (of_first, _) = register.list_actions(subject=first)
+    refused = lines[2]
+    assert (refused.action, refused.result) == ("key.rotate", "conflict")
+    assert [(line.action, line.subject, line.result) for line in lines if line != refused] == [
+        ("key.rotate-now", first, "done"),
+        ("key.rotate", second, "done"),
+        ("key.rotate-now", third, "done"),
         ("key.remove", first, "done"),
         ("key.remove", "?", "not_found"),
     ]
+    assert of_first.actor == "alice"
 
 
 def test_what_is_refused_before_it_touches_the_register_has_its_line_too(

@@ -119,3 +119,68 @@ def test_what_waits_too_long_is_counted_and_memory_stays_bounded(
         file(event(5))
         assert file.dropped == 3
     assert numbers(path) == [3, 4, 5]
+
+
+def test_what_waits_at_the_end_is_written_if_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    path = tmp_path / "audit.jsonl"
+    with AuditFile(path) as file:
+        disk.left = 0
+        file(event(0))
+        file(event(1))
+        disk.left = None
+    assert (numbers(path), file.dropped) == ([0, 1], 0)
+    with AuditFile(path) as file:
+        disk.left = 0
+        file(event(2))
+    assert (numbers(path), file.dropped) == ([0, 1], 1)  # and if not, that is told
+
+
+@pytest.mark.parametrize("how", ["restart", "reopen"])
+def test_a_line_that_was_torn_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    disk = FullDisk(monkeypatch)
+    path = tmp_path / "audit.jsonl"
+    with AuditFile(path) as file:
+        file(event(0))
+        disk.left = 10
+        file(event(1))
+        if how == "reopen":
+            file.reopen()
+            disk.left = None
+            file(event(2))
+    disk.left = None
+    with AuditFile(path) as file:
+        file(event(3))
+    whole = [line for line in path.read_text().splitlines() if line.endswith("}")]
+    assert [int(json.loads(line)["at"]) for line in whole] == (
+        [0, 3] if how == "restart" else [0, 1, 2, 3]
+    )
+
+
+def test_what_has_no_disk_below_it_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    with AuditFile(Path("/dev/null")) as file:
+        file(event(0))
+        file.reopen()
+        file(event(1))
+    assert caplog.text == ""
+
+
+def test_a_disk_that_fails_keeps_nobody_from_a_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    path = tmp_path / "audit.jsonl"
+    with AuditFile(path) as file:
+        file(event(0))
+        path.rename(tmp_path / "old")
+        monkeypatch.setattr(os, "fdatasync", broken)
+        file.reopen()
+        file(event(1))
+    assert numbers(path) == [1]
+    assert "Input/output error" in caplog.text

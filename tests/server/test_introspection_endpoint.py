@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfob.server.access_tokens import SignedAccessTokens
-from keyfob.server.register import Register
+from keyfob.server.refresh_family import Family
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.refresh_families import _add
+from keyfob.server.stores.sqlite import open_store
 from keyfob.server.token_lookup import OtherTokenTypeError
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
@@ -244,6 +246,21 @@ async def test_a_question_that_is_none_is_an_invalid_request(
     assert (await world.http.get("/oauth2/introspect", auth=asker)).status_code == 405
 
 
+class _Keys:
+    def __init__(self, keys: KeySet) -> None:
+        self._keys = keys
+
+    def key_set(self, _: float) -> KeySet:
+        return self._keys
+
+    async def refresh(self) -> None:
+        pass
+
+    def is_unreadable(self, kid: str | None) -> bool:
+        assert kid != ""
+        return False
+
+
 class _NoStore:
     """A register that says yes to everything, so that the token alone decides."""
 
@@ -281,7 +298,7 @@ async def test_whatever_is_shown_is_a_good_token_or_none_and_never_an_error(
         issuer=ISSUER, audience="mqtt", database=tmp_path_factory.getbasetemp() / "no.db"
     )
     keys = KeySet.from_jwks({"keys": [KEY.public_jwk()]})
-    lookup = SignedAccessTokens(settings, lambda _: keys, _NoStore())
+    lookup = SignedAccessTokens(settings, _Keys(keys), _NoStore())
     if isinstance(shown, tuple):  # a good token with one character changed
         place, character = shown
         shown = GOOD[:place] + character + GOOD[place + 1 :]
@@ -292,15 +309,34 @@ async def test_whatever_is_shown_is_a_good_token_or_none_and_never_an_error(
     assert (found is not None) == (shown == GOOD)
 
 
-async def test_the_register_is_asked_with_one_step_for_each_index(
-    register: Register, database: object
-) -> None:
-    """However many single tokens of a device are revoked."""
-    assert register is not None
-    store: SqliteStore = open_store(database)  # type: ignore[arg-type]
-    plan = store._connection.execute(
-        "EXPLAIN QUERY PLAN SELECT max(issued_before) FROM revocation"
-        " WHERE subject = 'x' AND token_id IS NULL"
-    ).fetchall()
+def test_no_question_to_the_register_walks_through_the_revocations(database: Path) -> None:
+    """However many tokens were revoked: as the queries are, not as somebody remembers them."""
+    asked: list[str] = []
+    store = open_store(database)
+    store.connection.set_trace_callback(asked.append)
+    family = Family(
+        family_id=b"f",
+        client_id="app",
+        subject="dev1",
+        scopes=(),
+        key=b"k",
+        counter=0,
+        digest=b"d",
+        previous=None,
+        rotated_at=0.0,
+        expires_at=1.0,
+        ends_at=1.0,
+    )
+    store.client("dev1")
+    store.is_token_revoked(subject="dev1", token_id="t", issued_at=1)
+    store.count_revoked_tokens("dev1", now=1.0)
+    store.revocations_after(0, now=1.0, limit=1)
+    with store.transaction():
+        _add(store.connection, family, {"issued_at": 1, "secret_hash": None})
+    store.connection.set_trace_callback(None)
+    statements = [text for text in asked if "FROM revocation" in text]
+    assert len(statements) >= 5
+    for text in statements:
+        plan = store.connection.execute("EXPLAIN QUERY PLAN " + text).fetchall()
+        assert not [row[3] for row in plan if "SCAN revocation" in row[3]], text
     store.close()
-    assert any("revocation_by_subject" in str(row[3]) for row in plan), plan

@@ -319,3 +319,32 @@ async def test_malformed_requests_are_limited_and_do_not_fill_the_audit(http: Ht
     assert set(statuses[:6]) == {400}
     assert set(statuses[7:]) == {429}
     assert len(events) <= 8
+
+
+async def test_what_strangers_do_with_a_public_applications_name_is_limited(
+    http: Http, register: Register
+) -> None:
+    """Its name is known to all who have the program: it is nobody in particular."""
+    client, events = http
+    register.add_application("phone", public=True, refresh=True)
+    for form in (
+        {"grant_type": "refresh_token", "refresh_token": "kfr_x"},
+        {"grant_type": "client_credentials"},
+    ):
+        for _ in range(20):
+            await client.post("/oauth2/token", data={"client_id": "phone", **form})
+    assert len([event for event in events if not event.reason.startswith("limit_")]) <= 7
+
+
+async def test_a_device_that_is_known_gets_in_through_a_public_application_beside_a_guesser(
+    http: Http, register: Register
+) -> None:
+    client, _ = http
+    secret = register.add_device("dev1").secret
+    register.add_application("phone", public=True)
+    form = {"grant_type": "password", "client_id": "phone", "username": "dev1", "password": secret}
+    assert (await client.post("/oauth2/token", data=form)).status_code == 200
+    for number in range(20):  # all mistakes of the address are used up
+        await client.post("/oauth2/token", data=form | {"username": f"guess{number}"})
+    assert (await client.post("/oauth2/token", data=form)).status_code == 200
+    assert (await client.post("/oauth2/token")).status_code == 429

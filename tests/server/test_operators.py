@@ -71,11 +71,17 @@ def test_it_counts_what_was_issued_refused_and_limited(
     url = f"http://127.0.0.1:{ports[0]}/oauth2/token"
     form = {"grant_type": "client_credentials", "client_id": "dev1", "client_secret": secret}
     with httpx.Client(trust_env=False) as http:
-        assert http.post(url, data=form).status_code == 200
+        answer = http.post(url, data=form)
+        assert answer.status_code == 200
+        token = {"token": answer.json()["access_token"]}
+        revoke = url.replace("token", "revoke")
+        assert http.post(revoke, data=token, auth=("dev1", secret)).status_code == 200
         for _ in range(5):
             http.post(url, data=form | {"client_id": "dev2"})
     found = numbers(ports[1])
     assert found["keyfob_server_tokens_issued_total client_credentials"] == 1
+    assert found["keyfob_server_tokens_revoked_total"] == 1
+    assert sum(value for name, value in found.items() if "refusals_total" in name) == 2
     assert found["keyfob_server_refusals_total invalid_client client_unknown token"] == 2
     assert found["keyfob_server_limited_total limit_failures"] == 3
     assert found["keyfob_server_audit_dropped_total"] == 7

@@ -14,6 +14,7 @@ from keyfob.server.readiness import Readiness
 from keyfob.server.stores.readiness import SqliteReadiness
 from keyfob.server.stores.sqlite import open_store
 from keyfob.server.stores.writer import Writer
+from tests.server.refreshing import rotate_beyond_reach
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ async def test_a_register_without_a_key_is_not_ready_and_still_alive(
 
 async def test_a_register_that_others_keep_locked_is_not_ready(database: Path) -> None:
     store, writer = open_store(database), Writer(database)
-    tested = Readiness(SqliteReadiness(store, writer), asyncio.Event(), lambda: 0.0)
+    tested = Readiness(SqliteReadiness(store, writer), lambda: True, asyncio.Event(), lambda: 0.0)
     await writer.run(lambda inner: inner.connection.execute("PRAGMA busy_timeout = 1"))
     locking = sqlite3.connect(database, isolation_level=None)
     locking.execute("BEGIN IMMEDIATE")
@@ -56,7 +57,7 @@ async def test_a_register_that_is_closed_is_told_as_such(database: Path) -> None
     store, writer = open_store(database), Writer(database)
     writer.close()
     store.close()
-    tested = Readiness(SqliteReadiness(store, writer), asyncio.Event(), lambda: 0.0)
+    tested = Readiness(SqliteReadiness(store, writer), lambda: True, asyncio.Event(), lambda: 0.0)
     assert await tested.faults() == ("register_unreadable", "register_unwritable")
 
 
@@ -78,7 +79,7 @@ class Register:
 
 async def test_however_often_somebody_asks_it_is_written_once_in_five_seconds() -> None:
     now, register = [0.0], Register()
-    tested = Readiness(register, asyncio.Event(), lambda: now[0])
+    tested = Readiness(register, lambda: True, asyncio.Event(), lambda: now[0])
     assert await asyncio.gather(*(tested.faults() for _ in range(50))) == [()] * 50
     assert register.looks == 1
     register.broken, now[0] = True, 4.9
@@ -88,9 +89,30 @@ async def test_however_often_somebody_asks_it_is_written_once_in_five_seconds() 
     assert register.looks == 2
 
 
+async def test_those_who_wait_for_a_slow_look_make_no_look_of_their_own() -> None:
+    now = [0.0]
+
+    class Slow(Register):
+        async def write_probe(self) -> None:
+            now[0] += 6.0  # as long as a locked register takes
+            await super().write_probe()
+
+    slow = Slow()
+    tested = Readiness(slow, lambda: True, asyncio.Event(), lambda: now[0])
+    await asyncio.gather(*(tested.faults() for _ in range(4)))
+    assert slow.looks == 1
+
+
+async def test_a_process_that_cannot_read_the_key_that_signs_is_not_ready(world: World) -> None:
+    await rotate_beyond_reach(world)
+    answer = await world.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["signing_key_unreadable"]
+
+
 async def test_a_server_that_stops_is_not_ready_at_once() -> None:
     stopping = asyncio.Event()
-    tested = Readiness(Register(), stopping, lambda: 0.0)
+    tested = Readiness(Register(), lambda: True, stopping, lambda: 0.0)
     assert await tested.faults() == ()
     stopping.set()
     assert await tested.faults() == ("stopping",)

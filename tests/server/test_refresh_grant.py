@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from keyfob.server.app import create_app
+from keyfob.server.credentials import hash_secret
 from keyfob.server.issue import Access
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.oauth_errors import OAuthError
@@ -20,12 +21,13 @@ from keyfob.server.refresh_family import GRACE
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
+from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.stores.refresh_families import MAX_FAMILIES, SqliteRefreshFamilies
 from keyfob.server.stores.sqlite import open_store
 from keyfob.server.stores.writer import Writer
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
-from tests.server.refreshing import Login, families, log_in, login, refresh
+from tests.server.refreshing import Login, families, log_in, login, refresh, rotate_beyond_reach
 from tests.server.world import World, claims_of
 
 pytestmark = pytest.mark.anyio
@@ -252,6 +254,53 @@ async def test_a_login_that_a_disabling_overtakes_begins_no_family(world: World)
     assert [ended for _, ended in families(world.settings.database)] == ["disabled"]
 
 
+async def test_a_login_that_a_new_secret_overtakes_begins_no_family(world: World) -> None:
+    """Whoever has the old secret has no way to keep what it opened."""
+    one = await login(world)
+    go_on = login_in_two_steps(world, one)
+    world.register.rotate_secret("dev1")
+    with pytest.raises(OAuthError, match="ended_meanwhile"):
+        await go_on()
+    assert families(world.settings.database) == [("dev1", "secret_changed")]
+
+
+async def test_one_token_that_is_revoked_keeps_nobody_from_logging_in(world: World) -> None:
+    one = await login(world)
+    token = (await one.again()).json()["access_token"]
+    auth = httpx.BasicAuth(one.application, one.secret)
+    answer = await world.http.post("/oauth2/revoke", data={"token": token}, auth=auth)
+    assert answer.status_code == 200
+    assert "refresh_token" in (await one.again()).json()  # in the same second
+
+
+async def test_families_that_have_ended_give_way_before_one_that_lives(world: World) -> None:
+    one = await login(world)
+    auth = httpx.BasicAuth(one.application, one.secret)
+    for _ in range(MAX_FAMILIES):
+        world.clock.now += 1
+        token = (await one.again()).json()["refresh_token"]
+        await world.http.post("/oauth2/revoke", data={"token": token}, auth=auth)
+    assert not refused(await one.refresh(one.refresh_token))
+
+
+async def test_a_key_that_cannot_be_read_costs_no_refresh_token(world: World) -> None:
+    """Who is told to come back later has lost nothing when he does."""
+    one = await login(world)
+    world.clock.now += 10
+    await rotate_beyond_reach(world)
+    world.clock.now += 1
+    assert (await one.refresh(one.refresh_token)).status_code == 503
+    assert (await one.again()).status_code == 503
+    with KeyRegister(
+        open_store(world.settings.database), world.settings.signing, clock=world.clock
+    ) as keys:
+        keys.rotate(at_once=True)
+    await world.keyring.refresh()
+    world.clock.now += 60
+    assert not refused(await one.refresh(one.refresh_token))
+    assert families(world.settings.database) == [("dev1", "")]
+
+
 def login_in_two_steps(world: World, one: Login) -> Callable[[], Awaitable[None]]:
     """Stop a login right before its family begins; return what goes on."""
     store = open_store(world.settings.database)
@@ -269,6 +318,7 @@ def login_in_two_steps(world: World, one: Login) -> Callable[[], Awaitable[None]
                     lifetime=None,
                     revoked_through=0,
                     renewable=True,
+                    secret_hash=hash_secret(one.device_secret),
                 ),
                 ("mqtt.connect",),
                 now=now,
@@ -362,7 +412,9 @@ async def test_no_token_is_in_the_database_or_in_what_is_told(
     assert "kfr_" not in told
 
 
-async def test_a_revoked_family_is_over_and_only_its_client_may_say_so(world: World) -> None:
+async def test_a_family_is_over_when_its_client_or_device_says_so(
+    world: World,
+) -> None:
     """What the revocation endpoint calls (RFC 7009 section 2.1)."""
     one = await login(world)
     other = (await one.again()).json()["refresh_token"]
@@ -372,13 +424,17 @@ async def test_a_revoked_family_is_over_and_only_its_client_may_say_so(world: Wo
     old, last = await spent(one)
     for text in ("", "x", "kfr_" + "A" * 96):
         assert not await tokens.revoke_family_of(text, "gateway")
-    assert not await tokens.revoke_family_of(last, "other")
+    with pytest.raises(OAuthError, match="token_of_another"):
+        await tokens.revoke_family_of(last, "other")
     last = await one.renewed(last)
     assert await tokens.revoke_family_of(old, "gateway")
     assert await tokens.revoke_family_of(last, "gateway")  # again: it is over, as asked
+    third = (await one.again()).json()["refresh_token"]
+    assert await tokens.revoke_family_of(third, "dev1") == "dev1"
     writer.close()
     store.close()
     assert refused(await one.refresh(last))
+    assert refused(await one.refresh(third))
     assert not refused(await one.refresh(other))
 
 

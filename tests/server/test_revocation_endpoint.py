@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 from typing import Any
 
@@ -12,6 +13,11 @@ import pytest
 
 from keyfob.errors import UpstreamError
 from keyfob.server import access_tokens
+from keyfob.server.signing.key_register import KeyRegister
+from keyfob.server.signing.keys import loaded
+from keyfob.server.signing.sealing import KeySealer
+from keyfob.server.signing.settings import SigningSettings
+from keyfob.server.stores.sqlite import open_store
 from keyfob.server.stores.token_revocations import SqliteTokenRevocations
 from keyfob.tokens.sign import SigningKey
 from tests.server.refreshing import families, login
@@ -117,10 +123,56 @@ async def test_what_is_not_good_any_more_is_a_200_and_writes_nothing(world: Worl
         assert (await dev1.revoke(token)).status_code == 200
     assert len(rows(world)) == 1
     later = await dev1.token()
-    world.clock.now += 60
+    world.clock.now += 60 + 300
     assert (await dev1.revoke(later)).status_code == 200
     assert len(rows(world)) == 1
     assert [event.outcome for event in world.events] == ["issued", "revoked", "issued"]
+
+
+async def test_a_200_holds_wherever_the_token_might_still_be_taken_for_good(world: World) -> None:
+    """By a resource server that lets tokens outlive their exp, or when our clock is right again."""
+    dev1 = device(world, lifetime=60)
+    for passes in (60 + 299, -3_600):
+        token = await dev1.token()
+        world.clock.now += passes
+        assert (await dev1.revoke(token)).status_code == 200
+        assert world.events[-1].outcome == "revoked"
+        world.clock.now -= passes
+    assert len(rows(world)) == 2
+
+
+async def test_a_key_that_another_process_made_just_now_is_found(world: World) -> None:
+    dev1 = device(world)
+    world.clock.now += 1
+    with KeyRegister(
+        open_store(world.settings.database), world.settings.signing, clock=world.clock
+    ) as keys:
+        keys.rotate(at_once=True)
+    stored = open_store(world.settings.database)
+    newest = stored.keys.all()[0]
+    stored.close()
+    token = loaded(newest, None).sign(claims(world))
+    assert (await dev1.revoke(token)).status_code == 200
+    assert len(rows(world)) == 1
+
+
+async def test_a_token_of_a_key_that_cannot_be_read_is_no_200(
+    world: World, asker: httpx.BasicAuth
+) -> None:
+    dev1 = device(world)
+    world.clock.now += 1
+    sealer = KeySealer(secrets.token_hex(32))
+    with KeyRegister(
+        open_store(world.settings.database), SigningSettings(sealer=sealer), clock=world.clock
+    ) as keys:
+        keys.rotate(at_once=True)
+    stored = open_store(world.settings.database)
+    newest = stored.keys.all()[0]
+    stored.close()
+    token = loaded(newest, sealer).sign(claims(world))
+    assert (await dev1.revoke(token)).status_code == 503
+    answer = await world.http.post("/oauth2/introspect", data={"token": token}, auth=asker)
+    assert answer.status_code == 503
 
 
 async def test_at_once_or_one_after_the_other_it_is_one_revocation(world: World) -> None:
@@ -252,15 +304,22 @@ async def test_a_removed_device_can_be_revoked_no_token_of(
     assert len(rows(world)) == 1
 
 
-async def test_a_refresh_token_is_ended_with_its_family_by_its_client_only(world: World) -> None:
+async def test_a_refresh_token_is_ended_with_its_family_by_its_client_or_device(
+    world: World,
+) -> None:
     one = await login(world)
     other = world.register.add_application("other", refresh=True).secret
     assert other is not None
     successor = await one.renewed(one.refresh_token)
     answer = await Party(world, "other", other).revoke(successor)
-    assert (answer.status_code, families(world.settings.database)) == (200, [("dev1", "")])
+    assert answer.json()["error"] == "unauthorized_client"
+    assert families(world.settings.database) == [("dev1", "")]
     assert (await Party(world, one.application, one.secret).revoke(successor)).status_code == 200
     event = world.events[-1]
     assert (event.outcome, event.request) == ("revoked", "revocation")
     assert (event.client_id, event.subject, event.token_id) == ("gateway", "dev1", "")
     assert (await one.refresh(successor)).json()["error"] == "invalid_grant"
+    world.clock.now += 1
+    second = (await one.again()).json()["refresh_token"]
+    assert (await Party(world, "dev1", one.device_secret).revoke(second)).status_code == 200
+    assert (await one.refresh(second)).json()["error"] == "invalid_grant"

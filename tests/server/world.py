@@ -14,6 +14,7 @@ from joserfc.jwk import KeySet
 from keyfob.server.audit import TokenEvent
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.signing.keyring import Keyring
 
 ISSUER = "https://as.example:8443"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -47,6 +48,7 @@ class World:
     clock: Clock
     events: list[TokenEvent]
     verified: list[tuple[str, str | None]]
+    keyring: Keyring
     on_verify: Callable[[], object] | None = None
 
     async def token(

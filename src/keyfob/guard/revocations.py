@@ -184,7 +184,8 @@ class RevocationStore:
         Raises:
             UpstreamError: With them there would be more than ``MAX_REVOCATIONS``; none is learned.
         """
-        if len(self._by_target) + len(revocations) > MAX_REVOCATIONS:
+        new = {_target(revocation) for revocation in revocations} - self._by_target.keys()
+        if len(self._by_target) + len(new) > MAX_REVOCATIONS:
             message = f"more than {MAX_REVOCATIONS} revocations"
             raise UpstreamError(message, code="upstream_invalid")
         changed: list[Revocation] = []

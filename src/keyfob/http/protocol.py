@@ -98,15 +98,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes before the head has ended."""
+        """Count what is neither a head that has ended nor body: heads, and trailers of chunks."""
         if self._broken:
             return
         if self._in_head:
             self._arm()
-            self._received += len(data)
-            if self._received > MAX_HEAD_BYTES + _MAX_READ:
-                self.transport.abort()
-                return
+        self._received += len(data)
+        if self._received > MAX_HEAD_BYTES + _MAX_READ:
+            self.transport.abort()
+            return
         super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text
@@ -143,8 +143,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: what follows is bounded elsewhere."""
         self._in_head = False
+        self._received = 0
         self._disarm()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of body has come: its size is bounded where it is read."""
+        self._received = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The next head may come; it has not begun to take time yet."""

@@ -8,21 +8,23 @@ nor this one were revoked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from keyfob.errors import TokenError
-from keyfob.server.lifetimes import token_revocation_until
+from keyfob.server.lifetimes import MAX_LIFETIME, token_revocation_until
+from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.settings import ServerSettings
 from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError
-from keyfob.tokens.issuers import TrustedIssuer
+from keyfob.tokens.issuers import MAX_EXPIRY_LEEWAY, TrustedIssuer
 from keyfob.tokens.keys import ALGORITHMS, KeySet
-from keyfob.tokens.verify import VerifiedToken, verify
+from keyfob.tokens.verify import NeedIntrospection, NeedKeys, VerifiedToken, verify
 
-__all__ = ["MAX_REVOKED_TOKENS", "AccessTokenStore", "SignedAccessTokens"]
+__all__ = ["MAX_REVOKED_TOKENS", "AccessTokenStore", "SignedAccessTokens", "VerifyingKeys"]
 
-# Of one device. A guard remembers a million revocations: no single device or application that
-# revokes what it gets, again and again, may fill that up for the whole fleet.
+# Of one device. A guard remembers a million revocations: no device that revokes what it gets, again
+# and again, may fill that up for the whole fleet.
 MAX_REVOKED_TOKENS: Final = 1_000
 # What RFC 7662 section 2.2 and RFC 9068 section 2.2 name, and what binds or extends a token:
 # RFC 8705 section 3.2, RFC 9396 section 9.2, RFC 8693 section 4.1.
@@ -44,21 +46,32 @@ class AccessTokenStore(Protocol):
         """Revoke one token, durably; False where so many of its subject's are revoked already."""
 
 
+class VerifyingKeys(Protocol):
+    """What these tokens need of the key ring."""
+
+    def key_set(self, now: float) -> KeySet:
+        """Return the keys that signatures are verified with at a moment."""
+
+    async def refresh(self) -> None:
+        """Look whether there are others by now."""
+
+    def is_unreadable(self, kid: str | None) -> bool:
+        """Say whether there is a key of this name that this process cannot use."""
+
+
 class SignedAccessTokens:
     """The lookup for JWT access tokens.
 
     Args:
         settings: The issuer and the audience that they name.
-        keys: Says which keys their signatures are verified with at a moment.
+        keys: What their signatures are verified with.
         store: The register.
     """
-
-    token_type: Final = "access_token"  # noqa: S105 - the name of a kind
 
     def __init__(
         self,
         settings: ServerSettings,
-        keys: Callable[[float], KeySet],
+        keys: VerifyingKeys,
         store: AccessTokenStore,
     ) -> None:
         self._issuer = TrustedIssuer(
@@ -68,29 +81,40 @@ class SignedAccessTokens:
             algorithms=frozenset(ALGORITHMS),  # each key has one of its own
             required_scopes=frozenset(),  # also a token that was narrowed to less is one
         )
+        # As the most patient resource server, and one whose clock is a day ahead or behind.
+        self._patient = replace(self._issuer, leeway=MAX_LIFETIME, expiry_leeway=MAX_EXPIRY_LEEWAY)
         self._keys = keys
         self._store = store
 
-    async def find(self, token: str, now: float) -> FoundToken | None:
-        """Return the token if it is one of ours and good now.
-
-        Raises:
-            OtherTokenTypeError: It is a JWT of this server, and says that it is no access token.
-        """
-        issuer = self._issuer
+    async def find(self, token: str, now: float, *, good: bool = True) -> FoundToken | None:
+        """Return the token if it is one of ours; see ``TokenLookup``."""
+        issuer = self._issuer if good else self._patient
         try:
-            verified = verify(token, {issuer.issuer: issuer}, {issuer.issuer: self._keys(now)}, now)
+            verified = self._verified(token, issuer, now)
+            if isinstance(verified, NeedKeys):  # another process may have made a key just now
+                await self._keys.refresh()
+                verified = self._verified(token, issuer, now)
         except TokenError as error:
             if error.code == "type_refused":  # looked at only where the iss is ours
                 raise OtherTokenTypeError from None
             return None
+        if isinstance(verified, NeedKeys) and self._keys.is_unreadable(verified.kid):
+            raise OAuthError(
+                "temporarily_unavailable", "try again later", reason="signing_key_unreadable"
+            )
         if not isinstance(verified, VerifiedToken):  # signed with a key that there is not
             return None
         found = _found(verified.claims.members)
-        good = await self._store.is_token_good(
+        unrevoked = await self._store.is_token_good(
             subject=found.subject, token_id=found.token_id, issued_at=found.issued_at
         )
-        return found if good else None
+        return found if unrevoked else None
+
+    def _verified(
+        self, token: str, issuer: TrustedIssuer, now: float
+    ) -> VerifiedToken | NeedKeys | NeedIntrospection:
+        iss = issuer.issuer
+        return verify(token, {iss: issuer}, {iss: self._keys.key_set(now)}, now)
 
     async def revoke(self, found: FoundToken, now: float) -> bool:
         """Revoke the token by its ``jti``, until no resource server can take it for good."""

@@ -30,7 +30,8 @@ class Asked:
         client_id: Who claims to ask, as far as known.
         subject: The device that it is about, as far as known.
         grant_type: The grant that it asks by; empty where it is none.
-        named: Whether it has said who asks, in a way that is offered.
+        owing: Whether a refusal is a mistake of its network: nobody was named, or somebody who
+            has nothing to prove. Otherwise the limits have counted what there is to count.
     """
 
     request: RequestKind
@@ -38,7 +39,7 @@ class Asked:
     client_id: str = ""
     subject: str = ""
     grant_type: str = ""
-    named: bool = False
+    owing: bool = True
 
     @classmethod
     def of(cls, request: Request, kind: RequestKind) -> Asked:
@@ -84,7 +85,12 @@ class Admission:
         self._clock = clock
 
     async def prove(
-        self, request: Request, parameters: Mapping[str, str], asked: Asked
+        self,
+        request: Request,
+        parameters: Mapping[str, str],
+        asked: Asked,
+        *,
+        another_follows: bool = False,
     ) -> tuple[Client, Proven]:
         """Return who asks, and what was proven; once for a request.
 
@@ -92,6 +98,9 @@ class Admission:
             request: For its Authorization headers.
             parameters: Of its form; empty where it has none.
             asked: Learns who claims to ask.
+            another_follows: Whether somebody else has to prove himself in this request, too. Then
+                a client that shows only its name is not counted: all that use it would share one
+                allowance with strangers.
 
         Raises:
             OAuthError: ``invalid_request``, ``invalid_client``, or ``temporarily_unavailable``
@@ -100,12 +109,15 @@ class Admission:
         asked.client_id = parameters.get("client_id", "")
         credentials = presented(request.headers.getlist("authorization"), parameters)
         asked.client_id = credentials.client_id
-        asked.named = True
+        if another_follows and credentials.is_name_alone:
+            proven = await self._authenticator.prove(credentials)
+            return await self._authenticator.admit(proven), proven
         async with self.attempt(credentials.client_id, asked) as attempt:
             proven = await self._authenticator.prove(credentials)
             client = await self._authenticator.admit(proven)
             if not client.public:
                 attempt.proved(client.kind)
+        asked.owing = client.public
         return client, proven
 
     async def again(self, proven: Proven) -> Client:
@@ -118,11 +130,12 @@ class Admission:
 
     def attempt(self, name: str, asked: Asked) -> AbstractAsyncContextManager[Attempt]:
         """Let somebody prove himself inside; see ``Limits.attempt``."""
+        asked.owing = False
         return self._limits.attempt(name, asked.peer)
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
-        if not asked.named:
+        if asked.owing:
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))

@@ -33,8 +33,6 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
@@ -66,7 +64,7 @@ from keyfob.server.issue import TokenIssuer
 from keyfob.server.last_tokens import LastTokens
 from keyfob.server.limits import Limits, LimitStore, NoLimits
 from keyfob.server.limits_in_memory import InMemoryLimits
-from keyfob.server.oauth_errors import OAuthError, error_response, invalid_request
+from keyfob.server.oauth_errors import not_here, server_error
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
@@ -139,14 +137,20 @@ def create_app(
         clock=clock,
     )
     token = _token_endpoint(parts, verify, last_tokens, sleep)
-    health = HealthEndpoints(Readiness(SqliteReadiness(store, writer), stopping, time.monotonic))
+    readiness = Readiness(
+        SqliteReadiness(store, writer),
+        lambda: keyring.can_sign(clock()),
+        stopping,
+        time.monotonic,
+    )
+    health = HealthEndpoints(readiness)
     app = Starlette(
         routes=[
             *_routes(parts, token, SqliteTokenRevocations(store, writer), stopping),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
-        exception_handlers={HTTPException: _not_here, Exception: _server_error},
+        exception_handlers={HTTPException: not_here, Exception: server_error},
         lifespan=lambda _: _lifespan(store, last_tokens, keyring),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
@@ -200,11 +204,11 @@ def _routes(
     revocations = RevocationsEndpoint(
         admission=admission, store=parts.reads, clock=clock, stopping=stopping
     )
-    lookups = [SignedAccessTokens(settings, parts.keyring.key_set, store)]
-    introspection = IntrospectionEndpoint(admission=admission, lookups=lookups, clock=clock)
+    tokens = SignedAccessTokens(settings, parts.keyring, store)
+    introspection = IntrospectionEndpoint(admission=admission, tokens=tokens, clock=clock)
     revocation = RevocationEndpoint(
         admission=admission,
-        lookups=lookups,
+        tokens=tokens,
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=clock,
@@ -263,21 +267,3 @@ async def _lifespan(
                 await flushing
             with contextlib.suppress(asyncio.CancelledError):
                 await following
-
-
-async def _not_here(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    """Answer for a path or a method that there is not; Allow says which methods there are."""
-    if not isinstance(error, HTTPException):
-        raise error
-    answer = error_response(
-        invalid_request(
-            "no such path, or not with this method", reason="no_route", status=error.status_code
-        )
-    )
-    answer.headers.update(error.headers or {})
-    return answer
-
-
-async def _server_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    """Answer in the endpoints' own form; Starlette raises the error again, for the log."""
-    return error_response(OAuthError("server_error", "the server failed", reason="exception"))

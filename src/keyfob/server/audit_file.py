@@ -9,8 +9,10 @@ as soon as it can; tokens are issued all the same.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import threading
 from collections import deque
 from pathlib import Path
@@ -45,7 +47,7 @@ class AuditFile:
         self._waiting: deque[bytes] = deque()
         self._dropped = 0
         self._failing = False
-        self._torn = False
+        self._torn = _ends_torn(path)
         self._unsynced = threading.Event()
         self._ending = threading.Event()
         self._lock = threading.Lock()  # nobody closes the file while it is brought to the disk
@@ -66,6 +68,9 @@ class AuditFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._write_waiting()
+        self._dropped += len(self._waiting)
+        self._waiting.clear()
         self._ending.set()
         self._thread.join()
         os.close(self._file)
@@ -76,6 +81,9 @@ class AuditFile:
         if len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
             self._dropped += 1
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
         try:
             while self._waiting:
                 self._write(self._waiting[0])
@@ -99,8 +107,8 @@ class AuditFile:
         new = _opened(self._path)
         with self._lock:
             old, self._file = self._file, new
-            self._torn = False
-            os.fdatasync(old)
+            self._torn = _ends_torn(self._path)
+            self._to_disk(old)
             os.close(old)
 
     def _write(self, line: bytes) -> None:
@@ -120,11 +128,27 @@ class AuditFile:
         if not self._unsynced.is_set():
             return
         self._unsynced.clear()
+        with self._lock:
+            self._to_disk(self._file)
+
+    def _to_disk(self, file: int) -> None:
         try:
-            with self._lock:
-                os.fdatasync(self._file)
+            os.fdatasync(file)
         except OSError as error:
-            _log.error("%s: %s", self._path, error.strerror)
+            if error.errno not in (errno.EINVAL, errno.EROFS):  # a pipe or device has no disk
+                _log.error("%s: %s", self._path, error.strerror)
+
+
+def _ends_torn(path: Path) -> bool:
+    """Say whether a file ends in the middle of a line, as after a disk that was full."""
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False
 
 
 def _opened(path: Path) -> int:

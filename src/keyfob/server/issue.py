@@ -25,6 +25,8 @@ class Access:
         lifetime: The device's own token lifetime; None follows the server's default.
         revoked_through: A token with an ``iat`` up to here would be revoked from its birth.
         renewable: Whether a refresh token goes with it.
+        secret_hash: Of the device's secret that was proven for that; it must still be registered
+            when the refresh token is kept. None where none was.
         refresh_token: What it is renewed by; None where it is not by a refresh token.
     """
 
@@ -34,6 +36,7 @@ class Access:
     lifetime: int | None
     revoked_through: int
     renewable: bool = False
+    secret_hash: str | None = field(default=None, repr=False)
     refresh_token: RefreshToken | None = None
 
 

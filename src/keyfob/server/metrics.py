@@ -42,6 +42,7 @@ class ServerMetrics(Collector):
         self._connections = connections
         self._audit_dropped = audit_dropped
         self._issued: Counter[str] = Counter()
+        self._revoked = 0
         self._refused: Counter[tuple[str, str, str]] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -51,6 +52,8 @@ class ServerMetrics(Collector):
         """Count an event of the audit."""
         if event.outcome == "issued":
             self._issued[event.grant_type] += 1
+        elif event.outcome == "revoked":
+            self._revoked += 1
         elif not event.reason.startswith("limit_"):  # of those the audit is told only some
             self._refused[event.request, event.error, event.reason] += 1
 
@@ -66,6 +69,9 @@ class ServerMetrics(Collector):
         for grant_type, count in self._issued.items():
             issued.add_metric((grant_type,), count)
         yield issued
+        yield CounterMetricFamily(
+            _PREFIX + "tokens_revoked", "Tokens ended by clients.", value=self._revoked
+        )
         refused = CounterMetricFamily(
             _PREFIX + "refusals", "Requests refused.", labels=("request", "error", "reason")
         )

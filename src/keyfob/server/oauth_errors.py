@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
 
-__all__ = ["STATUS", "OAuthError", "error_response", "invalid_client", "invalid_request"]
+__all__ = [
+    "STATUS",
+    "OAuthError",
+    "error_response",
+    "invalid_client",
+    "invalid_request",
+    "not_here",
+    "server_error",
+    "token_of_another",
+]
 
 STATUS: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -74,6 +85,13 @@ def invalid_request(description: str, *, reason: str, status: int = 0) -> OAuthE
     return OAuthError("invalid_request", description, reason=reason, status=status)
 
 
+def token_of_another() -> OAuthError:
+    """Return the error for a token that the client may not end (RFC 7009 section 2.1)."""
+    return OAuthError(
+        "unauthorized_client", "the token was issued to another client", reason="token_of_another"
+    )
+
+
 def invalid_client(reason: str) -> OAuthError:
     """Return the one answer for every way in which client authentication fails."""
     return OAuthError("invalid_client", "client authentication failed", reason=reason)
@@ -89,3 +107,21 @@ def error_response(error: OAuthError) -> Response:
         status=error.status,
         headers=headers,
     )
+
+
+async def not_here(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Answer for a path or a method that there is not; Allow says which methods there are."""
+    if not isinstance(error, HTTPException):
+        raise error
+    answer = error_response(
+        invalid_request(
+            "no such path, or not with this method", reason="no_route", status=error.status_code
+        )
+    )
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def server_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Answer in the endpoints' own form; Starlette raises the error again, for the log."""
+    return error_response(OAuthError("server_error", "the server failed", reason="exception"))

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from keyfob.http.json_response import NO_STORE
 from keyfob.server.endpoints.health import HealthEndpoints
 from keyfob.server.metrics import ServerMetrics
-from keyfob.server.oauth_errors import error_response, invalid_request
+from keyfob.server.oauth_errors import not_here, server_error
 
 __all__ = ["operators_app"]
 
@@ -39,19 +39,7 @@ def operators_app(health: HealthEndpoints, metrics: ServerMetrics) -> Starlette:
             Route("/readyz", health.readyz),
             Route("/metrics", numbers),
         ],
-        exception_handlers={HTTPException: _not_here},
+        exception_handlers={HTTPException: not_here, Exception: server_error},
     )
     app.router.redirect_slashes = False
     return app
-
-
-async def _not_here(_: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    answer = error_response(
-        invalid_request(
-            "no such path, or not with this method", reason="no_route", status=error.status_code
-        )
-    )
-    answer.headers.update(error.headers or {})
-    return answer

@@ -30,14 +30,20 @@ class Readiness:
 
     Args:
         store: The register.
+        can_sign: Says whether this process has the key that signs now.
         stopping: Set when the server ends.
         clock: Seconds that never step back.
     """
 
     def __init__(
-        self, store: ReadyStore, stopping: asyncio.Event, clock: Callable[[], float]
+        self,
+        store: ReadyStore,
+        can_sign: Callable[[], bool],
+        stopping: asyncio.Event,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
+        self._can_sign = can_sign
         self._stopping = stopping
         self._clock = clock
         self._looking = asyncio.Lock()
@@ -52,7 +58,7 @@ class Readiness:
             now = self._clock()
             if self._seen_at is None or now - self._seen_at >= _SECONDS:
                 self._seen = await self._look()
-                self._seen_at = now
+                self._seen_at = self._clock()  # a look at a locked register takes seconds
         return self._seen
 
     async def _look(self) -> tuple[str, ...]:
@@ -60,6 +66,8 @@ class Readiness:
         try:
             if not await self._store.has_signing_key():
                 faults.append("signing_key_missing")
+            elif not self._can_sign():
+                faults.append("signing_key_unreadable")
         except KeyfobError:
             faults.append("register_unreadable")
         try:

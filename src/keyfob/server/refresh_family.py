@@ -18,7 +18,7 @@ from typing import Final
 
 from keyfob.server.refresh_token import RefreshToken
 
-__all__ = ["GRACE", "Family", "Seen", "Standing", "standing"]
+__all__ = ["GRACE", "Ended", "Family", "Seen", "Standing", "standing"]
 
 GRACE: Final = 10.0
 
@@ -86,6 +86,14 @@ class Seen:
 
     standing: Standing
     family: Family | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The device of a family that somebody wanted to end, and whether he might."""
+
+    subject: str
+    done: bool
 
 
 def standing(

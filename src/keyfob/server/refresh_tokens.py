@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 from keyfob.errors import UpstreamError
 from keyfob.server.issue import Access
 from keyfob.server.lifetimes import RefreshLifetimes
-from keyfob.server.oauth_errors import OAuthError
-from keyfob.server.refresh_family import Family, Seen, Standing
+from keyfob.server.oauth_errors import OAuthError, token_of_another
+from keyfob.server.refresh_family import Ended, Family, Seen, Standing
 from keyfob.server.refresh_token import FAMILY_ID_BYTES, KEY_BYTES, RefreshToken
 
 __all__ = ["FamilyStore", "RefreshTokens"]
@@ -29,16 +29,16 @@ class FamilyStore(Protocol):
     async def look(self, token: RefreshToken, client_id: str, *, now: float) -> Seen:
         """Say what a token is now, and of which family; changes nothing."""
 
-    async def add(self, family: Family, *, issued_at: int) -> bool:
-        """Keep a new family; False where its device or client was ended meanwhile."""
+    async def add(self, family: Family, *, issued_at: int, secret_hash: str | None) -> bool:
+        """Keep a new family; False where its device, secret or client was ended meanwhile."""
 
     async def use(
         self, token: RefreshToken, client_id: str, *, now: float, idle: float
     ) -> RefreshToken | Standing:
         """Replace a token and return its successor; end the family of one that was replaced."""
 
-    async def end(self, token: RefreshToken, client_id: str, reason: str) -> str | None:
-        """End the family of a token that was issued to a client and return its device, or None."""
+    async def end(self, token: RefreshToken, client_id: str, reason: str) -> Ended | None:
+        """End the family of a token for its client or device; None for what is no token of ours."""
 
 
 class RefreshTokens:
@@ -100,23 +100,29 @@ class RefreshTokens:
         return await self._begin(access, scopes, now=now) if access.renewable else None
 
     async def revoke_family_of(self, token: str, client_id: str) -> str | None:
-        """End the family of a refresh token, for its client (RFC 7009 section 2.1).
+        """End the family of a refresh token, for its client or device (RFC 7009 section 2.1).
 
         Args:
             token: What was presented; also one that was replaced long ago.
             client_id: Who presented it, authenticated.
 
         Returns:
-            The device of a refresh token of this client, whose family is over now. None for
-            everything else, and nothing happened.
+            The device, whose family is over now. None for what is no refresh token of ours, and
+            nothing happened.
 
         Raises:
-            OAuthError: ``temporarily_unavailable``: the database could not be written.
+            OAuthError: ``unauthorized_client``: it is somebody else's;
+                ``temporarily_unavailable``: the database could not be written.
         """
         known = RefreshToken.parse(token)
         if known is None:
             return None
-        return await _written(self._store.end(known, client_id, "revoked"))
+        ended = await _written(self._store.end(known, client_id, "revoked"))
+        if ended is None:
+            return None
+        if not ended.done:
+            raise token_of_another()
+        return ended.subject
 
     async def _begin(self, access: Access, scopes: tuple[str, ...], *, now: float) -> str:
         family_id, key = secrets.token_bytes(FAMILY_ID_BYTES), secrets.token_bytes(KEY_BYTES)
@@ -134,7 +140,8 @@ class RefreshTokens:
             expires_at=now + min(self._lifetimes.idle, self._lifetimes.total),
             ends_at=now + self._lifetimes.total,
         )
-        if not await _written(self._store.add(family, issued_at=int(now))):
+        kept = self._store.add(family, issued_at=int(now), secret_hash=access.secret_hash)
+        if not await _written(kept):
             raise OAuthError("invalid_grant", "the grant is not valid", reason="ended_meanwhile")
         return first.encode()
 

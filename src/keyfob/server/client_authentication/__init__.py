@@ -26,6 +26,7 @@ from keyfob.server.client_authentication.proven import ClientStore, Method, Prov
 
 __all__ = [
     "METHODS",
+    "SERVICE_METHODS",
     "ClientAuthenticator",
     "ClientStore",
     "Method",
@@ -35,5 +36,7 @@ __all__ = [
     "presented",
 ]
 
-METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+SERVICE_METHODS: Final = ("client_secret_basic", "client_secret_post")
+"""What a service may use: it has no keys of its own."""
+METHODS: Final = (*SERVICE_METHODS, "private_key_jwt")
 """What a confidential client may use, by the names of RFC 7591 section 2."""

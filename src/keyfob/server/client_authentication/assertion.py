@@ -66,6 +66,11 @@ class PresentedAssertion:
     jws: CompactJws = field(repr=False)
     claims: Claims = field(repr=False)
 
+    @property
+    def is_name_alone(self) -> bool:
+        """Whether nothing is shown but a name: an assertion is more."""
+        return False
+
 
 def read_assertion(parameters: Mapping[str, str]) -> PresentedAssertion:
     """Take the assertion in a form apart.

@@ -26,6 +26,11 @@ class PresentedSecret:
     client_id: str
     secret: str = field(repr=False)
 
+    @property
+    def is_name_alone(self) -> bool:
+        """Whether nothing is shown but a name."""
+        return not self.secret
+
 
 def read_post(parameters: Mapping[str, str]) -> PresentedSecret:
     """Read ``client_secret_post``.

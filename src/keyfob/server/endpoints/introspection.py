@@ -6,16 +6,16 @@ The steps, in this order, each with the error it may end in:
     1 the form                       invalid_request
     2 who asks                       invalid_client
     3 registered to ask              insufficient_scope
-    4 the token
+    4 the token                      temporarily_unavailable
 
-Step 4 has no error: of a token that is not good, for whatever reason, nothing but that is told
+Step 4 says little: of a token that is not good, for whatever reason, nothing but that is told
 (RFC 7662 section 2.2). Who may ask is registered for it by the operator, so that nobody can try
 tokens out here (section 4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +25,7 @@ from keyfob.server.admission import Admission, Asked
 from keyfob.server.clients import INTROSPECTION_SCOPE
 from keyfob.server.forms import read_form
 from keyfob.server.oauth_errors import OAuthError, invalid_request
-from keyfob.server.token_lookup import OtherTokenTypeError, TokenLookup, find_token
+from keyfob.server.token_lookup import OtherTokenTypeError, TokenLookup
 
 __all__ = ["IntrospectionEndpoint"]
 
@@ -35,7 +35,7 @@ class IntrospectionEndpoint:
 
     Args:
         admission: Lets in who may ask.
-        lookups: The kinds of token there are.
+        tokens: Those that there are.
         clock: Unix seconds.
     """
 
@@ -43,11 +43,11 @@ class IntrospectionEndpoint:
         self,
         *,
         admission: Admission,
-        lookups: Sequence[TokenLookup],
+        tokens: TokenLookup,
         clock: Callable[[], float],
     ) -> None:
         self._admission = admission
-        self._lookups = lookups
+        self._tokens = tokens
         self._clock = clock
 
     async def post(self, request: Request) -> Response:
@@ -55,9 +55,10 @@ class IntrospectionEndpoint:
         asked = Asked.of(request, "introspection")
         try:
             parameters = await self._admitted(request, asked)
+            answer = await self._answer(parameters)
         except OAuthError as error:
             return await self._admission.refuse(asked, error)
-        return json_response(await self._answer(parameters), headers=NO_STORE)
+        return json_response(answer, headers=NO_STORE)
 
     async def _admitted(self, request: Request, asked: Asked) -> Mapping[str, str]:
         parameters = await read_form(request)
@@ -73,9 +74,8 @@ class IntrospectionEndpoint:
         return parameters
 
     async def _answer(self, parameters: Mapping[str, str]) -> Mapping[str, object]:
-        token, hint = parameters["token"], parameters.get("token_type_hint", "")
         try:
-            match = await find_token(self._lookups, token, hint=hint, now=self._clock())
+            found = await self._tokens.find(parameters["token"], self._clock())
         except OtherTokenTypeError:
-            match = None
-        return {"active": False} if match is None else {"active": True, **match[1].members}
+            found = None
+        return {"active": False} if found is None else {"active": True, **found.members}

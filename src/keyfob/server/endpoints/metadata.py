@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.http.json_response import json_response
-from keyfob.server.client_authentication import METHODS
+from keyfob.server.client_authentication import METHODS, SERVICE_METHODS
 from keyfob.server.client_authentication.assertion import AssertionRules
 from keyfob.server.clients import REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
@@ -91,8 +91,7 @@ class MetadataEndpoint:
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
             "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "introspection_endpoint": base + INTROSPECTION_PATH,
-            "introspection_endpoint_auth_methods_supported": [*METHODS],
-            "introspection_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
+            "introspection_endpoint_auth_methods_supported": [*SERVICE_METHODS],
             "revocation_endpoint": base + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],

@@ -15,7 +15,7 @@ is answered with 200 holds from then on here, and reaches guards by ``/oauth2/re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.requests import Request
@@ -27,8 +27,8 @@ from keyfob.server.admission import Admission, Asked
 from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.forms import read_form
-from keyfob.server.oauth_errors import OAuthError, invalid_request
-from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup, find_token
+from keyfob.server.oauth_errors import OAuthError, invalid_request, token_of_another
+from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup
 
 __all__ = ["RevocationEndpoint"]
 
@@ -45,7 +45,7 @@ class RevocationEndpoint:
 
     Args:
         admission: Lets in who may ask.
-        lookups: The kinds of access token there are.
+        tokens: The access tokens that there are.
         refresh_tokens: The other kind; the whole family ends (RFC 7009 section 2.1).
         audit: Is told of every token that was ended.
         clock: Unix seconds.
@@ -55,13 +55,13 @@ class RevocationEndpoint:
         self,
         *,
         admission: Admission,
-        lookups: Sequence[TokenLookup],
+        tokens: TokenLookup,
         refresh_tokens: RefreshFamilies,
         audit: AuditSink,
         clock: Callable[[], float],
     ) -> None:
         self._admission = admission
-        self._lookups = lookups
+        self._tokens = tokens
         self._refresh_tokens = refresh_tokens
         self._audit = audit
         self._clock = clock
@@ -85,22 +85,20 @@ class RevocationEndpoint:
         if device is not None:
             self._tell(asked, device)
             return
-        hint = parameters.get("token_type_hint", "")
         now = self._clock()
         try:
-            match = await find_token(self._lookups, token, hint=hint, now=now)
+            found = await self._tokens.find(token, now, good=False)
         except OtherTokenTypeError:
             raise OAuthError(
                 "unsupported_token_type",
                 "tokens of this type cannot be revoked",
                 reason="type_refused",
             ) from None
-        if match is None:
+        if found is None:
             return
-        lookup, found = match
         asked.subject = found.subject
         _check_owner(client, found)
-        await _revoke(lookup, found, now)
+        await _revoke(self._tokens, found, now)
         self._tell(asked, found.subject, token_id=found.token_id, expires_at=found.expires_at)
 
     def _tell(self, asked: Asked, device: str, *, token_id: str = "", expires_at: int = 0) -> None:
@@ -126,17 +124,13 @@ def _check_owner(client: Client, found: FoundToken) -> None:
     """
     is_own = client.kind is ClientKind.DEVICE and client.client_id == found.subject
     if not is_own and client.client_id != found.client_id:
-        raise OAuthError(
-            "unauthorized_client",
-            "the token was issued to another client",
-            reason="token_of_another",
-        )
+        raise token_of_another()
 
 
-async def _revoke(lookup: TokenLookup, found: FoundToken, now: float) -> None:
+async def _revoke(tokens: TokenLookup, found: FoundToken, now: float) -> None:
     # RFC 7009 section 2.2.1: after a 503 the client takes the token for good, and tries again.
     try:
-        done = await lookup.revoke(found, now)
+        done = await tokens.revoke(found, now)
     except UpstreamError:
         raise _not_now("store_unavailable") from None
     if not done:

@@ -10,10 +10,10 @@ The steps, in this order, each with the error it may end in:
     5 the grant itself          invalid_grant, temporarily_unavailable (429: ``limits``)
     6 the scope                 invalid_scope
     7 the second                temporarily_unavailable
-    8 the refresh token         invalid_grant, temporarily_unavailable
-    9 the token
+    8 the token                 temporarily_unavailable
+    9 the refresh token         invalid_grant, temporarily_unavailable
 
-Step 8 begins a family of refresh tokens, or replaces the one that was shown; it is the only one
+Step 9 begins a family of refresh tokens, or replaces the one that was shown; it is the only one
 that changes something, and nothing can be refused after it.
 
 Why step 7. A revocation concerns every token of a device whose ``iat``, a whole second, is not
@@ -39,6 +39,7 @@ from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
+from keyfob.server.grants.password import Password
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
@@ -108,15 +109,17 @@ class TokenEndpoint:
         grant = self._grant(parameters, asked)
         asked.subject = parameters.get("username", "")
         now = self._clock()
-        client, proven = await self._admission.prove(request, parameters, asked)
+        client, proven = await self._admission.prove(
+            request, parameters, asked, another_follows=_names_device(grant, parameters)
+        )
         for _ in range(_ATTEMPTS):
             access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
+                token = self._issuer.issue(access, scopes, now=int(now))
                 refresh_token = await self._refresh_tokens.issue(access, scopes, now=now)
                 self._issued(access.subject, now)
-                token = self._issuer.issue(access, scopes, now=int(now))
                 return replace(token, refresh_token=refresh_token)
             # A little more: event loops wake a millisecond early.
             await self._sleep(min(1.0, access.revoked_through + 1 - now) + 0.005)
@@ -145,10 +148,9 @@ class TokenEndpoint:
                 "the client is not registered for this grant",
                 reason="grant_not_registered",
             )
-        username = parameters.get("username")
-        if grant.grant_type != "password" or username is None:
+        if not _names_device(grant, parameters):
             return await grant.authorize(client, parameters)
-        async with self._admission.attempt(username, asked) as attempt:
+        async with self._admission.attempt(parameters["username"], asked) as attempt:
             access = await grant.authorize(client, parameters)
             attempt.proved(ClientKind.DEVICE)
         return access
@@ -164,3 +166,8 @@ class TokenEndpoint:
             token_id=token.token_id,
             expires_at=token.expires_at,
         )
+
+
+def _names_device(grant: Grant, parameters: Mapping[str, str]) -> bool:
+    """Say whether the device has to prove itself, too, and says which it is."""
+    return grant.grant_type == Password.grant_type and "username" in parameters

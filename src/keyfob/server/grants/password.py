@@ -75,6 +75,7 @@ class Password:
             lifetime=device.lifetime,
             revoked_through=device.revoked_through,
             renewable=REFRESH_TOKEN in client.grants,
+            secret_hash=device.secret_hash,
         )
 
 

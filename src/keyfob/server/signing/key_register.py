@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -126,9 +126,11 @@ class KeyRegister:
                 )
             return scheduled(stored, self._settings.rotation, now)
 
-        with self._recorded("key.rotate-now" if at_once else "key.rotate", ""):
-            new = self._changed(decide)
-        return next(key for key in self.list_keys() if key.kid == new)
+        # Made before anybody has to wait for it: an RSA key takes its time.
+        new = made(self._settings, signs_from=0, now=self._clock())
+        with self._recorded("key.rotate-now" if at_once else "key.rotate", new.kid):
+            self._change(decide, new)
+        return next(key for key in self.list_keys() if key.kid == new.kid)
 
     def remove(self, kid: str) -> None:
         """Publish a key no longer, from now on: no token that it signed is good any more.
@@ -148,22 +150,24 @@ class KeyRegister:
             return Change(seen=frozenset(key.kid for key in stored), remove=frozenset({kid}))
 
         with self._recorded("key.remove", kid):
-            self._changed(decide)
+            self._change(decide)
 
     def _recorded(self, action: str, kid: str) -> AbstractContextManager[None]:
         return recorded(self._store, action, kid, actor=self._actor, clock=self._clock)
 
-    def _changed(self, decide: Callable[[tuple[StoredKey, ...], float], Change]) -> str:
-        """Make a change while nobody else makes one, and name the new key."""
+    def _change(
+        self,
+        decide: Callable[[tuple[StoredKey, ...], float], Change],
+        new: StoredKey | None = None,
+    ) -> None:
+        """Make a change while nobody else makes one."""
         with self._store.transaction():
-            stored, now = self._store.keys.all(), self._clock()
-            change = decide(stored, now)
-            new = None
-            if change.signs_from is not None:
-                new = made(self._settings, signs_from=change.signs_from, now=now)
+            now = self._clock()
+            change = decide(self._store.keys.all(), now)
+            if new is not None and change.signs_from is not None:
+                new = replace(new, signs_from=change.signs_from, created_at=now)
             self._store.keys.change(change, new)
         self._store.keys.scrub()
-        return "" if new is None else new.kid
 
 
 def _shown(stored: Iterable[StoredKey], now: float) -> tuple[ShownKey, ...]:

@@ -89,6 +89,10 @@ class Keyring:
             )
         return key
 
+    def can_sign(self, now: float) -> bool:
+        """Say whether this process can read the key that signs at a moment."""
+        return timetable(self._stored, now).signing.kid in self._keys
+
     def public_keys(self, now: float) -> list[dict[str, str]]:
         """Return the public keys that are published at a moment, the signing one first."""
         published = timetable(self._stored, now).published
@@ -100,6 +104,10 @@ class Keyring:
         if keys != self._verified_with[0]:
             self._verified_with = (keys, KeySet.from_jwks({"keys": keys}))
         return self._verified_with[1]
+
+    def is_unreadable(self, kid: str | None) -> bool:
+        """Say whether there is a key of this name that this process cannot decrypt."""
+        return kid in self._unreadable
 
     async def refresh(self) -> None:
         """Look at the database, and make the changes that are due."""

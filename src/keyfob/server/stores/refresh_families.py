@@ -9,9 +9,10 @@ a token and the others find it replaced. What a method returns is on the disk.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, Final
 
-from keyfob.server.refresh_family import GRACE, Family, Seen, Standing, standing
+from keyfob.server.refresh_family import GRACE, Ended, Family, Seen, Standing, standing
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.stores.sqlite import SqliteStore
 from keyfob.server.stores.writer import Writer
@@ -19,29 +20,32 @@ from keyfob.server.stores.writer import Writer
 __all__ = ["MAX_FAMILIES", "SqliteRefreshFamilies", "end_families"]
 
 # Of one device through one application. A program that logs in at every start, and never uses what
-# it got, would fill the disk otherwise; the family that was not used for the longest gives way.
+# it got, would fill the disk otherwise; the family that was not used for the longest gives way,
+# and before it those that have ended.
 MAX_FAMILIES: Final = 16
 _COLUMNS: Final = (
     "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
     " expires_at, ends_at, ended"
 )
 _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
-# A login counts only as long as both clients are as they were: what disables or removes one has
-# ended the families that it saw, and must not miss this one.
+# A login counts only as long as both clients are as they were: what disables or removes one, or
+# changes the secret, has ended the families that it saw, and must not miss this one.
 _ADD: Final = f"""
 INSERT INTO refresh_family ({_COLUMNS})
 SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
        :expires_at, :ends_at, ''
-WHERE EXISTS (SELECT 1 FROM client WHERE client_id = :subject AND disabled_at IS NULL)
+WHERE EXISTS (SELECT 1 FROM client WHERE client_id = :subject AND disabled_at IS NULL
+              AND (:secret_hash IS NULL OR secret_hash = :secret_hash))
   AND EXISTS (SELECT 1 FROM client WHERE client_id = :client_id AND disabled_at IS NULL)
   AND NOT EXISTS (
-    SELECT 1 FROM revocation WHERE subject = :subject AND issued_before >= :issued_at)
+    SELECT 1 FROM revocation
+    WHERE subject = :subject AND token_id IS NULL AND issued_before >= :issued_at)
 """  # noqa: S608
 _TRIM: Final = """
 DELETE FROM refresh_family WHERE family_id IN (
   SELECT family_id FROM refresh_family
   WHERE subject = :subject AND client_id = :client_id AND family_id != :family_id
-  ORDER BY rotated_at DESC, family_id LIMIT -1 OFFSET :others)
+  ORDER BY ended != '', rotated_at DESC, family_id LIMIT -1 OFFSET :others)
 """
 _ROTATE: Final = """
 UPDATE refresh_family
@@ -72,18 +76,21 @@ class SqliteRefreshFamilies:
         found = standing(family, token, client_id=client_id, now=now, grace=self._grace)
         return Seen(found, None if found is Standing.UNKNOWN else family)
 
-    async def add(self, family: Family, *, issued_at: int) -> bool:
-        """Keep a new family; False where its device or client was ended meanwhile.
+    async def add(self, family: Family, *, issued_at: int, secret_hash: str | None) -> bool:
+        """Keep a new family; False where its device, secret or client was ended meanwhile.
 
         Args:
             family: With its first token.
             issued_at: The ``iat`` of the access token that is issued with it.
+            secret_hash: Of the device's secret that the login proved; None where it was none.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         return await self._writer.run(
-            lambda store: _add(store.connection, family, issued_at=issued_at)
+            lambda store: _add(
+                store.connection, family, {"issued_at": issued_at, "secret_hash": secret_hash}
+            )
         )
 
     async def use(
@@ -109,11 +116,11 @@ class SqliteRefreshFamilies:
             )
         )
 
-    async def end(self, token: RefreshToken, client_id: str, reason: str) -> str | None:
-        """End the family of a token, old or new, that was issued to a client.
+    async def end(self, token: RefreshToken, client_id: str, reason: str) -> Ended | None:
+        """End the family of a token, old or new, for the client it was issued to or its device.
 
         Returns:
-            The family's device: None for a token that is not ours, or another client's.
+            Whose it is and whether it was ended; None for a token that is not ours.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full.
@@ -135,7 +142,7 @@ def _find(connection: sqlite3.Connection, family_id: bytes) -> Family | None:
     return None if row is None else _family(row)
 
 
-def _add(connection: sqlite3.Connection, family: Family, *, issued_at: int) -> bool:
+def _add(connection: sqlite3.Connection, family: Family, login: Mapping[str, object]) -> bool:
     connection.execute("DELETE FROM refresh_family WHERE ends_at <= ?", (family.rotated_at,))
     values: dict[str, object] = {
         "family_id": family.family_id,
@@ -148,7 +155,7 @@ def _add(connection: sqlite3.Connection, family: Family, *, issued_at: int) -> b
         "rotated_at": family.rotated_at,
         "expires_at": family.expires_at,
         "ends_at": family.ends_at,
-        "issued_at": issued_at,
+        **login,
     }
     if connection.execute(_ADD, values).rowcount == 0:
         return False
@@ -188,12 +195,14 @@ def _use(
 
 def _end(
     connection: sqlite3.Connection, token: RefreshToken, client_id: str, reason: str
-) -> str | None:
+) -> Ended | None:
     family = _find(connection, token.family_id)
-    if family is None or family.client_id != client_id or not token.made_with(family.key):
+    if family is None or not token.made_with(family.key):
         return None
-    connection.execute(_END, (reason, family.family_id))
-    return family.subject
+    done = client_id in (family.client_id, family.subject)
+    if done:
+        connection.execute(_END, (reason, family.family_id))
+    return Ended(family.subject, done=done)
 
 
 def _family(row: tuple[Any, ...]) -> Family:
