@@ -188,6 +188,7 @@ def _token_endpoint(
     return TokenEndpoint(
         admission=parts.admission,
         grants={grant.grant_type: grant for grant in grants},
+        bindings=(),
         issuer=TokenIssuer(parts.settings, parts.keyring),
         refresh_tokens=parts.refresh_tokens,
         issued=last_tokens.note,

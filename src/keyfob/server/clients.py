@@ -11,6 +11,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyfob.server.client_metadata import NO_METADATA, ClientMetadata
+
 __all__ = [
     "GUARD_SCOPE",
     "GUARD_SCOPES",
@@ -71,6 +73,7 @@ class Client:
         last_token_at: When it last got a token, as far as written down; None for never.
         revoked_through: Its tokens with an ``iat`` up to here are revoked; 0 for none.
         jwks: Its public keys, from ``client_keys.client_jwks``; None without.
+        metadata: What else it is registered with.
     """
 
     client_id: str
@@ -84,6 +87,7 @@ class Client:
     last_token_at: float | None = None
     revoked_through: int = 0
     jwks: str | None = field(default=None, repr=False)
+    metadata: ClientMetadata = NO_METADATA
 
     @property
     def public(self) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,6 +29,9 @@ class Access:
         secret_hash: Of the device's secret that was proven for that; it must still be registered
             when the refresh token is kept. None where none was.
         refresh_token: What it is renewed by; None where it is not by a refresh token.
+        audience: Who it is for (``aud``); None is the server's own setting.
+        ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
+        claims: What it says beside that, such as ``act``; none of the claims named above.
     """
 
     subject: str
@@ -38,6 +42,9 @@ class Access:
     renewable: bool = False
     secret_hash: str | None = field(default=None, repr=False)
     refresh_token: RefreshToken | None = None
+    audience: str | tuple[str, ...] | None = None
+    ends_by: int | None = None
+    claims: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,7 @@ class IssuedToken:
     expires_in: int
     expires_at: int
     scope: str
+    token_type: str = "Bearer"  # noqa: S105 - RFC 6750
     refresh_token: str | None = field(default=None, repr=False)
 
 
@@ -71,34 +79,49 @@ class TokenIssuer:
         self._settings = settings
         self._keys = keys
 
-    def issue(self, access: Access, scopes: tuple[str, ...], *, now: int) -> IssuedToken:
+    def issue(
+        self,
+        access: Access,
+        scopes: tuple[str, ...],
+        *,
+        now: int,
+        confirmation: Mapping[str, object],
+    ) -> IssuedToken:
         """Mint a token.
 
         Args:
             access: What a grant allowed.
             scopes: What the token says, already narrowed.
             now: ``iat``: the whole second before anything was read for this token.
+            confirmation: What it is bound to (``cnf``, RFC 7800); empty for a bearer token.
 
         Raises:
             OAuthError: The key that has to sign now cannot be read.
         """
-        lifetime = access.lifetime or self._settings.default_lifetime
+        expires_at = now + (access.lifetime or self._settings.default_lifetime)
+        if access.ends_by is not None:
+            expires_at = min(expires_at, access.ends_by)
         scope = " ".join(scopes)
         token_id = secrets.token_urlsafe(16)
         claims: dict[str, object] = {
             "iss": self._settings.issuer,
             "sub": access.subject,
             "client_id": access.client_id,
-            "aud": self._settings.audience,
+            "aud": access.audience or self._settings.audience,
             "iat": now,
-            "exp": now + lifetime,
+            "exp": expires_at,
             "jti": token_id,
             "scope": scope,
+            **access.claims,
         }
+        if confirmation:
+            claims["cnf"] = confirmation
         return IssuedToken(
             access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"),
             token_id=token_id,
-            expires_in=lifetime,
-            expires_at=now + lifetime,
+            expires_in=expires_at - now,
+            expires_at=expires_at,
             scope=scope,
+            # RFC 9449 section 5; a certificate's binding leaves it Bearer (RFC 8705 section 3).
+            token_type="DPoP" if "jkt" in confirmation else "Bearer",
         )

@@ -6,19 +6,20 @@ The steps, in this order, each with the error it may end in:
     1 the form                  invalid_request
     2 the grant is known        unsupported_grant_type
     3 who asks                  invalid_client, temporarily_unavailable (429: ``limits``)
-    4 registered for the grant  unauthorized_client
-    5 the grant itself          invalid_grant, temporarily_unavailable (429: ``limits``)
-    6 the scope                 invalid_scope
-    7 the second                temporarily_unavailable
-    8 the token                 temporarily_unavailable
-    9 the refresh token         invalid_grant, temporarily_unavailable
+    4 what it is bound to       by each binding: ``confirmation``
+    5 registered for the grant  unauthorized_client
+    6 the grant itself          invalid_grant, temporarily_unavailable (429: ``limits``)
+    7 the scope                 invalid_scope
+    8 the second                temporarily_unavailable
+    9 the token                 temporarily_unavailable
+   10 the refresh token         invalid_grant, temporarily_unavailable
 
-Step 9 begins a family of refresh tokens, or replaces the one that was shown; it is the only one
+Step 10 begins a family of refresh tokens, or replaces the one that was shown; it is the only one
 that changes something, and nothing can be refused after it.
 
-Why step 7. A revocation concerns every token of a device whose ``iat``, a whole second, is not
+Why step 8. A revocation concerns every token of a device whose ``iat``, a whole second, is not
 later than its own. A device that is enabled again within that second would get a token that is
-revoked from its birth; it waits for the next second instead, and steps 3 to 6 are done anew,
+revoked from its birth; it waits for the next second instead, and steps 3 and 5 to 7 are done anew,
 because the register may have changed meanwhile. Only the credentials are proven once, which uses an
 assertion up; that the client is still registered with them is looked at anew. ``iat`` is taken
 before that look: ``devices`` says what depends on that.
@@ -26,7 +27,7 @@ before that look: ``devices`` says what depends on that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -37,6 +38,7 @@ from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
 from keyfob.server.audit import AuditSink, TokenEvent
 from keyfob.server.clients import Client, ClientKind
+from keyfob.server.confirmation import Binding, confirmation
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.grants.password import Password
@@ -57,6 +59,7 @@ class TokenEndpoint:
     Args:
         admission: Lets in who may ask.
         grants: The grants on offer, by grant type.
+        bindings: What tokens may be bound to.
         issuer: Mints the tokens.
         refresh_tokens: Has those that go with them.
         issued: Is told of each device that got a token, and when.
@@ -70,6 +73,7 @@ class TokenEndpoint:
         *,
         admission: Admission,
         grants: Mapping[str, Grant],
+        bindings: Sequence[Binding],
         issuer: TokenIssuer,
         refresh_tokens: RefreshTokens,
         issued: Callable[[str, float], None],
@@ -79,6 +83,7 @@ class TokenEndpoint:
     ) -> None:
         self._admission = admission
         self._grants = grants
+        self._bindings = bindings
         self._issuer = issuer
         self._refresh_tokens = refresh_tokens
         self._issued = issued
@@ -96,7 +101,7 @@ class TokenEndpoint:
         self._audit(self._event_of(asked, token))
         document = {
             "access_token": token.access_token,
-            "token_type": "Bearer",
+            "token_type": token.token_type,
             "expires_in": token.expires_in,
             "scope": token.scope,
         }
@@ -112,12 +117,13 @@ class TokenEndpoint:
         client, proven = await self._admission.prove(
             request, parameters, asked, another_follows=_names_device(grant, parameters)
         )
+        bound_to = await confirmation(self._bindings, request, client, parameters, now=now)
         for _ in range(_ATTEMPTS):
             access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
-                token = self._issuer.issue(access, scopes, now=int(now))
+                token = self._issuer.issue(access, scopes, now=int(now), confirmation=bound_to)
                 refresh_token = await self._refresh_tokens.issue(access, scopes, now=now)
                 self._issued(access.subject, now)
                 return replace(token, refresh_token=refresh_token)

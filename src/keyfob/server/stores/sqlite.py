@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keyfob.errors import ConfigError, ConflictError, UpstreamError
+from keyfob.server.client_metadata import ClientMetadata, metadata_text, read_metadata
 from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.stores.schema import migrate
 from keyfob.server.stores.signing_keys import SigningKeyTable
@@ -31,7 +32,7 @@ _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
        last_token_at, (SELECT max(issued_before) FROM revocation
                        WHERE subject = client_id AND token_id IS NULL),
-       jwks
+       jwks, metadata
 FROM client
 """
 
@@ -200,8 +201,8 @@ class SqliteStore:
             raise ConflictError(f"there is a {known.kind} {client.client_id!r} already")
         self._connection.execute(
             "INSERT INTO client"
-            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, jwks)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, jwks, metadata)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 client.client_id,
                 client.kind,
@@ -211,6 +212,7 @@ class SqliteStore:
                 client.lifetime,
                 client.created_at,
                 client.jwks,
+                metadata_text(client.metadata),
             ),
         )
 
@@ -236,6 +238,13 @@ class SqliteStore:
         """Replace a client's public keys."""
         self._connection.execute(
             "UPDATE client SET jwks = ? WHERE client_id = ?", (jwks, client_id)
+        )
+
+    def set_metadata(self, client_id: str, metadata: ClientMetadata) -> None:
+        """Replace what else a client is registered with."""
+        self._connection.execute(
+            "UPDATE client SET metadata = ? WHERE client_id = ?",
+            (metadata_text(metadata), client_id),
         )
 
     def remove_secret(self, client_id: str) -> None:
@@ -326,6 +335,7 @@ def _client(row: tuple[Any, ...]) -> Client:
         last_token_at=row[8],
         revoked_through=row[9] or 0,
         jwks=row[10],
+        metadata=read_metadata(row[11]),
     )
 
 

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a token is bound to beside its device: keys and certificates of the client (RFC 7800).
+
+Each way to bind, RFC 8705's certificates and RFC 9449's proofs among them, looks at the same
+request, and says what the token's ``cnf`` has to hold. They are asked before the grant decides:
+what is shown wrongly is refused, whatever the grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from starlette.requests import Request
+
+from keyfob.server.clients import Client
+
+__all__ = ["Binding", "confirmation"]
+
+
+class Binding(Protocol):
+    """One way to bind a token to what the client has."""
+
+    async def confirm(
+        self, request: Request, client: Client, parameters: Mapping[str, str], *, now: float
+    ) -> Mapping[str, object]:
+        """Return the members of ``cnf`` that this way adds; empty where the client took another.
+
+        Args:
+            request: For its headers and its connection.
+            client: Who asks, authenticated.
+            parameters: Of the form.
+            now: In Unix seconds.
+
+        Raises:
+            OAuthError: What was shown is not good, or has to be shown and was not.
+        """
+
+
+async def confirmation(
+    bindings: Sequence[Binding],
+    request: Request,
+    client: Client,
+    parameters: Mapping[str, str],
+    *,
+    now: float,
+) -> Mapping[str, object]:
+    """Return the ``cnf`` of the token that is asked for; empty for a plain bearer token.
+
+    Raises:
+        OAuthError: From one of the bindings.
+    """
+    members: dict[str, object] = {}
+    for binding in bindings:
+        members |= await binding.confirm(request, client, parameters, now=now)
+    return members
