@@ -230,6 +230,8 @@ def server_settings(settings: Settings) -> ServerSettings:
         limits=_limits(server.limits),
         token_endpoint_audience=server.token_endpoint_audience,
         assertion_lifetime=server.assertion_lifetime,
+        dpop_nonce=server.dpop_nonce,
+        access_token_format=server.access_token_format,
     )
 
 

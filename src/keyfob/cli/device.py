@@ -11,6 +11,7 @@ import typer
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.token_options import Dpop, Opaque, ProofKey, shown_tokens, token_metadata
 from keyfob.server.devices import Device, IssuedSecret
 
 __all__ = ["app"]
@@ -44,6 +45,9 @@ def add(
         typer.Option(metavar="SECONDS", help="How long its tokens live, if not as all others'."),
     ] = None,
     jwks: Jwks = None,
+    opaque: Opaque = None,
+    dpop: Dpop = False,
+    proof_key: ProofKey = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -53,6 +57,7 @@ def add(
     With --jwks it has no secret.
     """
     installation = settings_of(directory)
+    metadata = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
     if jwks is not None:
         keys = read_jwks(jwks)
         with installation.register() as register:
@@ -63,6 +68,7 @@ def add(
                 subscribe=subscribe or (),
                 scopes=scope or (),
                 lifetime=lifetime,
+                metadata=metadata,
             )
         _answer_keys(device, as_json=as_json)
         return
@@ -73,6 +79,7 @@ def add(
             subscribe=subscribe or (),
             scopes=scope or (),
             lifetime=lifetime,
+            metadata=metadata,
         )
     _answer_secret(issued, as_json=as_json)
 
@@ -108,6 +115,7 @@ def show(
     shown = {
         **data,
         "lifetime": data["lifetime"] or "the server's",
+        "tokens": data["tokens"] or "the server's",
         "last_token_at": data["last_token_at"] or "never",
     }
     answer(data, fields(shown), as_json=as_json)
@@ -211,6 +219,7 @@ def _data(device: Device) -> dict[str, object]:
         "keys": _keys(device) or None,
         "scope": " ".join(device.scopes),
         "lifetime": device.lifetime,
+        "tokens": shown_tokens(device.metadata) or None,
         "created_at": _time(device.created_at),
         "last_token_at": _time(device.last_token_at),
     }

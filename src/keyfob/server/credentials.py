@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 __all__ = [
+    "ACCESS_TOKEN_PREFIX",
     "REFRESH_TOKEN_PREFIX",
     "SECRET_PREFIX",
     "SecretVerifier",
@@ -26,6 +27,7 @@ __all__ = [
 # Recognisable, so that secret scanners find one that strayed into a repository or a log.
 SECRET_PREFIX: Final = "kfs_"  # noqa: S105 - the part that is not secret
 REFRESH_TOKEN_PREFIX: Final = "kfr_"  # noqa: S105 - the same
+ACCESS_TOKEN_PREFIX: Final = "kfa_"  # noqa: S105 - the same, of opaque ones
 _FORM: Final = "v1$sha256$"
 # No secret hashes to it: what unknown clients are compared with, so that they cost the same work.
 _NOBODY: Final = _FORM + "0" * 64

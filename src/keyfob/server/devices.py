@@ -24,6 +24,7 @@ from typing import Literal
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.client_keys import ClientKey, client_keys
+from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.lifetimes import check_lifetime, revocation_until
@@ -62,6 +63,7 @@ class Device:
         last_token_at: When it last got a token (written down with a delay); None for never.
         has_secret: Whether it may authenticate by a secret.
         keys: The keys that it may authenticate by.
+        metadata: What else it is registered with.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Device:
     last_token_at: float | None
     has_secret: bool
     keys: tuple[ClientKey, ...]
+    metadata: ClientMetadata = NO_METADATA
 
     @classmethod
     def of(cls, client: Client) -> Device:
@@ -85,6 +88,7 @@ class Device:
             last_token_at=client.last_token_at,
             has_secret=client.secret_hash is not None,
             keys=client_keys(client.jwks),
+            metadata=client.metadata,
         )
 
 
@@ -104,6 +108,7 @@ def add_device(
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
     lifetime: int | None = None,
+    metadata: ClientMetadata = NO_METADATA,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> IssuedSecret:
@@ -115,6 +120,7 @@ def add_device(
         secret_hash=hash_secret(secret),
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
+        metadata=metadata,
         template=template,
         now=now,
     )
@@ -130,6 +136,7 @@ def add_device_with_keys(
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
     lifetime: int | None = None,
+    metadata: ClientMetadata = NO_METADATA,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> Device:
@@ -140,6 +147,7 @@ def add_device_with_keys(
         jwks=jwks,
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
+        metadata=metadata,
         template=template,
         now=now,
     )
@@ -249,10 +257,12 @@ def _insert(
     jwks: str | None = None,
     scopes: tuple[str, ...],
     lifetime: int | None,
+    metadata: ClientMetadata,
     template: ClientIdTemplate,
     now: float,
 ) -> Client:
     check_name(device_id, template=template)
+    check_metadata(metadata, has_keys=jwks is not None)
     if lifetime is not None:
         check_lifetime(lifetime)
     client = Client(
@@ -264,6 +274,7 @@ def _insert(
         scopes=scopes,
         lifetime=lifetime,
         created_at=now,
+        metadata=metadata,
     )
     with store.transaction():
         store.insert_client(client)

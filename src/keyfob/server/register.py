@@ -19,6 +19,7 @@ from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import devices
 from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.client_keys import client_jwks
+from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import (
     GUARD_SCOPE,
     GUARD_SCOPES,
@@ -99,6 +100,7 @@ class Register:
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
         lifetime: int | None = None,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
         """Register a device and return it with its secret, which is not kept.
 
@@ -108,9 +110,10 @@ class Register:
             subscribe: Topic filters it may subscribe to; the same.
             scopes: Further scopes, each one or several separated by spaces.
             lifetime: Seconds its tokens live; None follows the server's default.
+            metadata: What else it is registered with.
 
         Raises:
-            ConfigError: Name, scope or lifetime is not allowed.
+            ConfigError: Name, scope, lifetime or metadata is not allowed.
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
         """
@@ -122,6 +125,7 @@ class Register:
                 subscribe=subscribe,
                 scopes=scopes,
                 lifetime=lifetime,
+                metadata=metadata,
                 template=self._template,
                 now=self._clock(),
             )
@@ -135,6 +139,7 @@ class Register:
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
         lifetime: int | None = None,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
         """Register a device that authenticates by ``private_key_jwt`` and has no secret.
 
@@ -145,9 +150,10 @@ class Register:
             subscribe: The same.
             scopes: The same.
             lifetime: The same.
+            metadata: The same.
 
         Raises:
-            ConfigError: Name, keys, scope or lifetime is not allowed.
+            ConfigError: Name, keys, scope, lifetime or metadata is not allowed.
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
         """
@@ -160,6 +166,7 @@ class Register:
                 subscribe=subscribe,
                 scopes=scopes,
                 lifetime=lifetime,
+                metadata=metadata,
                 template=self._template,
                 now=self._clock(),
             )
@@ -243,6 +250,7 @@ class Register:
         public: bool = False,
         refresh: bool = False,
         jwks: bytes | None = None,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
         """Register an application for the password grant.
 
@@ -251,9 +259,10 @@ class Register:
             public: Whether it has no secret of its own because it could not keep one.
             refresh: Whether it gets refresh tokens and may use them.
             jwks: Its public keys, which it has instead of a secret; see ``client_keys``.
+            metadata: What else it is registered with.
 
         Raises:
-            ConfigError: The name or the keys are not allowed, or it is public and has keys.
+            ConfigError: Name, metadata or keys are not allowed, or it is public and has keys.
             ConflictError: There is a client of this name.
         """
         with self._recorded("application.add", client_id):
@@ -262,7 +271,15 @@ class Register:
             secret = None if public or jwks is not None else generate_secret()
             keys = None if jwks is None else client_jwks(jwks)
             more = (REFRESH_TOKEN,) if refresh else ()
-            client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more, jwks=keys)
+            check_metadata(metadata, has_keys=keys is not None)
+            client = self._add(
+                client_id,
+                ClientKind.APPLICATION,
+                secret,
+                grants=more,
+                jwks=keys,
+                metadata=metadata,
+            )
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
@@ -400,6 +417,7 @@ class Register:
         grants: tuple[str, ...] = (),
         scopes: tuple[str, ...] = (),
         jwks: str | None = None,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> Client:
         check_name(client_id)
         client = Client(
@@ -410,6 +428,7 @@ class Register:
             scopes=scopes,
             created_at=self._clock(),
             jwks=jwks,
+            metadata=metadata,
         )
         with self._store.transaction():
             self._store.insert_client(client)

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
@@ -43,6 +43,8 @@ class ServerSettings:
         token_endpoint_audience: Whether a client's assertion may name the token endpoint's URL,
             or put its audience into an array; otherwise it is the issuer, as one string.
         assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
+        dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
+        access_token_format: What access tokens are, where a client is not registered for another.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -58,6 +60,8 @@ class ServerSettings:
     limits: LimitSettings | None = DEFAULT_LIMITS
     token_endpoint_audience: bool = True
     assertion_lifetime: int = 600
+    dpop_nonce: Literal["required", "off"] = "required"
+    access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
