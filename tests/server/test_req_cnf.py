@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.errors import ConfigError
+from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server.client_metadata import ClientMetadata, check_metadata
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.opaque_tokens import is_opaque_token
@@ -199,6 +199,22 @@ async def test_of_several_registered_keys_it_has_to_name_one(world: World) -> No
     assert world.events[-1].reason == "pop_key_ambiguous"
     answer = await by_key(world, KEY, req_cnf=asking(OTHER.kid, "kid"))
     assert await cnf_of(world, answer) == {"jwk": bare(OTHER)}
+
+
+# Changing it
+
+
+async def test_what_tokens_are_is_changed_for_the_next_ones(world: World) -> None:
+    secret = world.register.add_device("dev1").secret
+    assert (await world.device_token("dev1", secret)).json()["token_type"] == "Bearer"
+    world.register.set_device_tokens("dev1", SYMMETRIC)
+    assert (await world.device_token("dev1", secret)).json()["token_type"] == "PoP"
+    with pytest.raises(ConfigError, match="no registered key"):
+        world.register.set_device_tokens("dev1", REGISTERED)
+    with pytest.raises(NotFoundError):
+        world.register.set_device_tokens("nobody", SYMMETRIC)
+    world.register.set_device_tokens("dev1", ClientMetadata())
+    assert (await world.device_token("dev1", secret)).json()["token_type"] == "Bearer"
 
 
 # A symmetric key

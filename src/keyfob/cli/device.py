@@ -183,6 +183,26 @@ def set_jwks(
     _answer_keys(device, as_json=as_json)
 
 
+@app.command("set-tokens")
+def set_tokens(
+    identifier: Identifier,
+    opaque: Opaque = None,
+    dpop: Dpop = False,
+    proof_key: ProofKey = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Say anew what its next tokens are; without any option, as the server's.
+
+    Tokens that it has stay what they are.
+    """
+    wanted = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
+    with settings_of(directory).register() as register:
+        device = register.set_device_tokens(identifier, wanted)
+    tokens = shown_tokens(device.metadata) or "the server's"
+    answer(_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)
+
+
 def _answer_keys(device: Device, *, as_json: bool) -> None:
     data: dict[str, object] = {
         "client_id": device.id,

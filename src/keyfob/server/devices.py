@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.client_keys import ClientKey, client_keys
@@ -45,6 +47,7 @@ __all__ = [
     "remove_device",
     "rotate_secret",
     "set_jwks",
+    "set_tokens",
 ]
 
 Clock = Callable[[], float]
@@ -246,6 +249,26 @@ def set_jwks(
         if remove_secret:
             store.remove_secret(device_id)
             end_families(store, device_id, "secret_changed")
+    return find_device(store, device_id)
+
+
+def set_tokens(store: SqliteStore, device_id: str, wanted: ClientMetadata) -> Device:
+    """Change what the device's next tokens are; those that it has stay what they are.
+
+    Raises:
+        NotFoundError: There is none of this name.
+        ConfigError: It does not go together, or not with what the device has registered.
+    """
+    with store.transaction():
+        client = _row(store, device_id)
+        metadata = msgspec.structs.replace(
+            client.metadata,
+            dpop_bound_access_tokens=wanted.dpop_bound_access_tokens,
+            access_token_format=wanted.access_token_format,
+            access_token_confirmation=wanted.access_token_confirmation,
+        )
+        check_metadata(metadata, has_keys=client.jwks is not None)
+        store.set_metadata(device_id, metadata)
     return find_device(store, device_id)
 
 

@@ -229,6 +229,20 @@ class Register:
                 self._store, device_id, client_jwks(jwks), remove_secret=remove_secret
             )
 
+    def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
+        """Change what a device's next tokens are: their form, and what they are bound to.
+
+        Args:
+            device_id: Its name.
+            metadata: Has that; what is about something else is not looked at.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: It does not go together, or not with what the device has registered.
+        """
+        with self._recorded("device.set-tokens", device_id):
+            return devices.set_tokens(self._store, device_id, metadata)
+
     def rotate_secret(self, device_id: str) -> IssuedSecret:
         """Give a device a new secret; the old one and refresh tokens stop at once.
 
