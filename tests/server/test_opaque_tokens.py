@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import random
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -277,3 +278,47 @@ async def test_a_device_that_waits_gets_a_token_that_is_not_revoked_from_its_bir
 async def test_a_name_cannot_look_like_a_token(world: World) -> None:
     with pytest.raises(Exception, match="secrets do"):
         world.register.add_device("kfa_x")
+
+
+# Of one mind with JWTs
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_it_lives_and_dies_exactly_as_a_jwt_of_the_same_moment(
+    world: World, asker: Asker, seed: int
+) -> None:
+    """Whatever is done to device and tokens, in whatever order."""
+    chance = random.Random(seed)
+    secret = world.register.add_device("dev1").secret
+    pairs: list[tuple[str, str]] = []
+
+    async def issue() -> None:
+        tokens = []
+        for metadata in (OPAQUE, ClientMetadata()):
+            world.register.set_device_tokens("dev1", metadata)
+            answer = await world.device_token("dev1", secret)
+            tokens.append(answer.json().get("access_token", ""))
+        if all(tokens):
+            pairs.append((tokens[0], tokens[1]))
+
+    async def revoke() -> None:
+        for token in chance.choice(pairs) if pairs else ():
+            await world.http.post("/oauth2/revoke", data={"token": token}, auth=("dev1", secret))
+
+    for _ in range(40):
+        match chance.randrange(6):
+            case 0 | 1:
+                await issue()
+            case 2:
+                await revoke()
+            case 3:
+                world.register.disable_device("dev1")
+            case 4:
+                world.register.enable_device("dev1")
+            case _:
+                world.clock.now += chance.choice((0.3, 1, 1200))
+        for opaque, jwt in pairs:
+            assert (await told(world, asker, opaque))["active"] == (await told(world, asker, jwt))[
+                "active"
+            ]
+    assert pairs
