@@ -35,7 +35,7 @@ class KeyBinding:
 
     async def confirm(
         self,
-        request: Request,
+        request: Request,  # noqa: ARG002 - the form says it
         client: Client,
         parameters: Mapping[str, str],
         *,
@@ -49,8 +49,6 @@ class KeyBinding:
         choice, text = client.metadata.access_token_confirmation, parameters.get("req_cnf")
         if text is None and not choice:
             return {}
-        if request.headers.getlist("dpop"):
-            raise invalid_request("a token is bound to one key", reason="two_confirmations")
         if choice == "symmetric":
             if text is not None:
                 raise invalid_request(
