@@ -192,9 +192,9 @@ def set_tokens(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Say anew what its next tokens are; without any option, as the server's.
+    """Say anew what its next tokens are.
 
-    Tokens that it has stay what they are.
+    Without any option, as the server's. Tokens that it has stay what they are.
     """
     wanted = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
     with settings_of(directory).register() as register:
