@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from typing import Final
+
+import msgspec
 
 from keyfob.server.opaque_tokens import KeptToken
 from keyfob.server.stores.sqlite import SqliteStore
@@ -67,14 +68,14 @@ class SqliteOpaqueTokens:
             token_hash=row[0],
             subject=row[1],
             expires_at=row[2],
-            claims=json.loads(row[3]),
+            claims=msgspec.json.decode(row[3]),
             key_salt=row[4],
         )
 
 
 def _keep(connection: sqlite3.Connection, token: KeptToken, *, limit: int, forgotten: int) -> None:
     connection.execute(_SWEEP, (forgotten, _REMOVED_AT_ONCE))
-    claims = json.dumps(token.claims, separators=(",", ":"))
+    claims = msgspec.json.encode(token.claims).decode()  # as a JWT is written
     connection.execute(
         _INSERT, (token.token_hash, token.subject, token.expires_at, claims, token.key_salt)
     )
