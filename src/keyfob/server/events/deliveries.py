@@ -25,7 +25,7 @@ from keyfob.server.events.credentials import opened
 from keyfob.server.events.push import Push
 from keyfob.server.events.receiver import PendingEvent, Receiver
 from keyfob.server.events.security_event import claims_of, token_id_of
-from keyfob.server.events.stream import LEASE, WIDTH, DeliveryStore, Stream
+from keyfob.server.events.stream import LEASE, WIDTH, DeliveryStore, Stream, full_jitter
 from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.signing.sealing import KeySealer
@@ -70,6 +70,7 @@ class Deliveries:
         audit: Is told what is out of the usual.
         transport: What carries the requests instead of the network (httpx).
         lease: Seconds after which another process takes the place of one that was killed.
+        jitter: Picks a wait below a ceiling, in seconds.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Deliveries:
         audit: DeliveryAudit = ignore_deliveries,
         transport: httpx.AsyncBaseTransport | None = None,
         lease: float = LEASE,
+        jitter: Callable[[float], float] = full_jitter,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -92,6 +94,7 @@ class Deliveries:
         self._audit = audit
         self._transport = transport
         self._lease = lease
+        self._jitter = jitter
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._streams: dict[Receiver, tuple[Stream, asyncio.Task[None]]] = {}
 
@@ -131,6 +134,7 @@ class Deliveries:
             token_id=lambda event: token_id_of(event, self._issuer),
             audit=self._audit,
             lease=self._lease,
+            jitter=self._jitter,
         )
         work = self._run(stream, sender)
         self._streams[receiver] = stream, asyncio.create_task(work, name=f"to {receiver.name}")

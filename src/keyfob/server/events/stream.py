@@ -30,7 +30,7 @@ from keyfob.server.events.receiver import PendingEvent, Receiver
 from keyfob.server.events.told import DeliveryAudit, DeliveryNote, What
 from keyfob.server.stores.event_receivers import Settled, Turn, TurnTaken
 
-__all__ = ["LEASE", "WIDTH", "DeliveryStore", "Stream"]
+__all__ = ["LEASE", "WIDTH", "DeliveryStore", "Stream", "full_jitter"]
 
 WIDTH: Final = 8
 """Pushes under way at once, each about another device."""
@@ -48,7 +48,8 @@ _STORE_SECONDS: Final = 1.0
 _SYSTEM: Final = random.SystemRandom()
 
 
-def _full_jitter(ceiling: float) -> float:
+def full_jitter(ceiling: float) -> float:
+    """Pick any time below a ceiling: what failed together does not come back together."""
     return _SYSTEM.uniform(0.0, ceiling)
 
 
@@ -96,7 +97,7 @@ class Stream:
         clock: Callable[[], float],
         token_id: Callable[[PendingEvent], str],
         audit: DeliveryAudit,
-        jitter: Callable[[float], float] = _full_jitter,
+        jitter: Callable[[float], float] = full_jitter,
         lease: float = LEASE,
     ) -> None:
         self._receiver = receiver
@@ -154,8 +155,10 @@ class Stream:
                 elif now >= self._purge_at:
                     self._rest_until = now
                     continue
+            # Not ``wait_for``: before Python 3.12 it may swallow a cancellation that meets a wake.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), max(0.001, until - self._now()))
+                async with asyncio.timeout_at(until):
+                    await self._woken.wait()
 
     async def _work(self) -> None:
         """Deliver what may be delivered now."""
