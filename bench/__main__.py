@@ -7,13 +7,21 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import decisions, endings, messages, native_permission_check, tokens
+from bench import (
+    decisions,
+    endings,
+    messages,
+    native_permission_check,
+    revoke_to_disconnect,
+    tokens,
+)
 
 PARTS = {
     "messages": messages.run,
     "native": native_permission_check.run,
     "decisions": decisions.run,
     "endings": endings.run,
+    "revocations": revoke_to_disconnect.run,
     "tokens": tokens.run,
 }
 

@@ -50,7 +50,7 @@ def add(
     It is told of what is revoked from now on. Both files are read now and not needed later.
     """
     secret = "" if authorization_file is None else _read(authorization_file, 4_096).strip()
-    pem = "" if ca is None else _read(ca, MAX_CA_CHARS + 1)
+    pem = None if ca is None else _read(ca, MAX_CA_CHARS + 1)
     if authorization_file is not None and not secret:
         raise ConfigError(f"{authorization_file}: there is no secret in it")
     with _register(directory) as register:

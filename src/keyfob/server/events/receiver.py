@@ -136,7 +136,10 @@ def check_ca(pem: str) -> None:
     """
     if len(pem) > MAX_CA_CHARS:
         raise ConfigError(f"the CA file has more than {MAX_CA_CHARS} characters")
+    fault = "there is no CA certificate in PEM in that file"
+    if not pem.strip():  # to the library that would mean: the system's
+        raise ConfigError(fault)
     try:
         ssl.create_default_context(cadata=pem)
     except (ssl.SSLError, ValueError) as error:
-        raise ConfigError("there is no CA certificate in PEM in that file") from error
+        raise ConfigError(fault) from error

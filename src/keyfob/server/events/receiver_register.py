@@ -76,7 +76,7 @@ class ReceiverRegister:
         self._store.close()
 
     def add(
-        self, name: str, *, url: str, audience: str = "", secret: str = "", ca: str = ""
+        self, name: str, *, url: str, audience: str = "", secret: str = "", ca: str | None = None
     ) -> Receiver:
         """Add a receiver, which is told of what is revoked from now on.
 
@@ -85,7 +85,7 @@ class ReceiverRegister:
             url: Where events are pushed to: https, or http on this machine.
             audience: What they carry as ``aud``; empty: the URL.
             secret: What is shown as ``Authorization: Bearer``; empty: nothing.
-            ca: CA certificates in PEM that alone are trusted; empty: the system's.
+            ca: CA certificates in PEM that alone are trusted; None: the system's.
 
         Raises:
             ConfigError: A value is not allowed.
@@ -96,14 +96,14 @@ class ReceiverRegister:
             check_url(url, audience or url)
             if secret:
                 check_credential(secret)
-            if ca:
+            if ca is not None:
                 check_ca(ca)
             receiver = Receiver(
                 name=name,
                 url=url,
                 audience=audience or url,
                 credential=written(secret, name, self._sealer) if secret else None,
-                ca=ca or None,
+                ca=ca,
                 created_at=self._clock(),
             )
             with self._store.transaction():
