@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from keyfob.guard.event_effects import effect_of
 from keyfob.server.events.receiver import PendingEvent
@@ -81,6 +83,14 @@ def test_a_guard_ends_one_token_and_nothing_else_of_its_device() -> None:
     (revocation,) = read(replace(EVENT, token_id="abc", reason="revoked"))
     assert (revocation.token_id, revocation.subject) == ("abc", None)
     assert claims(replace(EVENT, token_id="abc"))["sub_id"]["device"]["sub"] == "dev1"
+
+
+def test_it_is_a_signed_jwt_to_a_library_of_others_too() -> None:
+    token = KEY.sign(claims(), typ="secevent+jwt")
+    decoded = jwt.decode(token, ECKey.import_key(KEY.public_jwk()), algorithms=["ES256"])  # type: ignore[arg-type]
+    assert decoded.header == {"alg": "ES256", "kid": KEY.kid, "typ": "secevent+jwt"}
+    assert decoded.claims == claims()
+    assert not {"sub", "exp"} & set(decoded.claims), "SSF: nobody takes it for an access token"
 
 
 @given(

@@ -311,3 +311,16 @@ async def test_with_nothing_to_do_nothing_is_written(database: Path) -> None:
         await asyncio.sleep(0.5)
         assert watcher.change_counter() == before
         watcher.close()
+
+
+async def test_a_fault_of_ours_is_logged_and_deliveries_go_on(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: dict[str, Any]) -> httpx.Response:
+        w.inbox.answer = accept
+        raise ZeroDivisionError
+
+    async with world(database, answer=broken) as w:
+        revoke(database, "dev1")
+        await w.until_told_of(1)
+    assert "begin anew" in caplog.text

@@ -13,13 +13,12 @@ import contextlib
 import logging
 import os
 import secrets
-import sqlite3
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import httpx
 
-from keyfob.errors import ConfigError, KeyfobError
+from keyfob.errors import ConfigError
 from keyfob.server.events.answer import Answer, Verdict
 from keyfob.server.events.credentials import opened
 from keyfob.server.events.push import Push
@@ -37,6 +36,7 @@ __all__ = ["Deliveries", "ReceiverStore", "SigningKeys"]
 # How often we look; where there is nobody to tell, only whether there is somebody by now.
 _POLL: Final = 0.02
 _IDLE_POLL: Final = 0.5
+_ANEW: Final = 1.0
 
 _log = logging.getLogger("keyfob.server.events")
 
@@ -103,13 +103,14 @@ class Deliveries:
         seen: int | None = None
         try:
             while True:
-                # A database that fails now is looked at again; what was revoked stays in it.
-                with contextlib.suppress(KeyfobError, sqlite3.Error):
+                try:
                     counter = await self._store.change_counter()
                     if counter != seen:
                         await self._follow(await self._store.receivers())
                         seen = counter
-                self._mourn()
+                except Exception:  # noqa: BLE001 - whatever it is, what was revoked stays there
+                    _log.warning("the register cannot be read for deliveries", exc_info=True)
+                    await asyncio.sleep(_ANEW)
                 await asyncio.sleep(_POLL if self._streams else _IDLE_POLL)
         finally:
             await self._end(list(self._streams))
@@ -140,19 +141,17 @@ class Deliveries:
         self._streams[receiver] = stream, asyncio.create_task(work, name=f"to {receiver.name}")
 
     async def _run(self, stream: Stream, sender: _Sender) -> None:
-        # Reading CA certificates takes some 50 ms.
-        await asyncio.to_thread(sender.open, self._sealer, self._transport)
         try:
-            await stream.run()
+            # Reading CA certificates takes some 50 ms.
+            await asyncio.to_thread(sender.open, self._sealer, self._transport)
+            while True:
+                try:
+                    await stream.run()
+                except Exception:  # noqa: BLE001 - a fault of ours is no end of it
+                    _log.exception("the deliveries to %s begin anew", sender.name)
+                    await asyncio.sleep(_ANEW)
         finally:
             await sender.aclose()
-
-    def _mourn(self) -> None:
-        """Begin a stream again that ended by a fault of ours: the next look finds it missing."""
-        for receiver, (_, task) in list(self._streams.items()):
-            if task.done():
-                _log.error("deliveries to %s begin anew", receiver.name, exc_info=task.exception())
-                self._begin(receiver)
 
     async def _end(self, receivers: list[Receiver]) -> None:
         tasks = [self._streams.pop(receiver)[1] for receiver in receivers]
@@ -167,6 +166,7 @@ class _Sender:
     def __init__(
         self, receiver: Receiver, keys: SigningKeys, issuer: str, clock: Callable[[], float]
     ) -> None:
+        self.name = receiver.name
         self._receiver = receiver
         self._keys = keys
         self._issuer = issuer

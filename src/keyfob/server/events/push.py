@@ -9,6 +9,7 @@ address), and no cookie is kept. Errors name what failed and quote nothing.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 import time
 from collections.abc import Callable
@@ -30,7 +31,6 @@ MAX_ANSWER_BYTES: Final = 4_096
 
 # Usual servers close an idle connection after 5 seconds or more.
 _KEEP_ALIVE: Final = 4.0
-_LOOPBACK: Final = ("localhost", "127.", "[::1]", "::1")
 
 
 class Push:
@@ -80,7 +80,7 @@ class Push:
                 keepalive_expiry=_KEEP_ALIVE,
             ),
             # A proxy from the environment serves the world, not this machine's own ports.
-            trust_env=not (urlsplit(url).hostname or "").startswith(_LOOPBACK),
+            trust_env=not _is_loopback(urlsplit(url).hostname or ""),
         )
 
     async def send(self, token: str) -> Answer:
@@ -108,6 +108,13 @@ class Push:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _beginning(response: httpx.Response) -> bytes:

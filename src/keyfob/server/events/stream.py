@@ -226,7 +226,7 @@ class Stream:
         """Say when to look again, where nothing is under way."""
         now = self._now()
         if not ours:
-            self._rest_until = self._quiet_until = now + self._lease / 2
+            self._rest_until = self._quiet_until = now + self._lease / 5
         elif now < self._quiet_until:
             self._rest_until = self._quiet_until
         else:
