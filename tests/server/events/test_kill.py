@@ -179,6 +179,8 @@ def check(w: World, database: Path, acknowledged: set[str], disabled: set[str]) 
     taken = Counter(each.token_id for each in w.told() if each.outcome is Outcome.EVENT_ACCEPTED)
     assert set(taken.values()) == {1}, "never in effect twice"
     assert len(taken) == len(rows), "one event for each revocation, and no other"
+    again = sum(each.reason == "replayed" for each in w.told())
+    print(f"{len(taken)} events took effect once; {again} came again and had none")
     kept = tuple(w.keeper._revocations)
     assert acknowledged <= {each.token_id for each in kept}
     assert disabled <= {each.subject for each in kept}

@@ -56,7 +56,7 @@ def full_jitter(ceiling: float) -> float:
 class DeliveryStore(Protocol):
     """What a stream needs of the register. Every method may raise UpstreamError."""
 
-    async def has_new(self, name: str, *, now: float) -> bool:
+    async def has_new(self, name: str) -> bool:
         """Say whether something was revoked that is not taken up yet."""
 
     async def next_due(self, name: str, *, now: float) -> float | None:
@@ -146,7 +146,7 @@ class Stream:
                 if self._rest_until is not None and now >= self._rest_until:
                     return
                 with contextlib.suppress(KeyfobError, sqlite3.Error):
-                    if await self._store.has_new(self._receiver.name, now=self._clock()):
+                    if await self._store.has_new(self._receiver.name):
                         return
                 # Rows that another process left behind, and those that have stopped to matter.
                 until = now + _PURGE_SECONDS

@@ -31,10 +31,11 @@ UPDATE receiver SET lease_owner = :owner, lease_until = :until
 WHERE name = :name AND created_at = :created_at
   AND (lease_owner = :owner OR lease_owner = '' OR lease_until <= :now)
 """
+# `+ 0`: the range of cursors is the way in, never the index of `until`.
 _TAKE_UP: Final = """
 INSERT INTO event_delivery (receiver, event, subject, taken_at)
 SELECT :name, cursor, subject, :now FROM revocation
-WHERE cursor > :after AND cursor <= :last AND until > :now
+WHERE cursor > :after AND cursor <= :last AND until + 0 > :now
 ON CONFLICT (receiver, event) DO NOTHING
 """
 # The first of each device that is due: what comes after it waits for it.
@@ -183,7 +184,8 @@ class ReceiverTable:
             "SELECT count(*), min(taken_at) FROM event_delivery WHERE receiver = ?", (name,)
         ).fetchone()
         ahead, first = self._connection.execute(
-            "SELECT count(*), min(issued_before) FROM revocation WHERE cursor > ? AND until > ?",
+            "SELECT count(*), min(issued_before) FROM revocation"
+            " WHERE cursor > ? AND until + 0 > ?",
             (row[7], now),
         ).fetchone()
         return ReceiverStatus(
@@ -198,12 +200,12 @@ class ReceiverTable:
             last_error_at=row[6],
         )
 
-    def has_new(self, name: str, *, now: float) -> bool:
+    def has_new(self, name: str) -> bool:
         """Say whether something was revoked that is not taken up yet; cheap."""
         found = self._connection.execute(
-            "SELECT count(*) FROM receiver WHERE name = ? AND EXISTS"
-            " (SELECT 1 FROM revocation WHERE cursor > taken_up AND until > ?)",
-            (name, now),
+            "SELECT count(*) FROM receiver WHERE name = ?"
+            " AND taken_up < (SELECT max(cursor) FROM revocation)",
+            (name,),
         ).fetchone()
         return bool(found[0])
 
@@ -331,9 +333,9 @@ class ServingReceivers:
         """Return a number that changes whenever another connection commits."""
         return self._reads.change_counter()
 
-    async def has_new(self, name: str, *, now: float) -> bool:
+    async def has_new(self, name: str) -> bool:
         """Say whether something was revoked that is not taken up yet."""
-        return self._table.has_new(name, now=now)
+        return self._table.has_new(name)
 
     async def next_due(self, name: str, *, now: float) -> float | None:
         """Return when the first event of any device may be tried again; None: there is none."""
