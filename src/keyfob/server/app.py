@@ -133,14 +133,7 @@ def create_app(
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
     receivers = ServingReceivers(store, writer)
-    deliveries = Deliveries(
-        receivers,
-        keyring,
-        issuer=settings.issuer,
-        sealer=settings.signing.sealer,
-        clock=clock,
-        audit=delivery_audit,
-    )
+    deliveries = _deliveries(settings, receivers, keyring, clock, delivery_audit)
     stopping = asyncio.Event()
     limits = limits or _limits(settings)
     revocations = SqliteTokenRevocations(store, writer)
@@ -292,6 +285,23 @@ def _nonces(settings: ServerSettings, store: SqliteStore) -> Nonces | None:
     except BaseException:
         store.close()
         raise
+
+
+def _deliveries(
+    settings: ServerSettings,
+    receivers: ServingReceivers,
+    keyring: Keyring,
+    clock: Callable[[], float],
+    audit: DeliveryAudit,
+) -> Deliveries:
+    return Deliveries(
+        receivers,
+        keyring,
+        issuer=settings.issuer,
+        sealer=settings.signing.sealer,
+        clock=clock,
+        audit=audit,
+    )
 
 
 def _limits(settings: ServerSettings) -> LimitStore:
