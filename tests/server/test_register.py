@@ -212,7 +212,7 @@ def test_enabling_restores_the_state_and_leaves_the_revocation(
 ) -> None:
     register.add_device("dev1")
     register.disable_device("dev1")
-    assert register.enable_device("dev1").state == "enabled"
+    assert register.enable_device("dev1").state == "active"
     assert len(revocations(store)) == 1
 
 

@@ -113,8 +113,8 @@ def create_app(
         ConfigError: The register or a signing key cannot be used.
     """
     store = open_store(settings.database)
-    reads = ServingStore(store)
     writer = Writer(settings.database)
+    reads = ServingStore(store, writer, clock=clock)
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()

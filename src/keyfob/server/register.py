@@ -8,7 +8,7 @@ on: it reads the same file.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +34,10 @@ from keyfob.server.clients import (
 )
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.devices import Device, IssuedSecret
+from keyfob.server.fleet import EVERY_DEVICE, Fleet
 from keyfob.server.names import check_name, shown_name
 from keyfob.server.stores.admin_actions import AdminAction, last_actions
+from keyfob.server.stores.fleet import Selection
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 
 __all__ = ["Register"]
@@ -99,6 +101,9 @@ class Register:
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
         lifetime: int | None = None,
+        groups: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        pending: bool = False,
     ) -> IssuedSecret:
         """Register a device and return it with its secret, which is not kept.
 
@@ -107,11 +112,15 @@ class Register:
             publish: Topic filters it may publish to; ``{device}`` stands for its name.
             subscribe: Topic filters it may subscribe to; the same.
             scopes: Further scopes, each one or several separated by spaces.
-            lifetime: Seconds its tokens live; None follows the server's default.
+            lifetime: Seconds its tokens live; None follows its groups or the server's default.
+            groups: Groups that it is in; each gives its rights.
+            labels: What is noted about it.
+            pending: Whether it gets no token before it is enabled.
 
         Raises:
-            ConfigError: Name, scope or lifetime is not allowed.
+            ConfigError: Name, scope, label or lifetime is not allowed.
             TopicError: A filter is not one.
+            NotFoundError: There is no such group.
             ConflictError: There is a client of this name.
         """
         with self._recorded("device.add", device_id):
@@ -122,6 +131,9 @@ class Register:
                 subscribe=subscribe,
                 scopes=scopes,
                 lifetime=lifetime,
+                groups=groups,
+                labels=labels,
+                pending=pending,
                 template=self._template,
                 now=self._clock(),
             )
@@ -135,6 +147,9 @@ class Register:
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
         lifetime: int | None = None,
+        groups: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        pending: bool = False,
     ) -> Device:
         """Register a device that authenticates by ``private_key_jwt`` and has no secret.
 
@@ -145,11 +160,15 @@ class Register:
             subscribe: The same.
             scopes: The same.
             lifetime: The same.
+            groups: The same.
+            labels: The same.
+            pending: The same.
 
         Raises:
-            ConfigError: Name, keys, scope or lifetime is not allowed.
+            ConfigError: Name, keys, scope, lifetime, a group or a label is not allowed.
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
+            NotFoundError: There is no such group.
         """
         with self._recorded("device.add", device_id):
             return devices.add_device_with_keys(
@@ -160,13 +179,44 @@ class Register:
                 subscribe=subscribe,
                 scopes=scopes,
                 lifetime=lifetime,
+                groups=groups,
+                labels=labels,
+                pending=pending,
                 template=self._template,
                 now=self._clock(),
             )
 
-    def list_devices(self) -> tuple[Device, ...]:
-        """Return every device, by name."""
-        return devices.list_devices(self._store)
+    def list_devices(
+        self, selection: Selection = EVERY_DEVICE, *, after: str = "", limit: int = 1_000
+    ) -> tuple[Device, ...]:
+        """Return a page of devices, by name.
+
+        Args:
+            selection: Which ones.
+            after: The name before the first of them; empty for the first page.
+            limit: How many at most.
+        """
+        return devices.list_devices(self._store, selection, after=after, limit=limit)
+
+    def change_device(
+        self,
+        device_id: str,
+        *,
+        into: Iterable[str] = (),
+        out_of: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        unlabel: Iterable[str] = (),
+    ) -> Device:
+        """Put a device into groups, take it out of others, and change its labels.
+
+        Raises:
+            NotFoundError: There is no device, or no group, of this name.
+            ConfigError: The groups or labels are not allowed.
+        """
+        with self._recorded("device.set", device_id):
+            return devices.change_device(
+                self._store, device_id, into=into, out_of=out_of, labels=labels, unlabel=unlabel
+            )
 
     def show_device(self, device_id: str) -> Device:
         """Return one device.
@@ -186,7 +236,7 @@ class Register:
             return devices.disable_device(self._store, device_id, self._clock)
 
     def enable_device(self, device_id: str) -> Device:
-        """Let a disabled device have new tokens; those from before stay revoked.
+        """Let a disabled or pending device have new tokens; those from before stay revoked.
 
         Raises:
             NotFoundError: There is none of this name.
@@ -222,17 +272,37 @@ class Register:
                 self._store, device_id, client_jwks(jwks), remove_secret=remove_secret
             )
 
-    def rotate_secret(self, device_id: str) -> IssuedSecret:
-        """Give a device a new secret; the old one and refresh tokens stop at once.
+    def rotate_secret(
+        self, device_id: str, *, overlap: int = 0, until_used: bool = False
+    ) -> IssuedSecret:
+        """Give a device a new secret; access tokens that it has end in their own time.
 
-        Its access tokens end in their own time.
+        Refresh tokens that were got with the old secret stop when it stops.
+
+        Args:
+            device_id: Whose.
+            overlap: Seconds that the old secret works too; 0: it stops at once.
+            until_used: Whether it stops earlier, once the new one was used.
 
         Raises:
             NotFoundError: There is none of this name.
+            ConfigError: The overlap is too long.
             ConflictError: It has keys and no secret.
         """
         with self._recorded("device.rotate-secret", device_id):
-            return devices.rotate_secret(self._store, device_id)
+            return devices.rotate_secret(
+                self._store, device_id, self._clock, overlap=overlap, until_used=until_used
+            )
+
+    @property
+    def database(self) -> Path:
+        """The file that it is in."""
+        return self._store.path
+
+    @property
+    def fleet(self) -> Fleet:
+        """Groups, and what is done to many devices at once."""
+        return Fleet(self._store, template=self._template, clock=self._clock, actor=self._actor)
 
     # Applications
 
