@@ -19,8 +19,10 @@ async def works(world: World, secret: str) -> bool:
 
 
 async def works_by_password(world: World, secret: str) -> bool:
-    form = {"grant_type": "password", "client_id": "app", "username": "dev1", "password": secret}
-    return (await world.token(**form)).status_code == 200
+    answer = await world.token(
+        grant_type="password", client_id="app", username="dev1", password=secret
+    )
+    return answer.status_code == 200
 
 
 async def test_without_an_overlap_the_old_secret_stops_at_once(world: World) -> None:

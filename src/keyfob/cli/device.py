@@ -152,7 +152,7 @@ def list_(
 def show(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Show one device: its state, what it is in, and what its tokens allow."""
+    """Show one device and what its tokens allow."""
     with settings_of(directory).register() as register:
         device = register.show_device(identifier)
         data = {**_data(device), "token_scope": " ".join(register.fleet.rights(identifier))}
@@ -182,7 +182,7 @@ def set_(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Put it into groups or take it out of them, and change its labels.
+    """Change its groups and labels.
 
     Its rights change with its next token. Every option may be repeated.
     """
@@ -226,7 +226,7 @@ def disable(
 def enable(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Let it have new tokens, again or for the first time; old ones stay revoked."""
+    """Let it have new tokens; old ones stay revoked."""
     with settings_of(directory).register() as register:
         device = register.enable_device(identifier)
     answer(_data(device), f"{identifier} is enabled", as_json=as_json)
@@ -242,6 +242,7 @@ def remove(
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)
 
 
+@app.command("rotate-secret", hidden=True)  # what it was called before it was for many
 @app.command()
 def rotate(
     identifier: OneOrMany = None,

@@ -14,6 +14,7 @@ import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, get_args
 
@@ -231,10 +232,7 @@ class DeviceImport:
             raise ConfigError("the state is pending, active or disabled")
         if row.lifetime is not None:
             check_lifetime(row.lifetime)
-        groups: list[str] = row.groups
-        if groups:
-            groups = sorted(set(groups))
-            check_groups(groups)
+        groups = _groups(tuple(row.groups)) if row.groups else ()
         if row.labels:
             check_labels(row.labels)
         if row.secret:
@@ -292,6 +290,13 @@ class DeviceImport:
                 continue
             prepared.rejects.append((line, device.device_id, error))
         prepared.devices = fresh
+
+
+@lru_cache(maxsize=256)  # many devices are in the same ones
+def _groups(names: tuple[str, ...]) -> tuple[str, ...]:
+    found = tuple(sorted(set(names)))
+    check_groups(found)
+    return found
 
 
 def _scopes(row: Row) -> str:

@@ -203,7 +203,7 @@ def _set_text(name: str) -> Callable[[Row, str], None]:
 
 
 def _set_labels(row: Row, cell: str) -> None:
-    row.labels = parse_labels(part.strip() for part in cell.split(";") if part.strip())
+    row.labels = parse_labels(part for part in map(str.strip, cell.split(";")) if part)
 
 
 def _set_lifetime(row: Row, cell: str) -> None:
@@ -230,7 +230,7 @@ def _may_repeat(line: bytes, row: Row) -> bool:
     """Say whether a line could name a member twice; it is quick, and sometimes wrong to suspect."""
     if b"\\" in line or line.count(b"{") > 2:
         return True
-    if sum(map(line.count, _MEMBERS)) > len(set(filter(line.__contains__, _MEMBERS))):
+    if max(map(line.count, _MEMBERS)) > 1:
         return True
     return any(line.count(f'"{key}"'.encode()) > 1 for key in row.labels)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from keyfob.errors import ConfigError
@@ -60,13 +61,18 @@ def check_labels(labels: Mapping[str, str]) -> None:
     if len(labels) > MAX_LABELS:
         raise ConfigError(f"a device has {MAX_LABELS} labels at most, not {len(labels)}")
     for key, value in labels.items():
-        if not _KEY.fullmatch(key) or key.startswith(_SECRETS):
-            raise ConfigError(
-                "a label's key is letters, digits and . _ / - with a letter or digit first, at "
-                "most 63 characters"
-            )
+        _check_key(key)
         if not _VALUE.fullmatch(value) or value.startswith(_SECRETS):
             raise ConfigError(
                 f"the value of the label {key!r} is at most 128 letters, digits, spaces and "
                 ". _ ~ : / @ + - without a space at its ends"
             )
+
+
+@lru_cache(maxsize=256)
+def _check_key(key: str) -> None:
+    if not _KEY.fullmatch(key) or key.startswith(_SECRETS):
+        raise ConfigError(
+            "a label's key is letters, digits and . _ / - with a letter or digit first, at most 63 "
+            "characters"
+        )

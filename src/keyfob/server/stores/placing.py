@@ -7,21 +7,25 @@ same the other way round, so that a group's devices are found; both are written 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
 
 __all__ = ["labels_of", "labels_text", "read_labels", "set_groups", "set_labels"]
+
+_LABELS: Final = msgspec.json.Decoder(dict[str, str])
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
     """Return what the register keeps."""
-    return json.dumps(labels, sort_keys=True, separators=(",", ":")) if labels else "{}"
+    return msgspec.json.encode(labels, order="sorted").decode() if labels else "{}"
 
 
 def read_labels(text: str) -> dict[str, str]:
     """Return what ``labels_text`` wrote."""
-    return {} if text == "{}" else dict(json.loads(text))
+    return {} if text == "{}" else _LABELS.decode(text)
 
 
 def labels_of(connection: sqlite3.Connection, client_id: str) -> dict[str, str]:
