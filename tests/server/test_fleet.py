@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from keyfob.errors import ConfigError, ConflictError
+from keyfob.server.credentials import verify_secret
 from keyfob.server.fleet import Chosen, Selection
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.register import Register
 from keyfob.server.stores.fleet import NewDevice, insert_devices, page_query
 from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.tokens.sign import SigningKey
+from tests.server.assertions import jwks_of
 from tests.server.test_fleet_import import secrets_in
 from tests.server.world import Clock
 
@@ -166,6 +170,83 @@ def test_a_rotation_that_was_interrupted_goes_on_and_gives_nobody_two(
         stored = store.secret(f"dev{number:04}", now=clock.now)
         assert stored is not None
         assert stored.old_hash == f"hash{number}"
+
+
+def test_a_name_that_stands_twice_is_given_one_new_secret(
+    register: Register, store: SqliteStore, tmp_path: Path
+) -> None:
+    """Also far from each other, and after an interruption: else its second one were its old one."""
+    wanted = [*names(1), "dev0001", "dev0002"]
+    (tmp_path / "names").write_text("dev0001\n" + "\n".join(wanted))
+    chosen = Chosen(names=tmp_path / "names")
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with PrivateFile(tmp_path / "s.csv") as secrets, pytest.raises(KeyboardInterrupt):
+        register.fleet.rotate(chosen, secrets, overlap=60, on_progress=stop)
+    with PrivateFile(tmp_path / "s.csv") as secrets:
+        register.fleet.rotate(chosen, secrets, overlap=60)
+    made = secrets_in(tmp_path / "s.csv")  # which refuses two of one device
+    assert sorted(made) == names(1)
+    stored = store.secret("dev0001", now=0)
+    assert stored is not None
+    assert stored.old_hash == "hash1"
+    assert verify_secret(made["dev0001"], stored.secret_hash)
+    left = store.connection.execute("SELECT count(*) FROM bulk_done").fetchone()
+    assert left == (0,)
+    with PrivateFile(tmp_path / "other.csv") as secrets:  # another file is another rotation
+        assert register.fleet.rotate(chosen, secrets).done == SIZE
+
+
+def test_devices_that_have_keys_only_are_passed_over_and_told(
+    register: Register, tmp_path: Path
+) -> None:
+    keys = jwks_of(SigningKey.generate())
+    register.add_device_with_keys("keys", jwks=keys)
+    before = register.add_device("both").secret
+    register.set_device_jwks("both", keys)
+    with PrivateFile(tmp_path / "s.csv") as secrets:
+        outcome = register.fleet.rotate(Chosen(), secrets)
+    assert (outcome.done, outcome.passed_over, outcome.missing) == (1, 1, 0)
+    made = secrets_in(tmp_path / "s.csv")
+    assert (list(made), made["both"] != before) == (["both"], True)
+    assert not register.show_device("keys").has_secret
+
+
+def test_a_group_that_is_removed_leaves_none_of_its_rights_to_a_later_one(
+    register: Register, store: SqliteStore
+) -> None:
+    register.fleet.remove_group("five")
+    assert store.connection.execute("SELECT count(*) FROM membership").fetchone() == (0,)
+    register.fleet.add_group("five", publish=["b"])
+    assert register.show_device("dev0005").groups == ()
+    assert register.fleet.rights("dev0005") == ("mqtt.connect",)
+
+
+def test_what_a_device_is_in_and_the_index_of_it_are_the_same(
+    register: Register, store: SqliteStore
+) -> None:
+    register.fleet.add_group("more")
+    register.change_device("dev0005", into=["more"], labels={"three": "maybe", "new": "1"})
+    register.change_device("dev0010", out_of=["five"], unlabel=["three"])
+    register.remove_device("dev0015")
+    groups = [
+        (name, row[0])
+        for row in store.connection.execute("SELECT client_id, group_names FROM client")
+        for name in row[1].split()
+    ]
+    labels = [
+        (key, value, row[0])
+        for row in store.connection.execute("SELECT client_id, labels FROM client")
+        for key, value in json.loads(row[1]).items()
+    ]
+    rows = store.connection.execute("SELECT group_name, client_id FROM membership").fetchall()
+    assert sorted(groups) == sorted(rows)
+    rows = store.connection.execute("SELECT key, value, client_id FROM label").fetchall()
+    assert sorted(labels) == sorted(rows)
+    assert register.show_device("dev0005").groups == ("five", "more")
+    assert register.show_device("dev0010").labels == {}
 
 
 def test_a_file_of_secrets_is_private_and_written_by_one(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from keyfob.server.fleet_rows import Format, RowReader, header, written
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.register import Register
 from keyfob.server.stores.sqlite import open_store
+from keyfob.tokens.sign import SigningKey
+from tests.server.assertions import jwks_of
 
 STRONG = "Zq8x-41kd.LLqp_02mvnw73hT.beuX9e"
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,20}", fullmatch=True).filter(
@@ -168,6 +170,16 @@ def test_a_row_that_cannot_be_is_rejected_with_its_line_and_reason_and_the_rest_
         '{"device": "dev1", "scopes": ["keyfob.admin"]}',
         '{"device": "dev1", "groups": ["a b"]}',
         '{"device": "dev1", "state": "enabled"}',
+        '{"device": "dev1", "device": "dev2"}',
+        '{"device": "dev1", "groups": [], "groups": []}',
+        '{"device": "dev1", "\\u0064evice": "dev2"}',
+        '{"device": "dev1", "labels": {"a": "b", "a": "c"}}',
+        '{"device": "dev1", "labels": {"a": "b"}, "labels": {}}',
+        '{"device": "dev1", "labels": {"a": "b", "\\u0061": "c"}}',
+        '{"device": "dev1", "jwks": {"keys": [], "keys": []}}',
+        '{"device": "dev1", "jwks": {}}',
+        '{"device": "dev1", "jwks": "x"}',
+        '{"device": "dev1", "jwks": null}',
         '{"device": "dev1", "secret": "' + "x" * 300 + '"}',
         '{"device": "\\ud800"}',
     ],
@@ -178,6 +190,79 @@ def test_a_line_of_json_that_is_no_device_is_rejected(
     outcome = load(register, f'{line}\n{{"device": "good"}}\n', tmp_path, "jsonl")
     assert (outcome.registered, outcome.rejected) == (1, 1)
     assert rejected(tmp_path)[0]["row"] == "1"
+
+
+def test_a_member_that_looks_repeated_and_is_not_is_loaded(
+    register: Register, tmp_path: Path
+) -> None:
+    register.fleet.add_group("device")
+    text = (
+        '{"device": "dev1", "labels": {"a": "a", "device": "state"}, "groups": ["device"]}\n'
+        '{"device": "device", "labels": {"b": ""}, "state": "pending"}\n'
+    )
+    assert load(register, text, tmp_path, "jsonl").registered == 2
+    assert register.show_device("dev1").labels == {"a": "a", "device": "state"}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["state", "secret", "scopes"]), st.just([])),
+    st.dictionaries(st.sampled_from(["device", "a", "b", "{", ":"]), st.sampled_from(["a", "{"])),
+    st.data(),
+)
+def test_every_member_that_stands_twice_is_found(
+    members: dict[str, Any], labels: dict[str, str], data: st.DataObject
+) -> None:
+    """Suspecting too much is allowed, and is looked at again; too little is not."""
+    row = {"device": "dev1", "labels": labels, **dict.fromkeys(members, "x")}
+    if "scopes" in row:
+        row["scopes"] = []
+    pairs = [f"{json.dumps(key)}:{json.dumps(value)}" for key, value in row.items()]
+    twice = data.draw(st.sampled_from(pairs))
+    spaced = data.draw(st.sampled_from([", ", ",", " ,\t"]))
+    line = "{" + spaced.join([*pairs, twice]) + "}"
+    ((_, read),) = list(RowReader(io.BytesIO(line.encode()), "jsonl").rows())
+    assert isinstance(read, ConfigError)
+
+
+def test_devices_with_keys_are_imported_and_exported_as_they_are(
+    register: Register, tmp_path: Path
+) -> None:
+    keys = json.loads(jwks_of(SigningKey.generate()))
+    text = json.dumps({"device": "keys", "jwks": keys}) + "\n"
+    text += json.dumps({"device": "both", "jwks": keys, "secret": STRONG}) + "\n"
+    assert load(register, text, tmp_path, "jsonl", secrets=None).registered == 2
+    for name, has_secret in (("keys", False), ("both", True)):
+        device = register.show_device(name)
+        assert (device.has_secret, len(device.keys)) == (has_secret, 1)
+    listed = register.list_devices()
+    assert listed == (register.show_device("both"), register.show_device("keys"))
+    for form in ("csv", "jsonl"):
+        written = exported(register, form)
+        assert STRONG not in written
+        folder = tmp_path / form
+        folder.mkdir()
+        with fleet(folder) as other:
+            assert load(other, written, folder, form, secrets=None).registered == 2
+            assert exported(other, form) == written
+    private = '{"device": "dev1", "jwks": {"kty": "oct", "k": "c2VjcmV0LWtleQ"}}\n'
+    (tmp_path / "private").mkdir()
+    assert load(register, private, tmp_path / "private", "jsonl", secrets=None).rejected == 1
+    assert "c2VjcmV0" not in (tmp_path / "private" / "rejects.csv").read_text()
+
+
+def test_of_a_name_that_stands_twice_the_first_counts_and_so_does_its_secret(
+    register: Register, tmp_path: Path
+) -> None:
+    load(register, f"device,secret\ndev1,{STRONG}\ndev1,\ndev2,\ndev2,{STRONG}\n", tmp_path)
+    made = secrets_in(tmp_path / "secrets.csv")
+    assert list(made) == ["dev2"]
+    store = open_store(register.database)
+    for name, secret in (("dev1", STRONG), ("dev2", made["dev2"])):
+        stored = store.secret(name, now=0)
+        assert stored is not None
+        assert verify_secret(secret, stored.secret_hash)
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -239,6 +324,37 @@ def test_what_was_prepared_and_not_committed_is_void(register: Register, tmp_pat
     outcome = load(register, text, tmp_path)
     assert (outcome.before, outcome.registered) == (5_000, 2_000)
     check_every_secret(tmp_path / "secrets.csv", register)
+
+
+@pytest.mark.parametrize("secrets", ["other.csv", None])
+def test_beginning_anew_leaves_no_void_secret_in_the_file_from_before(
+    register: Register, tmp_path: Path, secrets: str | None
+) -> None:
+    text = "device,secret\n" + "".join(f"dev{number},\n" for number in range(7_000))
+    reader = RowReader(io.BytesIO(text.encode()), "csv")
+
+    def stop(done: int) -> None:
+        if done > 40_000:
+            raise KeyboardInterrupt
+
+    with (
+        PrivateFile(tmp_path / "rejects.csv") as rejects,
+        PrivateFile(tmp_path / "secrets.csv") as made,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        register.fleet.import_devices(reader, rejects=rejects, secrets=made, on_progress=stop)
+    held = (tmp_path / "secrets.csv").read_bytes()
+    with (tmp_path / "secrets.csv").open("a", encoding="utf-8") as file:
+        file.write("dev6999,kfs_void\n")
+    if secrets is None:
+        with pytest.raises(ConfigError):  # the rest needs secrets, and there is no file for them
+            load(register, text, tmp_path, secrets=None, restart=True)
+    else:
+        anew = load(register, text, tmp_path, secrets=secrets, restart=True)
+        assert (anew.registered, anew.rejected) == (2_000, 5_000)
+        both = secrets_in(tmp_path / "secrets.csv") | secrets_in(tmp_path / secrets)
+        assert len(both) == 7_000
+    assert (tmp_path / "secrets.csv").read_bytes() == held
 
 
 def test_an_import_that_began_goes_on_with_its_own_input_and_file_only(
