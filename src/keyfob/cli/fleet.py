@@ -14,7 +14,7 @@ import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.output import Json, answer, here
-from keyfob.cli.selecting import Group, Label, SecretsOut, progress_bar, selected
+from keyfob.cli.selecting import Group, Label, SecretsOut, devices, progress_bar, selected
 from keyfob.errors import ConfigError
 from keyfob.server.fleet_import import ImportOutcome
 from keyfob.server.fleet_rows import RowReader, format_of, header, written
@@ -135,7 +135,7 @@ def _tell(
         "rows_before": outcome.before,
         "rejects": str(rejects) if outcome.rejected else None,
     }
-    lines = [f"{outcome.registered:,} devices are registered"]
+    lines = [f"{devices(outcome.registered)} registered"]
     if outcome.before:
         lines.append(f"{outcome.before:,} rows were done before")
     if outcome.rejected:

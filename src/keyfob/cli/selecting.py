@@ -31,6 +31,7 @@ __all__ = [
     "answer_many",
     "chosen_of",
     "counting",
+    "devices",
     "progress_bar",
     "seconds_of",
     "selected",
@@ -95,10 +96,22 @@ def chosen_of(identifier: str | None, group: str, label: str, file: Path | None)
     return Chosen(selection=selected(group, label), names=file)
 
 
+def devices(count: int) -> str:
+    """Return a number of devices with its verb."""
+    return "1 device is" if count == 1 else f"{count:,} devices are"
+
+
 def answer_many(outcome: ManyOutcome, done: str, *, as_json: bool) -> None:
     """Tell what was done to many devices; names that belong to none make it a failure."""
-    data = {"devices": outcome.done, "missing": outcome.missing, "examples": outcome.examples}
-    text = f"{outcome.done:,} devices are {done}"
+    data = {
+        "devices": outcome.done,
+        "without_secret": outcome.passed_over,
+        "missing": outcome.missing,
+        "examples": outcome.examples,
+    }
+    text = f"{devices(outcome.done)} {done}"
+    if outcome.passed_over:
+        text += f"\n{devices(outcome.passed_over)} passed over: they have keys and no secret"
     if outcome.missing:
         text += f"\n{outcome.missing:,} names belong to no device: {', '.join(outcome.examples)}"
     answer(data, text, as_json=as_json)
