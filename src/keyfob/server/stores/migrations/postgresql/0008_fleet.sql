@@ -14,20 +14,20 @@ ALTER TABLE client ADD COLUMN group_names TEXT NOT NULL DEFAULT '';  -- sorted, 
 ALTER TABLE client ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';     -- JSON, sorted
 
 CREATE TABLE membership (
-  group_name TEXT NOT NULL,
-  client_id  TEXT NOT NULL,
+  group_name TEXT COLLATE "C" NOT NULL,
+  client_id  TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (group_name, client_id)
 );
 
 CREATE TABLE label (
-  key       TEXT NOT NULL,
-  value     TEXT NOT NULL,
-  client_id TEXT NOT NULL,
+  key       TEXT COLLATE "C" NOT NULL,
+  value     TEXT COLLATE "C" NOT NULL,
+  client_id TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (key, value, client_id)
 );
 
 CREATE TABLE device_group (
-  name       TEXT NOT NULL PRIMARY KEY,
+  name       TEXT COLLATE "C" NOT NULL PRIMARY KEY,
   publish    TEXT NOT NULL,     -- JSON: topic filters with {device}
   subscribe  TEXT NOT NULL,     -- JSON: the same
   scopes     TEXT NOT NULL,     -- JSON: scopes as they are
@@ -44,7 +44,7 @@ SET secret_hash = (SELECT client.secret_hash FROM client WHERE client.client_id 
 
 -- How far a long piece of work has come; written in the transactions of the work itself.
 CREATE TABLE bulk_job (
-  key          TEXT NOT NULL PRIMARY KEY,
+  key          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
   position     TEXT NOT NULL,     -- what it is depends on the work
   count        BIGINT NOT NULL,  -- rows done
   secrets_path TEXT NOT NULL,     -- where new secrets go; empty: nowhere
@@ -55,7 +55,7 @@ CREATE TABLE bulk_job (
 
 -- To whom a job was done whose input may name somebody twice; forgotten when the job ends.
 CREATE TABLE bulk_done (
-  key       TEXT NOT NULL,
-  client_id TEXT NOT NULL,
+  key       TEXT COLLATE "C" NOT NULL,
+  client_id TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (key, client_id)
 );
