@@ -212,6 +212,8 @@ def test_groups_are_made_shown_changed_and_removed(shell: Shell) -> None:
     shell.ok("device", "set", "dev1", "--no-group", "meters", "--no-label", "site")
     shown = shell.json("device", "show", "dev1")
     assert (shown["groups"], shown["labels"]) == ([], {})
+    assert shell.json("device", "set", "dev1", "--lifetime", "60")["lifetime"] == 60
+    assert shell.json("device", "set", "dev1", "--lifetime", "0")["lifetime"] is None
     shell.ok("group", "remove", "meters")
     assert shell("group", "show", "meters").code == 2
     for typed in (("meters",), ("meters", "--clear", "nothing"), ("a", "--lifetime", "0")):

@@ -10,6 +10,7 @@ import pytest
 from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.fleet import Selection
 from keyfob.server.groups import MAX_GROUPS
+from keyfob.server.stores.sqlite import open_store
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio
@@ -131,3 +132,22 @@ async def test_a_device_is_in_a_bounded_number_of_groups(world: World) -> None:
     world.register.add_device("dev1", groups=names[1:])
     with pytest.raises(ConfigError):
         world.register.change_device("dev1", into=names[:1])
+
+
+async def test_a_revocation_outlives_tokens_from_before_a_lifetime_was_shortened(
+    world: World,
+) -> None:
+    """Else a guard would forget it while such a token is still good."""
+    secret = world.register.add_device("dev1", lifetime=86_400).secret
+    document = await answer_of(world, "dev1", secret)
+    assert document["expires_in"] == 86_400
+    assert world.register.change_device("dev1", lifetime=60).lifetime == 60
+    assert (await answer_of(world, "dev1", secret))["expires_in"] == 60
+    world.register.disable_device("dev1")
+    store = open_store(world.register.database)
+    (revocation,) = store.revocations_after(0, now=world.clock.now, limit=10)
+    store.close()
+    assert revocation.until > world.clock.now + 86_400
+    assert world.register.change_device("dev1", lifetime=0).lifetime is None
+    with pytest.raises(ConfigError):
+        world.register.change_device("dev1", lifetime=86_401)

@@ -179,12 +179,16 @@ def set_(
     no_label: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Take this label away.")
     ] = None,
+    lifetime: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=0, help="How long its tokens live; 0: as all others'."),
+    ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Change its groups and labels.
+    """Change its groups, its labels and how long its tokens live.
 
-    Its rights change with its next token. Every option may be repeated.
+    It counts from its next token on. Options may be repeated.
     """
     with settings_of(directory).register() as register:
         device = register.change_device(
@@ -193,6 +197,7 @@ def set_(
             out_of=no_group or (),
             labels=parse_labels(label or ()),
             unlabel=no_label or (),
+            lifetime=lifetime,
         )
     answer(_data(device), f"{identifier} is changed", as_json=as_json)
 

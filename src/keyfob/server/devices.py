@@ -196,13 +196,11 @@ def change_device(
     out_of: Iterable[str] = (),
     labels: Mapping[str, str] | None = None,
     unlabel: Iterable[str] = (),
+    lifetime: int | None = None,
 ) -> Device:
-    """Put a device into groups, take it out of others, and change its labels.
-
-    Raises:
-        NotFoundError: There is no device, or no group, of this name.
-        ConfigError: The groups or labels are not allowed.
-    """
+    """Change what is registered about a device; see ``Register.change_device``."""
+    if lifetime:
+        check_lifetime(lifetime)
     with store.transaction():
         client = _row(store, device_id)
         groups = {*client.groups, *into} - {*out_of}
@@ -210,6 +208,8 @@ def change_device(
         for key in unlabel:
             kept.pop(key, None)
         _place(store, device_id, groups, kept)
+        if lifetime is not None:
+            store.set_lifetime(device_id, lifetime or None)
     return find_device(store, device_id)
 
 
@@ -383,7 +383,8 @@ def revoke_tokens(store: SqliteStore, client: Client, reason: str, now: float) -
     store.revoke(
         client.client_id,
         issued_before=issued_before,
-        until=revocation_until(issued_before, client.lifetime),
+        # Not by its own lifetime: an operator may have shortened it since a token was issued.
+        until=revocation_until(issued_before),
         reason=reason,
         now=now,
     )

@@ -206,16 +206,31 @@ class Register:
         out_of: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         unlabel: Iterable[str] = (),
+        lifetime: int | None = None,
     ) -> Device:
-        """Put a device into groups, take it out of others, and change its labels.
+        """Change what is registered about a device, from its next token on.
+
+        Args:
+            device_id: Which one.
+            into: Groups that it is put into.
+            out_of: Groups that it is taken out of.
+            labels: Labels that it gets, in the place of those of the same keys.
+            unlabel: Keys of labels that it loses.
+            lifetime: Seconds its tokens live; 0: as its groups or the server say. None: as before.
 
         Raises:
             NotFoundError: There is no device, or no group, of this name.
-            ConfigError: The groups or labels are not allowed.
+            ConfigError: The groups, the labels or the lifetime are not allowed.
         """
         with self._recorded("device.set", device_id):
             return devices.change_device(
-                self._store, device_id, into=into, out_of=out_of, labels=labels, unlabel=unlabel
+                self._store,
+                device_id,
+                into=into,
+                out_of=out_of,
+                labels=labels,
+                unlabel=unlabel,
+                lifetime=lifetime,
             )
 
     def show_device(self, device_id: str) -> Device:

@@ -253,6 +253,12 @@ class SqliteStore:
             (secret_hash, client_id),
         )
 
+    def set_lifetime(self, client_id: str, lifetime: int | None) -> None:
+        """Say how long a client's tokens live; None leaves it to its groups or the server."""
+        self._connection.execute(
+            "UPDATE client SET lifetime = ? WHERE client_id = ?", (lifetime, client_id)
+        )
+
     def set_jwks(self, client_id: str, jwks: str | None) -> None:
         """Replace a client's public keys."""
         self._connection.execute(
