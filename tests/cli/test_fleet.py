@@ -136,7 +136,7 @@ def test_many_are_disabled_by_a_group_a_label_or_a_file(shell: Shell, file: Path
     told = shell("device", "disable", "--file", str(names))
     assert told.code == 2
     assert "1 device is disabled" in told.out
-    assert "1 names belong to no device: nobody" in told.out
+    assert "1 name belongs to no device: nobody" in told.out
     assert shell.json("device", "list", "--state", "active") == []
 
 

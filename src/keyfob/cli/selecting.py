@@ -113,7 +113,8 @@ def answer_many(outcome: ManyOutcome, done: str, *, as_json: bool) -> None:
     if outcome.passed_over:
         text += f"\n{devices(outcome.passed_over)} passed over: they have keys and no secret"
     if outcome.missing:
-        text += f"\n{outcome.missing:,} names belong to no device: {', '.join(outcome.examples)}"
+        names = "1 name belongs" if outcome.missing == 1 else f"{outcome.missing:,} names belong"
+        text += f"\n{names} to no device: {', '.join(outcome.examples)}"
     answer(data, text, as_json=as_json)
     if outcome.missing:
         finish(Exit.MISUSE)
