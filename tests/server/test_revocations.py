@@ -59,7 +59,7 @@ async def test_a_guard_reads_everything_that_still_matters_in_order(
                 "cursor": 1,
                 "subject": "dev1",
                 "issued_before": second,
-                "until": second + 660,
+                "until": second + 87_000,
                 "reason": "disabled",
             },
             {
