@@ -77,7 +77,8 @@ def commands(command: Any = None, path: str = "keyfob") -> Iterator[tuple[str, A
 
 
 def options_of(command: Any) -> set[str]:
-    return {word for one in command.params for word in one.opts if word.startswith("--")}
+    words = (word for one in command.params for word in (*one.opts, *one.secondary_opts))
+    return {word for word in words if word.startswith("--")}
 
 
 def test_every_command_has_a_section_with_an_example() -> None:

@@ -68,3 +68,16 @@ def test_a_wrong_value_is_refused_with_its_line(tmp_path: Path, line: str, words
     assert f"keyfob.toml:2: server.{line.split(maxsplit=1)[0]}: " in caught.value.message
     assert words in caught.value.message
     assert "s3cret-key" not in caught.value.message
+
+
+OPAQUE = '[server]\naccess_token_format = "opaque"\n'
+ASKING = '[issuer.introspection]\nclient_id = "asker"\nclient_secret = "env:ASKER"\n'
+
+
+def test_opaque_tokens_want_a_guard_that_asks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, OPAQUE + ISSUER)
+    assert "server.access_token_format" in caught.value.message
+    assert "[issuer.introspection]" in caught.value.message
+    assert loaded(tmp_path, OPAQUE + ISSUER + ASKING).server.access_token_format == "opaque"
+    assert loaded(tmp_path, OPAQUE + OTHER).issuers

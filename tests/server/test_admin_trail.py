@@ -12,6 +12,7 @@ import pytest
 
 from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
 from keyfob.server.admin_trail import os_user
+from keyfob.server.client_metadata import NO_METADATA
 from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.register import Register
 from keyfob.server.signing.key_register import KeyRegister
@@ -28,6 +29,7 @@ ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.enable", lambda register: register.enable_device("dev1")),
     ("device.set", lambda register: register.change_device("dev1", labels={"a": "b"})),
     ("device.set-jwks", lambda register: register.set_device_jwks("dev1", KEYS)),
+    ("device.set-tokens", lambda register: register.set_device_tokens("dev1", NO_METADATA)),
     ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
     ("device.remove", lambda register: register.remove_device("dev1")),
     ("device.add", lambda register: register.add_device_with_keys("dev1", jwks=KEYS)),
@@ -55,7 +57,9 @@ def test_each_action_has_one_line_in_the_order_in_which_they_were_done(
     assert {(line.actor, line.subject, line.result) for line in lines} == {
         ("alice", "dev1", "done")
     }
-    assert [line.at for line in lines] == [clock.now - 17.0 + place for place in range(17)]
+    assert [line.at for line in lines] == [
+        clock.now - len(ACTIONS) + place for place in range(len(ACTIONS))
+    ]
 
 
 def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
@@ -65,7 +69,7 @@ def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     public = {name for name in vars(Register) if not name.startswith("_")}
     changing = {"add_device", "disable_device", "enable_device", "rotate_secret", "remove_device"}
     changing |= {"change_device", "add_device_with_keys", "set_device_jwks", "set_application_jwks"}
-    changing |= {"add_application", "remove_application"}
+    changing |= {"set_device_tokens", "add_application", "remove_application"}
     changing |= {"ensure_guard_client", "remove_guard_client", "add_service", "remove_service"}
     assert public - reading == changing  # each of them is in ACTIONS
 

@@ -42,6 +42,7 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
         "revocation_endpoint": ISSUER + "/oauth2/revoke",
         "revocation_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "dpop_signing_alg_values_supported": ALGORITHMS,
     }
 
 

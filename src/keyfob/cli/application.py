@@ -10,6 +10,7 @@ import typer
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.token_options import Dpop, Opaque, token_metadata
 
 __all__ = ["app"]
 
@@ -31,6 +32,8 @@ def add(
         bool, typer.Option("--refresh", help="It gets refresh tokens and may use them.")
     ] = False,
     jwks: Jwks = None,
+    opaque: Opaque = None,
+    dpop: Dpop = False,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +43,13 @@ def add(
     """
     keys = None if jwks is None else read_jwks(jwks)
     with settings_of(directory).register() as register:
-        issued = register.add_application(identifier, public=public, refresh=refresh, jwks=keys)
+        issued = register.add_application(
+            identifier,
+            public=public,
+            refresh=refresh,
+            jwks=keys,
+            metadata=token_metadata(opaque=opaque, dpop=dpop),
+        )
     data: dict[str, object] = {"client_id": issued.application.id}
     if issued.secret is not None:
         data["client_secret"] = issued.secret

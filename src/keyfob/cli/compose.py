@@ -242,6 +242,8 @@ def server_settings(settings: Settings) -> ServerSettings:
         token_endpoint_audience=server.token_endpoint_audience,
         assertion_lifetime=server.assertion_lifetime,
         grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
+        dpop_nonce=server.dpop_nonce,
+        access_token_format=server.access_token_format,
     )
 
 

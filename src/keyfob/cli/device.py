@@ -24,6 +24,7 @@ from keyfob.cli.selecting import (
     seconds_of,
     selected,
 )
+from keyfob.cli.token_options import Dpop, Opaque, ProofKey, shown_tokens, token_metadata
 from keyfob.errors import ConfigError
 from keyfob.server.devices import Device, IssuedSecret
 from keyfob.server.fleet import EVERY_DEVICE
@@ -69,6 +70,9 @@ def add(
     pending: Annotated[
         bool, typer.Option("--pending", help="It gets no token before `keyfob device enable`.")
     ] = False,
+    opaque: Opaque = None,
+    dpop: Dpop = False,
+    proof_key: ProofKey = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -78,6 +82,7 @@ def add(
     With --jwks it has no secret.
     """
     installation = settings_of(directory)
+    metadata = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
     if jwks is not None:
         keys = read_jwks(jwks)
         with installation.register() as register:
@@ -91,6 +96,7 @@ def add(
                 groups=group or (),
                 labels=parse_labels(label or ()),
                 pending=pending,
+                metadata=metadata,
             )
         _answer_keys(device, as_json=as_json)
         return
@@ -104,6 +110,7 @@ def add(
             groups=group or (),
             labels=parse_labels(label or ()),
             pending=pending,
+            metadata=metadata,
         )
     _answer_secret(issued, as_json=as_json)
 
@@ -160,7 +167,8 @@ def show(
         **data,
         "groups": " ".join(device.groups) or None,
         "labels": " ".join(f"{key}={value}" for key, value in device.labels.items()) or None,
-        "lifetime": data["lifetime"] or ("its groups' or the server's"),
+        "lifetime": data["lifetime"] or "its groups' or the server's",
+        "tokens": data["tokens"] or "the server's",
         "last_token_at": data["last_token_at"] or "never",
     }
     answer(data, fields(shown), as_json=as_json)
@@ -312,6 +320,26 @@ def set_jwks(
     _answer_keys(device, as_json=as_json)
 
 
+@app.command("set-tokens")
+def set_tokens(
+    identifier: Identifier,
+    opaque: Opaque = None,
+    dpop: Dpop = False,
+    proof_key: ProofKey = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Say anew what its next tokens are.
+
+    Without any option, as the server's. Tokens that it has stay what they are.
+    """
+    wanted = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
+    with settings_of(directory).register() as register:
+        device = register.set_device_tokens(identifier, wanted)
+    tokens = shown_tokens(device.metadata) or "the server's"
+    answer(_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)
+
+
 def _answer_keys(device: Device, *, as_json: bool) -> None:
     data: dict[str, object] = {
         "client_id": device.id,
@@ -350,6 +378,7 @@ def _data(device: Device) -> dict[str, object]:
         "groups": list(device.groups),
         "labels": dict(device.labels),
         "lifetime": device.lifetime,
+        "tokens": shown_tokens(device.metadata) or None,
         "created_at": _time(device.created_at),
         "last_token_at": _time(device.last_token_at),
     }

@@ -32,7 +32,16 @@ def check_own_issuer(
             raise source.wrong("server.key_encryption", error.message) from error
     signs = server.signing_algorithm
     for place, issuer in enumerate(issuers):
-        if issuer.issuer != server.issuer or not issuer.algorithms:  # none: no JWT is accepted
+        if issuer.issuer != server.issuer:
+            continue
+        opaque = server.access_token_format == "opaque"  # noqa: S105 - a form
+        if opaque and issuer.introspection is None:
+            raise source.wrong(
+                "server.access_token_format",
+                f"nobody can read opaque tokens without asking; give [[issuer]] {issuer.name} an"
+                " [issuer.introspection]",
+            )
+        if not issuer.algorithms:  # no JWT is accepted
             continue
         if signs not in issuer.algorithms and _SAME.get(signs) not in issuer.algorithms:
             wanted = ", ".join(f'"{name}"' for name in (*issuer.algorithms, signs))

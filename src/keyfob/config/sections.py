@@ -97,6 +97,9 @@ class ServerSection(_Section, frozen=True):
 
     ``token_endpoint_audience`` and ``assertion_lifetime`` (seconds) are about the assertions that
     clients authenticate with: whom they may be for, and for how long.
+
+    ``dpop_nonce`` is whether DPoP proofs need a nonce, ``access_token_format`` what access tokens
+    are unless a client is registered for another.
     """
 
     issuer: str = "https://localhost:8443"
@@ -112,6 +115,8 @@ class ServerSection(_Section, frozen=True):
     key_encryption: str = ""
     token_endpoint_audience: bool = True
     assertion_lifetime: int = 600
+    dpop_nonce: Literal["required", "off"] = "required"
+    access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from keyfob.errors import TokenError
+from keyfob.server.issue import token_type
 from keyfob.server.lifetimes import MAX_LIFETIME, token_revocation_until
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.settings import ServerSettings
@@ -21,7 +22,13 @@ from keyfob.tokens.issuers import MAX_EXPIRY_LEEWAY, TrustedIssuer
 from keyfob.tokens.keys import ALGORITHMS, KeySet
 from keyfob.tokens.verify import NeedIntrospection, NeedKeys, VerifiedToken, verify
 
-__all__ = ["MAX_REVOKED_TOKENS", "AccessTokenStore", "SignedAccessTokens", "VerifyingKeys"]
+__all__ = [
+    "MAX_REVOKED_TOKENS",
+    "AccessTokenStore",
+    "SignedAccessTokens",
+    "VerifyingKeys",
+    "found_token",
+]
 
 # Of one device. A guard remembers a million revocations: no device that revokes what it gets, again
 # and again, may fill that up for the whole fleet.
@@ -104,7 +111,7 @@ class SignedAccessTokens:
             )
         if not isinstance(verified, VerifiedToken):  # signed with a key that there is not
             return None
-        found = _found(verified.claims.members)
+        found = found_token(verified.claims.members)
         unrevoked = await self._store.is_token_good(
             subject=found.subject, token_id=found.token_id, issued_at=found.issued_at
         )
@@ -128,11 +135,11 @@ class SignedAccessTokens:
         )
 
 
-def _found(claims: Mapping[str, Any]) -> FoundToken:
-    """Pick what is told about a token; all of RFC 9068's claims are there, verified."""
+def found_token(claims: Mapping[str, Any]) -> FoundToken:
+    """Pick what is told about a token; all of RFC 9068's claims are there, ours or verified."""
     confirmation = claims.get("cnf")
     # RFC 9449 section 6.2: whoever reads DPoP here asks for the proof.
-    kind = "DPoP" if isinstance(confirmation, Mapping) and "jkt" in confirmation else "Bearer"
+    kind = token_type(confirmation if isinstance(confirmation, Mapping) else {})
     members = {name: claims[name] for name in _MEMBERS if name in claims}
     return FoundToken(
         subject=claims["sub"],

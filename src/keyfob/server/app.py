@@ -11,6 +11,7 @@ Which endpoint takes which step (the order is the endpoints' own matter):
       by a signed assertion         x
     grant and scope                 x
     refresh token                   x
+    key to be bound to              x
     service scope                             x
     limits (429)                    x         x
     never stored by caches          x         x                              x
@@ -40,6 +41,8 @@ from keyfob.server.admission import Admission
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
+from keyfob.server.dpop.binding import DpopBinding
+from keyfob.server.dpop.nonces import NONCE_KEY_BYTES, Nonces
 from keyfob.server.endpoints.health import HealthEndpoints
 from keyfob.server.endpoints.introspection import IntrospectionEndpoint
 from keyfob.server.endpoints.jwks import KeySetEndpoint
@@ -62,23 +65,29 @@ from keyfob.server.grants.limited import limited
 from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
 from keyfob.server.issue import TokenIssuer
+from keyfob.server.key_binding import KeyBinding
 from keyfob.server.last_tokens import LastTokens
 from keyfob.server.limits import Limits, LimitStore, NoLimits
 from keyfob.server.limits_in_memory import InMemoryLimits
+from keyfob.server.minting import AccessTokens, Mint
 from keyfob.server.oauth_errors import not_here, server_error
+from keyfob.server.opaque_tokens import OpaqueTokens
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
+from keyfob.server.stores.opaque_tokens import SqliteOpaqueTokens
 from keyfob.server.stores.readiness import SqliteReadiness
 from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
+from keyfob.server.stores.shared_keys import shared_key
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 from keyfob.server.stores.token_revocations import SqliteTokenRevocations
 from keyfob.server.stores.used_assertions import SqliteUsedAssertions
+from keyfob.server.stores.used_proofs import SqliteUsedProofs
 from keyfob.server.stores.writer import Writer
 
 __all__ = ["create_app"]
@@ -120,6 +129,7 @@ def create_app(
     keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()
     limits = limits or _limits(settings)
+    revocations = SqliteTokenRevocations(store, writer)
     families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
     parts = _Parts(
         settings=settings,
@@ -136,6 +146,12 @@ def create_app(
         ),
         audit=audit,
         clock=clock,
+        dpop=DpopBinding(
+            frozenset({settings.base + TOKEN_PATH}),
+            SqliteUsedProofs(writer),
+            _nonces(settings, store),
+        ),
+        opaque=OpaqueTokens(SqliteOpaqueTokens(store, writer), revocations),
     )
     token = _token_endpoint(parts, verify, last_tokens, sleep)
     readiness = Readiness(
@@ -147,7 +163,7 @@ def create_app(
     health = HealthEndpoints(readiness)
     app = Starlette(
         routes=[
-            *_routes(parts, token, SqliteTokenRevocations(store, writer), stopping),
+            *_routes(parts, token, revocations, stopping),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
@@ -173,6 +189,8 @@ class _Parts:
     admission: Admission
     audit: AuditSink
     clock: Callable[[], float]
+    dpop: DpopBinding
+    opaque: OpaqueTokens
 
 
 def _token_endpoint(
@@ -190,13 +208,18 @@ def _token_endpoint(
     return TokenEndpoint(
         admission=parts.admission,
         grants={grant.grant_type: limited(grant, ceilings, default=default) for grant in grants},
-        bindings=(),
-        issuer=TokenIssuer(parts.settings, parts.keyring),
+        bindings=(parts.dpop, KeyBinding()),
+        issuer=Mint(
+            TokenIssuer(parts.settings, parts.keyring),
+            parts.opaque,
+            default=parts.settings.access_token_format,
+        ),
         refresh_tokens=parts.refresh_tokens,
         issued=last_tokens.note,
         audit=parts.audit,
         clock=parts.clock,
         sleep=sleep,
+        answered=parts.dpop.answered,
     )
 
 
@@ -207,7 +230,7 @@ def _routes(
     revocations = RevocationsEndpoint(
         admission=admission, store=parts.reads, clock=clock, stopping=stopping
     )
-    tokens = SignedAccessTokens(settings, parts.keyring, store)
+    tokens = AccessTokens(SignedAccessTokens(settings, parts.keyring, store), parts.opaque)
     introspection = IntrospectionEndpoint(admission=admission, tokens=tokens, clock=clock)
     revocation = RevocationEndpoint(
         admission=admission,
@@ -244,6 +267,16 @@ def _keyring(
     return Keyring(
         ServingKeys(store, writer), settings.signing, stored, keys, clock=clock, audit=audit
     )
+
+
+def _nonces(settings: ServerSettings, store: SqliteStore) -> Nonces | None:
+    if settings.dpop_nonce == "off":
+        return None
+    try:
+        return Nonces(shared_key(store, "dpop nonces", length=NONCE_KEY_BYTES))
+    except BaseException:
+        store.close()
+        raise
 
 
 def _limits(settings: ServerSettings) -> LimitStore:

@@ -18,6 +18,7 @@ __all__ = [
     "GUARD_SCOPES",
     "INTROSPECTION_SCOPE",
     "KIND_GRANTS",
+    "PROOF_KEY_SCOPE",
     "REFRESH_TOKEN",
     "SERVICE_SCOPES",
     "Application",
@@ -53,7 +54,8 @@ REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the name of a grant
 GUARD_SCOPE: Final = "keyfob.revocations"
 GUARD_SCOPES: Final = (GUARD_SCOPE,)
 INTROSPECTION_SCOPE: Final = "keyfob.introspection"
-SERVICE_SCOPES: Final = (GUARD_SCOPE, INTROSPECTION_SCOPE)
+PROOF_KEY_SCOPE: Final = "keyfob.proof-keys"
+SERVICE_SCOPES: Final = (GUARD_SCOPE, INTROSPECTION_SCOPE, PROOF_KEY_SCOPE)
 """What services may be registered for."""
 
 

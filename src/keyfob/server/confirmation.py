@@ -14,6 +14,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from keyfob.server.clients import Client
+from keyfob.server.oauth_errors import invalid_request
 
 __all__ = ["Binding", "confirmation"]
 
@@ -47,10 +48,16 @@ async def confirmation(
 ) -> Mapping[str, object]:
     """Return the ``cnf`` of the token that is asked for; empty for a plain bearer token.
 
+    A token is bound in one way: a resource server that knows one of two might ask for that one
+    only, or, as our guard, refuse what it cannot prove as a whole.
+
     Raises:
-        OAuthError: From one of the bindings.
+        OAuthError: From one of the bindings; ``invalid_request``: two of them bind it.
     """
-    members: dict[str, object] = {}
+    members: Mapping[str, object] = {}
     for binding in bindings:
-        members |= await binding.confirm(request, client, parameters, now=now)
+        found = await binding.confirm(request, client, parameters, now=now)
+        if members and found:
+            raise invalid_request("a token is bound in one way", reason="two_confirmations")
+        members = members or found
     return members

@@ -20,9 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.client_keys import ClientKey, client_keys
+from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.groups import check_groups
@@ -57,6 +60,7 @@ __all__ = [
     "revoke_tokens",
     "rotate_secret",
     "set_jwks",
+    "set_tokens",
 ]
 
 Clock = Callable[[], float]
@@ -77,6 +81,7 @@ class Device:
         keys: The keys that it may authenticate by.
         groups: Names of the groups that it is in.
         labels: What is noted about it.
+        metadata: What else it is registered with.
     """
 
     id: str
@@ -89,6 +94,7 @@ class Device:
     keys: tuple[ClientKey, ...]
     groups: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    metadata: ClientMetadata = NO_METADATA
 
     @classmethod
     def of(cls, client: Client, labels: Mapping[str, str]) -> Device:
@@ -104,6 +110,7 @@ class Device:
             keys=client_keys(client.jwks),
             groups=client.groups,
             labels=labels,
+            metadata=client.metadata,
         )
 
     @classmethod
@@ -120,6 +127,7 @@ class Device:
             keys=client_keys(row.jwks),
             groups=row.groups,
             labels=row.labels,
+            metadata=row.metadata,
         )
 
 
@@ -142,6 +150,7 @@ def add_device(
     groups: Iterable[str] = (),
     labels: Mapping[str, str] | None = None,
     pending: bool = False,
+    metadata: ClientMetadata = NO_METADATA,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> IssuedSecret:
@@ -154,6 +163,7 @@ def add_device(
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
         placed=_Placed(groups=groups, labels=labels, pending=pending),
+        metadata=metadata,
         template=template,
         now=now,
     )
@@ -172,6 +182,7 @@ def add_device_with_keys(
     groups: Iterable[str] = (),
     labels: Mapping[str, str] | None = None,
     pending: bool = False,
+    metadata: ClientMetadata = NO_METADATA,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> Device:
@@ -183,6 +194,7 @@ def add_device_with_keys(
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
         placed=_Placed(groups=groups, labels=labels, pending=pending),
+        metadata=metadata,
         template=template,
         now=now,
     )
@@ -323,6 +335,26 @@ class _Placed:
     pending: bool = False
 
 
+def set_tokens(store: SqliteStore, device_id: str, wanted: ClientMetadata) -> Device:
+    """Change what the device's next tokens are; those that it has stay what they are.
+
+    Raises:
+        NotFoundError: There is none of this name.
+        ConfigError: It does not go together, or not with what the device has registered.
+    """
+    with store.transaction():
+        client = _row(store, device_id)
+        metadata = msgspec.structs.replace(
+            client.metadata,
+            dpop_bound_access_tokens=wanted.dpop_bound_access_tokens,
+            access_token_format=wanted.access_token_format,
+            access_token_confirmation=wanted.access_token_confirmation,
+        )
+        check_metadata(metadata, has_keys=client.jwks is not None)
+        store.set_metadata(device_id, metadata)
+    return find_device(store, device_id)
+
+
 def _insert(
     store: SqliteStore,
     device_id: str,
@@ -332,10 +364,12 @@ def _insert(
     scopes: tuple[str, ...],
     lifetime: int | None,
     placed: _Placed,
+    metadata: ClientMetadata,
     template: ClientIdTemplate,
     now: float,
 ) -> Device:
     check_name(device_id, template=template)
+    check_metadata(metadata, has_keys=jwks is not None)
     if lifetime is not None:
         check_lifetime(lifetime)
     client = Client(
@@ -349,6 +383,7 @@ def _insert(
         created_at=now,
         enabled=not placed.pending,
         pending=placed.pending,
+        metadata=metadata,
     )
     with store.transaction():
         store.insert_client(client)

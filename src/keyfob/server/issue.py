@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.sign import SigningKey
 
-__all__ = ["Access", "IssuedToken", "TokenIssuer"]
+__all__ = ["Access", "IssuedToken", "TokenIssuer", "token_type"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Access:
         audience: Who it is for (``aud``); None is the server's own setting.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
+        jkt: The thumbprint of the key that the request has to prove; None: any, or none.
     """
 
     subject: str
@@ -45,11 +46,16 @@ class Access:
     audience: str | tuple[str, ...] | None = None
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
+    jkt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A token and what is told about it; ``refresh_token`` where one goes with it."""
+    """A token and what is told about it; ``refresh_token`` where one goes with it.
+
+    ``cnf`` is the symmetric key that an opaque one is bound to (RFC 9201 section 3.2);
+    ``headers`` go with the answer.
+    """
 
     access_token: str = field(repr=False)
     token_id: str
@@ -58,6 +64,8 @@ class IssuedToken:
     scope: str
     token_type: str = "Bearer"  # noqa: S105 - RFC 6750
     refresh_token: str | None = field(default=None, repr=False)
+    cnf: Mapping[str, object] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class SigningKeys(Protocol):
@@ -98,6 +106,27 @@ class TokenIssuer:
         Raises:
             OAuthError: The key that has to sign now cannot be read.
         """
+        token, claims = self.described(access, scopes, now=now, confirmation=confirmation, text="")
+        return replace(token, access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"))
+
+    def described(
+        self,
+        access: Access,
+        scopes: tuple[str, ...],
+        *,
+        now: int,
+        confirmation: Mapping[str, object],
+        text: str,
+    ) -> tuple[IssuedToken, Mapping[str, object]]:
+        """Return a token of another form, and the claims that whoever keeps it has to tell.
+
+        Args:
+            access: As in ``issue``.
+            scopes: The same.
+            now: The same.
+            confirmation: The same.
+            text: The token.
+        """
         expires_at = now + (access.lifetime or self._settings.default_lifetime)
         if access.ends_by is not None:
             expires_at = min(expires_at, access.ends_by)
@@ -116,12 +145,23 @@ class TokenIssuer:
         }
         if confirmation:
             claims["cnf"] = confirmation
-        return IssuedToken(
-            access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"),
+        token = IssuedToken(
+            access_token=text,
             token_id=token_id,
             expires_in=expires_at - now,
             expires_at=expires_at,
             scope=scope,
-            # RFC 9449 section 5; a certificate's binding leaves it Bearer (RFC 8705 section 3).
-            token_type="DPoP" if "jkt" in confirmation else "Bearer",
+            token_type=token_type(confirmation),
         )
+        return token, claims
+
+
+def token_type(confirmation: Mapping[str, object]) -> str:
+    """Return what a token is called that is bound to this; it is no bearer's where it takes a key.
+
+    RFC 9449 section 5, RFC 9200 section 5.8.4.2; a certificate's binding leaves it Bearer (RFC
+    8705 section 3).
+    """
+    if "jkt" in confirmation:
+        return "DPoP"
+    return "PoP" if "jwk" in confirmation or "kid" in confirmation else "Bearer"

@@ -33,6 +33,9 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "unsupported_grant_type": 400,
         "invalid_scope": 400,
         "unsupported_token_type": 400,  # RFC 7009 section 2.2.1
+        "invalid_dpop_proof": 400,  # RFC 9449 section 5
+        "use_dpop_nonce": 400,  # RFC 9449 section 8
+        "unsupported_pop_key": 400,  # RFC 9200 section 5.8.3
         "insufficient_scope": 403,  # RFC 6750 section 3.1
         "server_error": 500,  # RFC 6749 section 4.1.2.1 names these two, for redirects
         "temporarily_unavailable": 503,
@@ -57,6 +60,7 @@ class OAuthError(Exception):
         subject: The device that it is about, where only the server knows; for the audit.
         retry_after: Seconds after which it makes sense to try again, where that is known.
         told: Whether the audit is told of it.
+        headers: What the answer has beside the usual.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class OAuthError(Exception):
         subject: str = "",
         retry_after: int = 0,
         told: bool = True,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(f"{error}: {reason}")
         self.error = error
@@ -78,6 +83,7 @@ class OAuthError(Exception):
         self.subject = subject
         self.retry_after = retry_after
         self.told = told
+        self.headers = headers
 
 
 def invalid_request(description: str, *, reason: str, status: int = 0) -> OAuthError:
@@ -99,7 +105,7 @@ def invalid_client(reason: str) -> OAuthError:
 
 def error_response(error: OAuthError) -> Response:
     """Tell the client, as RFC 6749 section 5.2 says."""
-    headers = {**NO_STORE, **_HEADERS.get(error.status, {})}
+    headers = {**NO_STORE, **_HEADERS.get(error.status, {}), **error.headers}
     if error.retry_after:  # RFC 6585 section 4, RFC 9110 section 10.2.3
         headers["Retry-After"] = str(error.retry_after)
     return json_response(

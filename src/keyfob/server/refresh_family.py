@@ -64,6 +64,7 @@ class Family:
         expires_at: When it ends unless it is used before.
         ends_at: When it ends however often it is used.
         ended: Why it was ended; empty while it lives.
+        jkt: The thumbprint of the key that its use takes a proof of; None: it takes none.
     """
 
     family_id: bytes
@@ -78,6 +79,7 @@ class Family:
     expires_at: float
     ends_at: float
     ended: str = ""
+    jkt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,13 +80,16 @@ class RefreshTokens:
             raise _invalid_grant(seen.standing, seen.family.subject)
         return token, seen.family
 
-    async def issue(self, access: Access, scopes: tuple[str, ...], *, now: float) -> str | None:
+    async def issue(
+        self, access: Access, scopes: tuple[str, ...], *, now: float, jkt: str | None = None
+    ) -> str | None:
         """Return the refresh token that goes with an access token; None where none does.
 
         Args:
             access: What a grant allowed; a login begins a family, a refresh token is replaced.
             scopes: What the access token says. A login grants these; a refresh changes nothing.
             now: When the request came; its whole second is the access token's ``iat``.
+            jkt: The thumbprint of the key that a login binds its family to; None: to none.
 
         Raises:
             OAuthError: ``invalid_grant``: it is not good any more;
@@ -97,7 +100,7 @@ class RefreshTokens:
             if isinstance(found, Standing):
                 raise _invalid_grant(found)
             return found.encode()
-        return await self._begin(access, scopes, now=now) if access.renewable else None
+        return await self._begin(access, scopes, now=now, jkt=jkt) if access.renewable else None
 
     async def revoke_family_of(self, token: str, client_id: str) -> str | None:
         """End the family of a refresh token, for its client or device (RFC 7009 section 2.1).
@@ -124,7 +127,9 @@ class RefreshTokens:
             raise token_of_another()
         return ended.subject
 
-    async def _begin(self, access: Access, scopes: tuple[str, ...], *, now: float) -> str:
+    async def _begin(
+        self, access: Access, scopes: tuple[str, ...], *, now: float, jkt: str | None
+    ) -> str:
         family_id, key = secrets.token_bytes(FAMILY_ID_BYTES), secrets.token_bytes(KEY_BYTES)
         first = RefreshToken.first(key, family_id=family_id, secret=secrets.token_bytes(32))
         family = Family(
@@ -139,6 +144,7 @@ class RefreshTokens:
             rotated_at=now,
             expires_at=now + min(self._lifetimes.idle, self._lifetimes.total),
             ends_at=now + self._lifetimes.total,
+            jkt=jkt,
         )
         kept = self._store.add(family, issued_at=int(now), secret_hash=access.secret_hash)
         if not await _written(kept):

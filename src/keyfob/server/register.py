@@ -19,6 +19,7 @@ from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import devices
 from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.client_keys import client_jwks
+from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import (
     GUARD_SCOPE,
     GUARD_SCOPES,
@@ -104,6 +105,7 @@ class Register:
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
         """Register a device and return it with its secret, which is not kept.
 
@@ -116,9 +118,10 @@ class Register:
             groups: Groups that it is in; each gives its rights.
             labels: What is noted about it.
             pending: Whether it gets no token before it is enabled.
+            metadata: What else it is registered with.
 
         Raises:
-            ConfigError: Name, scope, label or lifetime is not allowed.
+            ConfigError: Name, scope, label, lifetime or metadata is not allowed.
             TopicError: A filter is not one.
             NotFoundError: There is no such group.
             ConflictError: There is a client of this name.
@@ -134,6 +137,7 @@ class Register:
                 groups=groups,
                 labels=labels,
                 pending=pending,
+                metadata=metadata,
                 template=self._template,
                 now=self._clock(),
             )
@@ -150,6 +154,7 @@ class Register:
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
         """Register a device that authenticates by ``private_key_jwt`` and has no secret.
 
@@ -163,9 +168,10 @@ class Register:
             groups: The same.
             labels: The same.
             pending: The same.
+            metadata: The same.
 
         Raises:
-            ConfigError: Name, keys, scope, lifetime, a group or a label is not allowed.
+            ConfigError: Name, keys, scope, lifetime, a group, a label or metadata is not allowed.
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
             NotFoundError: There is no such group.
@@ -182,6 +188,7 @@ class Register:
                 groups=groups,
                 labels=labels,
                 pending=pending,
+                metadata=metadata,
                 template=self._template,
                 now=self._clock(),
             )
@@ -287,6 +294,20 @@ class Register:
                 self._store, device_id, client_jwks(jwks), remove_secret=remove_secret
             )
 
+    def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
+        """Change what a device's next tokens are: their form, and what they are bound to.
+
+        Args:
+            device_id: Its name.
+            metadata: Has that; what is about something else is not looked at.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: It does not go together, or not with what the device has registered.
+        """
+        with self._recorded("device.set-tokens", device_id):
+            return devices.set_tokens(self._store, device_id, metadata)
+
     def rotate_secret(
         self, device_id: str, *, overlap: int = 0, until_used: bool = False
     ) -> IssuedSecret:
@@ -328,6 +349,7 @@ class Register:
         public: bool = False,
         refresh: bool = False,
         jwks: bytes | None = None,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
         """Register an application for the password grant.
 
@@ -336,9 +358,10 @@ class Register:
             public: Whether it has no secret of its own because it could not keep one.
             refresh: Whether it gets refresh tokens and may use them.
             jwks: Its public keys, which it has instead of a secret; see ``client_keys``.
+            metadata: What else it is registered with.
 
         Raises:
-            ConfigError: The name or the keys are not allowed, or it is public and has keys.
+            ConfigError: Name, metadata or keys are not allowed, or it is public and has keys.
             ConflictError: There is a client of this name.
         """
         with self._recorded("application.add", client_id):
@@ -347,7 +370,15 @@ class Register:
             secret = None if public or jwks is not None else generate_secret()
             keys = None if jwks is None else client_jwks(jwks)
             more = (REFRESH_TOKEN,) if refresh else ()
-            client = self._add(client_id, ClientKind.APPLICATION, secret, grants=more, jwks=keys)
+            check_metadata(metadata, has_keys=keys is not None)
+            client = self._add(
+                client_id,
+                ClientKind.APPLICATION,
+                secret,
+                grants=more,
+                jwks=keys,
+                metadata=metadata,
+            )
         return IssuedApplication(application=Application.of(client), secret=secret)
 
     def list_applications(self) -> tuple[Application, ...]:
@@ -485,6 +516,7 @@ class Register:
         grants: tuple[str, ...] = (),
         scopes: tuple[str, ...] = (),
         jwks: str | None = None,
+        metadata: ClientMetadata = NO_METADATA,
     ) -> Client:
         check_name(client_id)
         client = Client(
@@ -495,6 +527,7 @@ class Register:
             scopes=scopes,
             created_at=self._clock(),
             jwks=jwks,
+            metadata=metadata,
         )
         with self._store.transaction():
             self._store.insert_client(client)

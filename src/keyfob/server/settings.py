@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
@@ -45,6 +45,8 @@ class ServerSettings:
             or put its audience into an array; otherwise it is the issuer, as one string.
         assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
         grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
+        dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
+        access_token_format: What access tokens are, where a client is not registered for another.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -61,6 +63,8 @@ class ServerSettings:
     token_endpoint_audience: bool = True
     assertion_lifetime: int = 600
     grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
+    dpop_nonce: Literal["required", "off"] = "required"
+    access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)

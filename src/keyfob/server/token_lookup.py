@@ -30,6 +30,7 @@ class FoundToken:
         issued_at: When it was issued, in Unix seconds.
         expires_at: When it ends, in Unix seconds.
         members: What introspection says of it (RFC 7662 section 2.2), but for ``active``.
+        proof_key: The symmetric key that it is bound to, as a JWK, for those who may have it.
     """
 
     subject: str
@@ -38,6 +39,7 @@ class FoundToken:
     issued_at: int
     expires_at: int
     members: Mapping[str, object] = field(repr=False)
+    proof_key: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class TokenLookup(Protocol):

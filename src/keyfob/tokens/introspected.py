@@ -94,14 +94,15 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
     kind = claims.get("token_type", "Bearer")
     if not isinstance(kind, str):
         raise invalid("token_type", "is not a string")
-    if kind.lower() == "dpop" and "cnf" not in claims:
-        # RFC 9449 section 6.2. Without its key it would pass for a bearer token.
+    if kind.lower() in {"dpop", "pop"} and "cnf" not in claims:
+        # RFC 9449 section 6.2, RFC 9200 section 5.9.2. Without its key it would pass for a bearer
+        # token.
         raise ClaimError(
-            "the token is bound to a key (DPoP) that the issuer does not name",
+            "the token is bound to a key (DPoP, PoP) that the issuer does not name",
             code="confirmation_unproven",
             claim="cnf",
         )
-    if kind.lower() not in {"bearer", "dpop"}:
+    if kind.lower() not in {"bearer", "dpop", "pop"}:
         raise _no_access_token("token_type")
     for name, kinds in _KINDS:
         value = claims.get(name)

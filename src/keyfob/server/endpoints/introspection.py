@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
-from keyfob.server.clients import INTROSPECTION_SCOPE
+from keyfob.server.clients import INTROSPECTION_SCOPE, PROOF_KEY_SCOPE, Client
 from keyfob.server.forms import read_form
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.token_lookup import OtherTokenTypeError, TokenLookup
@@ -54,13 +54,13 @@ class IntrospectionEndpoint:
         """Answer one question (RFC 7662 sections 2.2 and 2.3)."""
         asked = Asked.of(request, "introspection")
         try:
-            parameters = await self._admitted(request, asked)
-            answer = await self._answer(parameters)
+            client, parameters = await self._admitted(request, asked)
+            answer = await self._answer(client, parameters)
         except OAuthError as error:
             return await self._admission.refuse(asked, error)
         return json_response(answer, headers=NO_STORE)
 
-    async def _admitted(self, request: Request, asked: Asked) -> Mapping[str, str]:
+    async def _admitted(self, request: Request, asked: Asked) -> tuple[Client, Mapping[str, str]]:
         parameters = await read_form(request)
         client, _ = await self._admission.prove(request, parameters, asked)
         if INTROSPECTION_SCOPE not in client.scopes:
@@ -71,11 +71,17 @@ class IntrospectionEndpoint:
             )
         if "token" not in parameters:
             raise invalid_request("token is required", reason="parameter_missing")
-        return parameters
+        return client, parameters
 
-    async def _answer(self, parameters: Mapping[str, str]) -> Mapping[str, object]:
+    async def _answer(self, client: Client, parameters: Mapping[str, str]) -> Mapping[str, object]:
         try:
             found = await self._tokens.find(parameters["token"], self._clock())
         except OtherTokenTypeError:
             found = None
-        return {"active": False} if found is None else {"active": True, **found.members}
+        if found is None:
+            return {"active": False}
+        answer = {"active": True, **found.members}
+        if found.proof_key is not None and PROOF_KEY_SCOPE in client.scopes:
+            # RFC 9201 section 4; for anybody else the token stays bound to a key by its name.
+            answer["cnf"] = {"jwk": found.proof_key}
+        return answer

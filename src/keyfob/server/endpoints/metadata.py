@@ -95,5 +95,6 @@ class MetadataEndpoint:
             "revocation_endpoint": base + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
+            "dpop_signing_alg_values_supported": [*ALGORITHMS],
         }
         return json_response(document, headers=_CACHE)

@@ -42,7 +42,8 @@ from keyfob.server.confirmation import Binding, confirmation
 from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.grants.password import Password
-from keyfob.server.issue import Access, IssuedToken, TokenIssuer
+from keyfob.server.issue import Access, IssuedToken
+from keyfob.server.minting import Mint
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.scopes import narrowed
@@ -61,6 +62,7 @@ class TokenEndpoint:
         grants: The grants on offer, by grant type.
         bindings: What tokens may be bound to.
         issuer: Mints the tokens.
+        answered: Returns the headers of an answer, from what its token is bound to and the time.
         refresh_tokens: Has those that go with them.
         issued: Is told of each device that got a token, and when.
         audit: Is told of every outcome.
@@ -74,12 +76,13 @@ class TokenEndpoint:
         admission: Admission,
         grants: Mapping[str, Grant],
         bindings: Sequence[Binding],
-        issuer: TokenIssuer,
+        issuer: Mint,
         refresh_tokens: RefreshTokens,
         issued: Callable[[str, float], None],
         audit: AuditSink,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        answered: Callable[[Mapping[str, object], float], Mapping[str, str]],
     ) -> None:
         self._admission = admission
         self._grants = grants
@@ -90,6 +93,7 @@ class TokenEndpoint:
         self._audit = audit
         self._clock = clock
         self._sleep = sleep
+        self._answered = answered
 
     async def post(self, request: Request) -> Response:
         """Answer one request (RFC 6749 sections 5.1 and 5.2)."""
@@ -99,7 +103,7 @@ class TokenEndpoint:
         except OAuthError as error:
             return await self._admission.refuse(asked, error)
         self._audit(self._event_of(asked, token))
-        document = {
+        document: dict[str, object] = {
             "access_token": token.access_token,
             "token_type": token.token_type,
             "expires_in": token.expires_in,
@@ -107,7 +111,9 @@ class TokenEndpoint:
         }
         if token.refresh_token is not None:
             document["refresh_token"] = token.refresh_token
-        return json_response(document, headers=NO_STORE)
+        if token.cnf is not None:
+            document["cnf"] = token.cnf
+        return json_response(document, headers={**NO_STORE, **token.headers})
 
     async def _token(self, request: Request, asked: Asked) -> IssuedToken:
         parameters = await read_form(request)
@@ -121,12 +127,18 @@ class TokenEndpoint:
         for _ in range(_ATTEMPTS):
             access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
+            _check_key(access, bound_to)
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
-                token = self._issuer.issue(access, scopes, now=int(now), confirmation=bound_to)
-                refresh_token = await self._refresh_tokens.issue(access, scopes, now=now)
+                token = await self._issuer.issue(
+                    client, access, scopes, now=int(now), confirmation=bound_to
+                )
+                refresh_token = await self._refresh_tokens.issue(
+                    access, scopes, now=now, jkt=_refresh_key(client, bound_to)
+                )
                 self._issued(access.subject, now)
-                return replace(token, refresh_token=refresh_token)
+                headers = self._answered(bound_to, now)
+                return replace(token, refresh_token=refresh_token, headers=headers)
             # A little more: event loops wake a millisecond early.
             await self._sleep(min(1.0, access.revoked_through + 1 - now) + 0.005)
             now = self._clock()
@@ -172,6 +184,27 @@ class TokenEndpoint:
             token_id=token.token_id,
             expires_at=token.expires_at,
         )
+
+
+def _check_key(access: Access, bound_to: Mapping[str, object]) -> None:
+    """Refuse a refresh token that is bound to another key than was proven (RFC 9449 section 5)."""
+    if access.jkt is not None and access.jkt != bound_to.get("jkt"):
+        raise OAuthError(
+            "invalid_grant",
+            "the refresh token is not valid",
+            reason="refresh_token_of_another_key",
+            subject=access.subject,
+        )
+
+
+def _refresh_key(client: Client, bound_to: Mapping[str, object]) -> str | None:
+    """Return the key that a login's refresh tokens are bound to.
+
+    Only those of public clients are: others prove themselves, which binds them already, and may
+    change their keys (RFC 9449 section 5).
+    """
+    jkt = bound_to.get("jkt")
+    return jkt if client.public and isinstance(jkt, str) else None
 
 
 def _names_device(grant: Grant, parameters: Mapping[str, str]) -> bool:

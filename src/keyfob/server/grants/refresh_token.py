@@ -65,6 +65,7 @@ class RefreshTokenGrant:
             lifetime=device.lifetime,
             revoked_through=device.revoked_through,
             refresh_token=token,
+            jkt=family.jkt,
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
+from keyfob.server.client_metadata import ClientMetadata, read_metadata
 from keyfob.server.clients import KIND_GRANTS, ClientKind
 from keyfob.server.groups import Group
 from keyfob.server.stores.placing import labels_text, read_labels, set_groups
@@ -43,7 +44,7 @@ _STATE: Final = (
 _COLUMNS: Final = (
     "client.client_id, client.scopes, client.lifetime, client.disabled_at, client.pending,"
     " client.created_at, client.last_token_at, client.secret_hash IS NOT NULL, client.jwks,"
-    " client.group_names, client.labels"
+    " client.group_names, client.labels, client.metadata"
 )
 # Rows of one statement: SQLite takes 32,766 values in one, and little is gained beyond this.
 _AT_ONCE: Final = 250
@@ -78,6 +79,7 @@ class DeviceRow:
     jwks: str | None
     groups: tuple[str, ...]
     labels: Mapping[str, str]
+    metadata: ClientMetadata
 
 
 @dataclass(slots=True, kw_only=True)
@@ -292,4 +294,5 @@ def _device(row: tuple[Any, ...]) -> DeviceRow:
         jwks=row[8],
         groups=tuple(row[9].split()),
         labels=read_labels(row[10]),
+        metadata=read_metadata(row[11]),
     )

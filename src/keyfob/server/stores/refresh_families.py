@@ -31,7 +31,7 @@ __all__ = [
 MAX_FAMILIES: Final = 16
 _COLUMNS: Final = (
     "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
-    " expires_at, ends_at, ended"
+    " expires_at, ends_at, ended, jkt"
 )
 _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
 # A login counts only as long as both clients are as they were: what disables or removes one, or
@@ -44,7 +44,7 @@ _ADD: Final = f"""
 INSERT INTO refresh_family ({_COLUMNS}, secret_hash)
 SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
        {_ENDS_BY.format(":expires_at")},
-       {_ENDS_BY.format(":ends_at")}, '', :secret_hash
+       {_ENDS_BY.format(":ends_at")}, '', :jkt, :secret_hash
 FROM client AS device
 WHERE device.client_id = :subject AND device.disabled_at IS NULL
   AND (:secret_hash IS NULL OR device.secret_hash = :secret_hash
@@ -188,6 +188,7 @@ def _add(connection: sqlite3.Connection, family: Family, login: Mapping[str, obj
         "rotated_at": family.rotated_at,
         "expires_at": family.expires_at,
         "ends_at": family.ends_at,
+        "jkt": family.jkt,
         **login,
     }
     if connection.execute(_ADD, values).rowcount == 0:
@@ -252,4 +253,5 @@ def _family(row: tuple[Any, ...]) -> Family:
         expires_at=row[9],
         ends_at=row[10],
         ended=row[11],
+        jkt=row[12],
     )

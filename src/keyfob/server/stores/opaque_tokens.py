@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What opaque access tokens say, in the register's SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from keyfob.server.opaque_tokens import KeptToken
+from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.writer import Writer
+
+__all__ = ["SqliteOpaqueTokens"]
+
+# Each token removes more than it adds, so what is over goes soon and nobody waits for a mountain.
+_REMOVED_AT_ONCE: Final = 100
+_SWEEP: Final = """
+DELETE FROM opaque_token WHERE id IN
+  (SELECT id FROM opaque_token WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
+_INSERT: Final = """
+INSERT INTO opaque_token (token_hash, subject, expires_at, claims, key_salt) VALUES (?, ?, ?, ?, ?)
+"""
+_TRIM: Final = """
+DELETE FROM opaque_token WHERE id IN
+  (SELECT id FROM opaque_token WHERE subject = ? ORDER BY id DESC LIMIT ? OFFSET ?)
+"""
+_FIND: Final = """
+SELECT token_hash, subject, expires_at, claims, key_salt FROM opaque_token WHERE token_hash = ?
+"""
+
+
+class SqliteOpaqueTokens:
+    """Read in the event loop, written by the writer.
+
+    Args:
+        store: What is read from.
+        writer: Where writes take their turn.
+    """
+
+    def __init__(self, store: SqliteStore, writer: Writer) -> None:
+        self._store = store
+        self._writer = writer
+
+    async def keep(self, token: KeptToken, *, limit: int, forgotten: int) -> None:
+        """Keep a token and return once that is on the disk.
+
+        Args:
+            token: What it says.
+            limit: How many of its subject there are at most; the oldest go.
+            forgotten: Tokens that ended by then are removed, some at a time.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+        await self._writer.run(
+            lambda store: _keep(store.connection, token, limit=limit, forgotten=forgotten)
+        )
+
+    async def find(self, token_hash: bytes) -> KeptToken | None:
+        """Return what is kept of a token."""
+        row = self._store.connection.execute(_FIND, (token_hash,)).fetchone()
+        if row is None:
+            return None
+        return KeptToken(
+            token_hash=row[0],
+            subject=row[1],
+            expires_at=row[2],
+            claims=msgspec.json.decode(row[3]),
+            key_salt=row[4],
+        )
+
+
+def _keep(connection: sqlite3.Connection, token: KeptToken, *, limit: int, forgotten: int) -> None:
+    connection.execute(_SWEEP, (forgotten, _REMOVED_AT_ONCE))
+    claims = msgspec.json.encode(token.claims).decode()  # as a JWT is written
+    connection.execute(
+        _INSERT, (token.token_hash, token.subject, token.expires_at, claims, token.key_salt)
+    )
+    connection.execute(_TRIM, (token.subject, _REMOVED_AT_ONCE, limit))
