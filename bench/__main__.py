@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import (
     decisions,
     endings,
+    import_devices,
     messages,
     native_permission_check,
     revoke_to_disconnect,
@@ -22,6 +23,7 @@ PARTS = {
     "decisions": decisions.run,
     "endings": endings.run,
     "revocations": revoke_to_disconnect.run,
+    "import": import_devices.run,
     "tokens": tokens.run,
 }
 
