@@ -100,6 +100,7 @@ class ServerSection(_Section, frozen=True):
 
     ``dpop_nonce`` is whether DPoP proofs need a nonce, ``access_token_format`` what access tokens
     are unless a client is registered for another.
+    ``admin_api`` is whether services with admin scopes may change the register over HTTP.
     """
 
     issuer: str = "https://localhost:8443"
@@ -117,6 +118,7 @@ class ServerSection(_Section, frozen=True):
     assertion_lifetime: int = 600
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    admin_api: bool = True
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

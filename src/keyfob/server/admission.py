@@ -135,8 +135,12 @@ class Admission:
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
+        return error_response(await self.refused(asked, error))
+
+    async def refused(self, asked: Asked, error: OAuthError) -> OAuthError:
+        """Tell the audit of a refusal, and return what to answer in whatever form."""
         if asked.owing and error.error != "use_dpop_nonce":  # what every honest client is told
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))
-        return error_response(error)
+        return error

@@ -34,9 +34,11 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
+from keyfob.server.admin.access import AdminAccess, admin_audience
+from keyfob.server.admin.routes import admin_route
 from keyfob.server.admission import Admission
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import client_authenticator
@@ -56,6 +58,7 @@ from keyfob.server.endpoints.metadata import (
     assertion_rules,
     metadata_paths,
 )
+from keyfob.server.endpoints.registration import REGISTRATION_PATH, RegistrationEndpoint
 from keyfob.server.endpoints.revocation import RevocationEndpoint
 from keyfob.server.endpoints.revocations import RevocationsEndpoint
 from keyfob.server.endpoints.token import TokenEndpoint
@@ -77,6 +80,7 @@ from keyfob.server.oauth_errors import not_here, server_error
 from keyfob.server.opaque_tokens import OpaqueTokens
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
+from keyfob.server.register_thread import RegisterThread
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
@@ -131,6 +135,7 @@ def create_app(
     store = open_store(settings.database)
     writer = Writer(settings.database)
     reads = ServingStore(store, writer, clock=clock)
+    thread = RegisterThread(Writer(settings.database), settings, clock)
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
     receivers = ServingReceivers(store, writer)
@@ -172,11 +177,12 @@ def create_app(
     app = Starlette(
         routes=[
             *_routes(parts, token, revocations, stopping),
+            *_register_routes(parts, revocations, thread),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
         exception_handlers={HTTPException: not_here, Exception: server_error},
-        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries),
+        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries, thread),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
@@ -209,7 +215,7 @@ def _token_endpoint(
     sleep: Callable[[float], Awaitable[None]],
 ) -> TokenEndpoint:
     grants: list[Grant] = [
-        ClientCredentials(),
+        ClientCredentials(admin_audience(parts.settings)),
         Password(parts.reads, verify),
         RefreshTokenGrant(parts.reads, parts.refresh_tokens),
     ]
@@ -241,9 +247,13 @@ def _routes(
     )
     tokens = AccessTokens(SignedAccessTokens(settings, parts.keyring, store), parts.opaque)
     introspection = IntrospectionEndpoint(admission=admission, tokens=tokens, clock=clock)
+    # Also those for the admin API: whoever has lost one ends it.
+    every = frozenset({settings.audience, admin_audience(settings)})
     revocation = RevocationEndpoint(
         admission=admission,
-        tokens=tokens,
+        tokens=AccessTokens(
+            SignedAccessTokens(settings, parts.keyring, store, audiences=every), parts.opaque
+        ),
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=clock,
@@ -258,6 +268,30 @@ def _routes(
         Route(at + REVOCATION_PATH, revocation.post, methods=["POST"]),
         *(Route(path, metadata.get) for path in metadata_paths(settings)),
     ]
+
+
+def _register_routes(
+    parts: _Parts, store: AccessTokenStore, thread: RegisterThread
+) -> list[BaseRoute]:
+    """Return what changes the register: for clients that register themselves, and for services."""
+    settings, at = parts.settings, parts.settings.path + REGISTRATION_PATH
+    registration = RegistrationEndpoint(
+        admission=parts.admission, registrar=thread, base=settings.base
+    )
+    one = at + "/{client_id}"
+    routes: list[BaseRoute] = [
+        Route(at, registration.post, methods=["POST"]),
+        Route(one, registration.managed, methods=["GET", "PUT", "DELETE"]),
+    ]
+    if settings.admin_api:
+        tokens = SignedAccessTokens(
+            settings, parts.keyring, store, audiences=frozenset({admin_audience(settings)})
+        )
+        access = AdminAccess(
+            admission=parts.admission, tokens=tokens, services=parts.reads, clock=parts.clock
+        )
+        routes.append(admin_route(settings, access, thread, settings.base + TOKEN_PATH))
+    return routes
 
 
 def _keyring(
@@ -314,7 +348,11 @@ def _limits(settings: ServerSettings) -> LimitStore:
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    store: SqliteStore, last_tokens: LastTokens, keyring: Keyring, deliveries: Deliveries
+    store: SqliteStore,
+    last_tokens: LastTokens,
+    keyring: Keyring,
+    deliveries: Deliveries,
+    thread: RegisterThread,
 ) -> AsyncIterator[None]:
     flushing = asyncio.create_task(last_tokens.run())
     following = asyncio.create_task(keyring.run())
@@ -328,6 +366,7 @@ async def _lifespan(
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
             closing.push_async_callback(last_tokens.close)
+            closing.push_async_callback(thread.close)
             with contextlib.suppress(asyncio.CancelledError):
                 await flushing
             with contextlib.suppress(asyncio.CancelledError):

@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias
 
 __all__ = ["AuditSink", "RequestKind", "TokenEvent", "ignore"]
 
-RequestKind: TypeAlias = Literal["token", "revocations", "introspection", "revocation"]
+RequestKind: TypeAlias = Literal[
+    "token", "revocations", "introspection", "revocation", "admin", "registration"
+]
 """What can be asked for."""
 
 

@@ -29,11 +29,26 @@ class ClientMetadata(
         access_token_confirmation: What its tokens are bound to without being asked: ``jwk``, a key
             that it has registered; ``symmetric``, a key that comes with each token, which then is
             opaque; empty: to nothing.
+        client_name: What it is called for people.
+        software_id: Which software it is (RFC 7591 section 2).
+        software_version: And which version.
+        token_endpoint_auth_method: How it said that it would authenticate; empty where it did not.
+        registration_access_hash: Of the token that manages its registration (RFC 7592); empty: it
+            was registered by an operator. It goes with the client, so it never fits a later one of
+            the same name.
+        registration_access_previous: Of the token before, until the new one is used for the first
+            time: an answer may get lost on its way.
     """
 
     dpop_bound_access_tokens: bool = False
     access_token_format: Literal["", "jwt", "opaque"] = ""
     access_token_confirmation: Literal["", "jwk", "symmetric"] = ""
+    client_name: str = ""
+    software_id: str = ""
+    software_version: str = ""
+    token_endpoint_auth_method: str = ""
+    registration_access_hash: str = ""
+    registration_access_previous: str = ""
 
 
 NO_METADATA: Final = ClientMetadata()

@@ -58,6 +58,7 @@ __all__ = [
     "list_devices",
     "remove_device",
     "revoke_tokens",
+    "revoke_all",
     "rotate_secret",
     "set_jwks",
     "set_tokens",
@@ -209,6 +210,7 @@ def change_device(
     labels: Mapping[str, str] | None = None,
     unlabel: Iterable[str] = (),
     lifetime: int | None = None,
+    rights: Mapping[str, Iterable[str]] | None = None,
 ) -> Device:
     """Change what is registered about a device; see ``Register.change_device``."""
     if lifetime:
@@ -222,6 +224,8 @@ def change_device(
         _place(store, device_id, groups, kept)
         if lifetime is not None:
             store.set_lifetime(device_id, lifetime or None)
+        if rights is not None:
+            store.set_scopes(device_id, _scopes(device_id, rights))
     return find_device(store, device_id)
 
 
@@ -305,6 +309,19 @@ def rotate_secret(
         until = clock() + overlap if overlap else None
         replace_secret(store, client, hash_secret(secret), old_until=until, until_used=until_used)
     return IssuedSecret(device=find_device(store, device_id), secret=secret)
+
+
+def revoke_all(store: SqliteStore, device_id: str, clock: Clock) -> None:
+    """Revoke the tokens that a device has; it may get new ones from the next second on.
+
+    Raises:
+        NotFoundError: There is none of this name.
+    """
+    with store.transaction():
+        client = _row(store, device_id)
+        end_families(store, device_id, "revoked")
+        revoked = revoke_tokens(store, client, "revoked", clock())
+    _end_tokens(store, client, "revoked", revoked, clock)
 
 
 def set_jwks(
@@ -424,6 +441,15 @@ def revoke_tokens(store: SqliteStore, client: Client, reason: str, now: float) -
         now=now,
     )
     return issued_before
+
+
+def _scopes(device_id: str, rights: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    return device_scopes(
+        device_id,
+        publish=rights.get("publish", ()),
+        subscribe=rights.get("subscribe", ()),
+        extra=rights.get("scopes", ()),
+    )
 
 
 def _end_tokens(

@@ -47,6 +47,9 @@ class ServerSettings:
         grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
+        client_id_template: What MQTT client identifiers are made of; no new device may hold the
+            separator.
+        admin_api: Whether the admin API is there.
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -65,6 +68,8 @@ class ServerSettings:
     grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    client_id_template: str = "{device}"
+    admin_api: bool = True
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)

@@ -13,6 +13,7 @@ from keyfob.http.json_response import json_response
 from keyfob.server.client_authentication import METHODS, SERVICE_METHODS
 from keyfob.server.client_authentication.assertion import AssertionRules
 from keyfob.server.clients import REFRESH_TOKEN, ClientKind
+from keyfob.server.endpoints.registration import REGISTRATION_PATH
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import ALGORITHMS
 
@@ -92,6 +93,7 @@ class MetadataEndpoint:
             "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "introspection_endpoint": base + INTROSPECTION_PATH,
             "introspection_endpoint_auth_methods_supported": [*SERVICE_METHODS],
+            "registration_endpoint": base + REGISTRATION_PATH,
             "revocation_endpoint": base + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],

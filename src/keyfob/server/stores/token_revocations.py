@@ -12,6 +12,8 @@ from keyfob.server.stores.writer import Writer
 __all__ = ["SqliteTokenRevocations"]
 
 _REASON: Final = "revoked"
+# Whom tokens are about; those of a service are for the admin API.
+_HOLDERS: Final = (ClientKind.DEVICE, ClientKind.SERVICE)
 
 
 class SqliteTokenRevocations:
@@ -29,8 +31,8 @@ class SqliteTokenRevocations:
     async def is_token_good(self, *, subject: str, token_id: str, issued_at: int) -> bool:
         """Say whether a token's device is enabled and no revocation concerns the token."""
         # The device first: one that is enabled again meanwhile left a revocation behind.
-        device = self._store.client(subject)
-        if device is None or device.kind is not ClientKind.DEVICE or not device.enabled:
+        holder = self._store.client(subject)
+        if holder is None or holder.kind not in _HOLDERS or not holder.enabled:
             return False
         return not self._store.is_token_revoked(
             subject=subject, token_id=token_id, issued_at=issued_at

@@ -41,6 +41,16 @@ class Writer:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
+    async def hand_over(self, work: Callable[[SqliteStore], _T]) -> _T:
+        """Do some work that makes its own transactions, and return its result.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: work(self._opened())
+        )
+
     def close(self) -> None:
         """Finish what was begun and close the connection."""
         self._thread.shutdown(wait=True)
@@ -48,7 +58,11 @@ class Writer:
             self._store.close()
 
     def _work(self, work: Callable[[SqliteStore], _T]) -> _T:
+        store = self._opened()
+        with store.transaction():
+            return work(store)
+
+    def _opened(self) -> SqliteStore:
         if self._store is None:
             self._store = open_store(self._path)
-        with self._store.transaction():
-            return work(self._store)
+        return self._store

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may use the admin API: a service that shows an access token which is for this API alone.
+
+The token says what was granted, the register what still holds: a service that is removed, or made
+anew under its name, has nothing from that moment on, and no token allows more than its service is
+registered for. docs/adr/0014-admin-tokens.md says why it is a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from starlette.requests import Request
+
+from keyfob.server.admin_scopes import ADMIN_SCOPES
+from keyfob.server.admission import Admission, Asked
+from keyfob.server.bearer import bearer_token
+from keyfob.server.clients import Client, ClientKind
+from keyfob.server.issue import Access
+from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.settings import ServerSettings
+from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup
+
+__all__ = ["ADMIN_PATH", "ADMIN_TOKEN_LIFETIME", "AdminAccess", "admin_access", "admin_audience"]
+
+ADMIN_PATH: Final = "/admin/v1"
+"""Below the issuer; the URL is the audience of the tokens."""
+# A token is fetched for a piece of work; whoever finds one later finds nothing.
+ADMIN_TOKEN_LIFETIME: Final = 300
+
+
+class Services(Protocol):
+    """What is asked of the register."""
+
+    async def find_client(self, client_id: str) -> Client | None:
+        """Return a client by name."""
+
+
+def admin_audience(settings: ServerSettings) -> str:
+    """Return whom tokens are for that the admin API takes: its own URL."""
+    return settings.base + ADMIN_PATH
+
+
+def admin_access(client: Client, audience: str) -> Access:
+    """Return what the token of a service may say: its admin scopes, to the admin API."""
+    return Access(
+        subject=client.client_id,
+        client_id=client.client_id,
+        scopes=tuple(scope for scope in client.scopes if scope in ADMIN_SCOPES),
+        lifetime=ADMIN_TOKEN_LIFETIME,
+        revoked_through=client.revoked_through,
+        audience=audience,
+    )
+
+
+class AdminAccess:
+    """The door of the admin API.
+
+    Args:
+        admission: Counts mistakes, and tells the audit of refusals.
+        tokens: Finds the tokens for this API.
+        services: The register.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        tokens: TokenLookup,
+        services: Services,
+        clock: Callable[[], float],
+    ) -> None:
+        self._admission = admission
+        self._tokens = tokens
+        self._services = services
+        self._clock = clock
+
+    async def admit(self, request: Request, scope: str) -> Client:
+        """Return the service that asks, if it may do what needs this scope.
+
+        Raises:
+            OAuthError: ``invalid_token``, ``insufficient_scope``, or ``temporarily_unavailable``
+                (429 for limits); the audit knows of it already.
+        """
+        asked = Asked.of(request, "admin")
+        try:
+            found = await self._found(bearer_token(request))
+            asked.client_id = found.client_id
+            async with self._admission.attempt(found.client_id, asked) as attempt:
+                client = await self._service(found)
+                attempt.proved(client.kind)
+            _check_scope(scope, found, client)
+        except OAuthError as error:
+            raise await self._admission.refused(asked, error) from None
+        return client
+
+    async def _found(self, token: str) -> FoundToken:
+        try:
+            found = await self._tokens.find(token, self._clock())
+        except OtherTokenTypeError:
+            found = None
+        if found is None:
+            raise _refused("token_not_good")
+        if found.subject != found.client_id or "act" in found.members:
+            raise _refused("token_of_another")
+        if "cnf" in found.members:  # nobody looks here whether its holder has the key
+            raise _refused("token_is_bound")
+        return found
+
+    async def _service(self, found: FoundToken) -> Client:
+        client = await self._services.find_client(found.client_id)
+        if client is None or client.kind is not ClientKind.SERVICE or not client.enabled:
+            raise _refused("service_unknown")
+        if found.issued_at < int(client.created_at):  # to an earlier one of this name
+            raise _refused("service_is_another")
+        return client
+
+
+def _check_scope(scope: str, found: FoundToken, client: Client) -> None:
+    """Hold a request to what was granted, and to what is still registered."""
+    granted = str(found.members.get("scope", "")).split()
+    if scope not in granted or scope not in client.scopes:
+        raise OAuthError(
+            "insufficient_scope", f"needs the scope {scope}", reason="admin_scope_missing"
+        )
+
+
+def _refused(reason: str) -> OAuthError:
+    return OAuthError("invalid_token", "the access token is not good here", reason=reason)

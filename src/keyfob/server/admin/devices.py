@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices over the admin API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from keyfob.server.admin.operations import Call, Name, Operation, Page
+from keyfob.server.admin_scopes import DEVICES_READ, DEVICES_WRITE
+from keyfob.server.client_keys import MAX_CLIENT_KEYS
+from keyfob.server.devices import Device
+from keyfob.server.lifetimes import MAX_LIFETIME, MIN_LIFETIME
+from keyfob.server.scopes import MAX_SCOPES
+
+__all__ = ["OPERATIONS", "DevicePage", "IssuedDevice", "JwkSet", "NewDevice", "Rights"]
+
+_MANY: Final = msgspec.Meta(max_length=MAX_SCOPES)
+Filters = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)], ...],
+    _MANY,
+    msgspec.Meta(description="MQTT topic filters; {device} stands for the device's name."),
+]
+Scopes = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)], ...],
+    _MANY,
+    msgspec.Meta(description="Further scopes, each as it is."),
+]
+Lifetime = Annotated[
+    int,
+    msgspec.Meta(ge=MIN_LIFETIME, le=MAX_LIFETIME, description="Seconds that its tokens live."),
+]
+
+
+class Rights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a device's tokens allow beside to connect."""
+
+    publish: Filters = ()
+    subscribe: Filters = ()
+    scopes: Scopes = ()
+
+
+class JwkSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Public keys (RFC 7517 section 5)."""
+
+    keys: Annotated[
+        tuple[dict[str, Any], ...], msgspec.Meta(min_length=1, max_length=MAX_CLIENT_KEYS)
+    ]
+
+    @property
+    def document(self) -> bytes:
+        """The set as the register takes it."""
+        return msgspec.json.encode(self)
+
+
+class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device to register; with keys it has no secret."""
+
+    id: Name
+    rights: Rights = Rights()
+    lifetime: Lifetime | None = None
+    jwks: JwkSet | None = None
+
+
+class DeviceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be other than it was; what is left out stays. Rights are replaced as a whole."""
+
+    rights: Rights | msgspec.UnsetType = msgspec.UNSET
+    lifetime: Lifetime | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class NewKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Public keys that a client has from now on, instead of those before."""
+
+    jwks: JwkSet
+    remove_secret: bool = False
+
+
+class IssuedDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A device, and its new secret where it has one; it is shown this once."""
+
+    device: Device
+    client_secret: str | None
+
+
+class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list; ``next`` is what ``after`` has to be for the next one, if there is."""
+
+    items: tuple[Device, ...]
+    next: str | None
+
+
+def _list(call: Call) -> DevicePage:
+    query: Page = call.query
+    found = call.register.list_devices(after=query.after, limit=query.limit + 1)
+    items = found[: query.limit]
+    return DevicePage(items=items, next=items[-1].id if len(found) > len(items) else None)
+
+
+def _create(call: Call) -> IssuedDevice:
+    wish: NewDevice = call.body
+    rights = wish.rights
+    if wish.jwks is not None:
+        device = call.register.add_device_with_keys(
+            wish.id,
+            jwks=wish.jwks.document,
+            publish=rights.publish,
+            subscribe=rights.subscribe,
+            scopes=rights.scopes,
+            lifetime=wish.lifetime,
+        )
+        return IssuedDevice(device=device, client_secret=None)
+    issued = call.register.add_device(
+        wish.id,
+        publish=rights.publish,
+        subscribe=rights.subscribe,
+        scopes=rights.scopes,
+        lifetime=wish.lifetime,
+    )
+    return IssuedDevice(device=issued.device, client_secret=issued.secret)
+
+
+def _change(call: Call) -> Device:
+    wish: DeviceChange = call.body
+    rights = None if wish.rights is msgspec.UNSET else msgspec.structs.asdict(wish.rights)
+    lifetime = None if wish.lifetime is msgspec.UNSET else wish.lifetime or 0
+    return call.register.change_device(call.target, rights=rights, lifetime=lifetime)
+
+
+def _set_keys(call: Call) -> Device:
+    wish: NewKeys = call.body
+    return call.register.set_device_jwks(
+        call.target, wish.jwks.document, remove_secret=wish.remove_secret
+    )
+
+
+def _rotate_secret(call: Call) -> IssuedDevice:
+    issued = call.register.rotate_secret(call.target)
+    return IssuedDevice(device=issued.device, client_secret=issued.secret)
+
+
+_ONE: Final = "/devices/{id}"
+
+OPERATIONS: Final = (
+    Operation(
+        name="listDevices",
+        method="get",
+        path="/devices",
+        summary="List devices, by name.",
+        scope=DEVICES_READ,
+        query=Page,
+        answer=DevicePage,
+        work=_list,
+    ),
+    Operation(
+        name="addDevice",
+        method="post",
+        path="/devices",
+        summary="Register a device; its secret is shown this once.",
+        scope=DEVICES_WRITE,
+        body=NewDevice,
+        answer=IssuedDevice,
+        created=True,
+        location=lambda issued: f"/devices/{quote(issued.device.id)}",
+        statuses=(409,),
+        work=_create,
+    ),
+    Operation(
+        name="getDevice",
+        method="get",
+        path=_ONE,
+        summary="Show a device.",
+        scope=DEVICES_READ,
+        answer=Device,
+        work=lambda call: call.register.show_device(call.target),
+    ),
+    Operation(
+        name="changeDevice",
+        method="patch",
+        path=_ONE,
+        summary="Change a device's rights or lifetime; its next tokens have them.",
+        scope=DEVICES_WRITE,
+        body=DeviceChange,
+        answer=Device,
+        work=_change,
+    ),
+    Operation(
+        name="removeDevice",
+        method="delete",
+        path=_ONE,
+        summary="Forget a device, and revoke the tokens that it has.",
+        scope=DEVICES_WRITE,
+        work=lambda call: call.register.remove_device(call.target),
+    ),
+    Operation(
+        name="disableDevice",
+        method="post",
+        path=_ONE + "/disable",
+        summary="Give a device no new token, and revoke those that it has.",
+        scope=DEVICES_WRITE,
+        answer=Device,
+        work=lambda call: call.register.disable_device(call.target),
+    ),
+    Operation(
+        name="enableDevice",
+        method="post",
+        path=_ONE + "/enable",
+        summary="Let a disabled device have new tokens; those from before stay revoked.",
+        scope=DEVICES_WRITE,
+        answer=Device,
+        work=lambda call: call.register.enable_device(call.target),
+    ),
+    Operation(
+        name="rotateDeviceSecret",
+        method="post",
+        path=_ONE + "/rotate-secret",
+        summary="Give a device a new secret, shown this once.",
+        scope=DEVICES_WRITE,
+        answer=IssuedDevice,
+        statuses=(409,),
+        work=_rotate_secret,
+    ),
+    Operation(
+        name="setDeviceKeys",
+        method="put",
+        path=_ONE + "/keys",
+        summary="Give a device other public keys; those before stop now.",
+        scope=DEVICES_WRITE,
+        body=NewKeys,
+        answer=Device,
+        work=_set_keys,
+    ),
+    Operation(
+        name="revokeDeviceTokens",
+        method="post",
+        path=_ONE + "/revoke-tokens",
+        summary="Revoke the tokens that a device has; it may get new ones.",
+        scope=DEVICES_WRITE,
+        work=lambda call: call.register.revoke_device_tokens(call.target),
+    ),
+)
