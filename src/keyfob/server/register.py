@@ -244,6 +244,7 @@ class Register:
                 labels=labels,
                 unlabel=unlabel,
                 lifetime=lifetime,
+                rights=rights,
             )
 
     def revoke_device_tokens(self, device_id: str) -> None:

@@ -8,10 +8,12 @@ new RSA key, keeps no device waiting.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from keyfob.errors import UpstreamError
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.registration.registrar import Registrar
@@ -58,7 +60,8 @@ class RegisterThread:
             work: What is done.
 
         Raises:
-            KeyfobError: It cannot be done; the trail says so.
+            KeyfobError: It cannot be done; the trail says so. ``UpstreamError`` where the database
+                stayed locked, or the disk is full.
         """
         template, clock = self._settings.client_id_template, self._clock
 
@@ -73,7 +76,7 @@ class RegisterThread:
                 )
             )
 
-        return await self._writer.hand_over(done)
+        return await self._handed_over(done)
 
     async def with_registrar(self, work: Callable[[Registrar], _T]) -> _T:
         """Do what a client asks for that registers itself.
@@ -83,9 +86,15 @@ class RegisterThread:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         template, clock = self._settings.client_id_template, self._clock
-        return await self._writer.hand_over(
+        return await self._handed_over(
             lambda store: work(Registrar(store, client_id_template=template, clock=clock))
         )
+
+    async def _handed_over(self, work: Callable[[SqliteStore], _T]) -> _T:
+        try:
+            return await self._writer.hand_over(work)
+        except sqlite3.OperationalError as error:  # where it only read
+            raise UpstreamError(f"the register: {error}") from error
 
     async def close(self) -> None:
         """Finish what was begun."""

@@ -9,6 +9,7 @@ registered for. docs/adr/0014-admin-tokens.md says why it is a token.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.requests import Request
@@ -22,12 +23,32 @@ from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.settings import ServerSettings
 from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup
 
-__all__ = ["ADMIN_PATH", "ADMIN_TOKEN_LIFETIME", "AdminAccess", "admin_access", "admin_audience"]
+__all__ = [
+    "ADMIN_PATH",
+    "ADMIN_TOKEN_LIFETIME",
+    "AdminAccess",
+    "Caller",
+    "admin_access",
+    "admin_audience",
+]
 
 ADMIN_PATH: Final = "/admin/v1"
 """Below the issuer; the URL is the audience of the tokens."""
 # A token is fetched for a piece of work; whoever finds one later finds nothing.
 ADMIN_TOKEN_LIFETIME: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A service that asks.
+
+    Args:
+        client_id: Which one.
+        scopes: What it may do: what its token says and what it is still registered for.
+    """
+
+    client_id: str
+    scopes: frozenset[str]
 
 
 class Services(Protocol):
@@ -77,8 +98,8 @@ class AdminAccess:
         self._services = services
         self._clock = clock
 
-    async def admit(self, request: Request, scope: str) -> Client:
-        """Return the service that asks, if it may do what needs this scope.
+    async def admit(self, request: Request, scope: str) -> Caller:
+        """Return who asks, if it may do what needs this scope.
 
         Raises:
             OAuthError: ``invalid_token``, ``insufficient_scope``, or ``temporarily_unavailable``
@@ -91,10 +112,11 @@ class AdminAccess:
             async with self._admission.attempt(found.client_id, asked) as attempt:
                 client = await self._service(found)
                 attempt.proved(client.kind)
-            _check_scope(scope, found, client)
+            caller = _caller(found, client)
+            _check_scope(scope, caller)
         except OAuthError as error:
             raise await self._admission.refused(asked, error) from None
-        return client
+        return caller
 
     async def _found(self, token: str) -> FoundToken:
         try:
@@ -118,10 +140,14 @@ class AdminAccess:
         return client
 
 
-def _check_scope(scope: str, found: FoundToken, client: Client) -> None:
-    """Hold a request to what was granted, and to what is still registered."""
+def _caller(found: FoundToken, client: Client) -> Caller:
     granted = str(found.members.get("scope", "")).split()
-    if scope not in granted or scope not in client.scopes:
+    held = frozenset(scope for scope in granted if scope in client.scopes)
+    return Caller(client_id=client.client_id, scopes=held)
+
+
+def _check_scope(scope: str, caller: Caller) -> None:
+    if scope not in caller.scopes:
         raise OAuthError(
             "insufficient_scope", f"needs the scope {scope}", reason="admin_scope_missing"
         )

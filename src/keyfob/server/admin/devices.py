@@ -18,13 +18,23 @@ from keyfob.server.scopes import MAX_SCOPES
 __all__ = ["OPERATIONS", "DevicePage", "IssuedDevice", "JwkSet", "NewDevice", "Rights"]
 
 _MANY: Final = msgspec.Meta(max_length=MAX_SCOPES)
+# What describes them for programs; ``scopes`` says what they are in the end.
+_LEVEL: Final = r"([^+#/{}\x00-\x1f\x7f-\x9f]|\{device\}|\{sub\})*"
+_FILTER: Final = rf"^((\+|{_LEVEL})/)*(#|\+|{_LEVEL})$"
+_SCOPE: Final = r"^[!#-\[\]-~]+$"
+_EXAMPLE_KEY: Final = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": "7f3tQ3zbA7ouhSi_BmE4ThGAeQAjBSHVPIcUeAP3IY0",
+    "kid": "2027",
+}
 Filters = Annotated[
-    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)], ...],
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_000, pattern=_FILTER)], ...],
     _MANY,
     msgspec.Meta(description="MQTT topic filters; {device} stands for the device's name."),
 ]
 Scopes = Annotated[
-    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)], ...],
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_000, pattern=_SCOPE)], ...],
     _MANY,
     msgspec.Meta(description="Further scopes, each as it is."),
 ]
@@ -46,7 +56,8 @@ class JwkSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Public keys (RFC 7517 section 5)."""
 
     keys: Annotated[
-        tuple[dict[str, Any], ...], msgspec.Meta(min_length=1, max_length=MAX_CLIENT_KEYS)
+        tuple[dict[str, Any], ...],
+        msgspec.Meta(min_length=1, max_length=MAX_CLIENT_KEYS, examples=[[_EXAMPLE_KEY]]),
     ]
 
     @property

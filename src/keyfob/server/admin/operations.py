@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from keyfob.server.admin.access import Caller
 from keyfob.server.admin.problems import ProblemError
-from keyfob.server.clients import Client
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister
@@ -74,7 +74,7 @@ class Call:
         query: The same.
     """
 
-    caller: Client
+    caller: Caller
     register: Register
     keys: KeyRegister
     registration_tokens: RegistrationTokens

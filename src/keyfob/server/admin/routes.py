@@ -36,7 +36,7 @@ from keyfob.server.admin import (
     services,
     trail,
 )
-from keyfob.server.admin.access import ADMIN_PATH, AdminAccess
+from keyfob.server.admin.access import ADMIN_PATH, AdminAccess, Caller
 from keyfob.server.admin.openapi import description
 from keyfob.server.admin.operations import Call, Operation, read_query
 from keyfob.server.admin.problems import (
@@ -47,7 +47,6 @@ from keyfob.server.admin.problems import (
     problem_response,
     server_failed,
 )
-from keyfob.server.clients import Client
 from keyfob.server.json_body import JsonBodyError, read_json
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register_thread import Registers, RegisterThread
@@ -90,7 +89,10 @@ def admin_route(
         exception_handlers={HTTPException: no_route, Exception: server_failed},
     )
     app.router.redirect_slashes = False
-    return Mount(settings.path + ADMIN_PATH, app=app)
+    mount = Mount(settings.path + ADMIN_PATH, app=app)
+    # A line feed in a path is no way out of the API either: its dot has to match everything.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    return mount
 
 
 def _routes(
@@ -127,7 +129,7 @@ def _endpoint(
     return answer
 
 
-async def _admitted(one: Operation, request: Request, access: AdminAccess) -> Client:
+async def _admitted(one: Operation, request: Request, access: AdminAccess) -> Caller:
     try:
         return await access.admit(request, one.scope)
     except OAuthError as error:
@@ -135,7 +137,7 @@ async def _admitted(one: Operation, request: Request, access: AdminAccess) -> Cl
 
 
 async def _done(
-    one: Operation, request: Request, caller: Client, thread: RegisterThread, base: str
+    one: Operation, request: Request, caller: Caller, thread: RegisterThread, base: str
 ) -> Response:
     target = request.path_params.get("id", "")
     if "id" in request.path_params and not _TARGET.fullmatch(target):

@@ -59,12 +59,18 @@ def _list(call: Call) -> ServicePage:
 def _create(call: Call) -> CreatedService:
     wish: NewService = call.body
     admin = {scope for scope in wish.scopes if scope in ADMIN_SCOPES}
-    if not admin <= set(call.caller.scopes):
+    if not admin <= call.caller.scopes:
         raise ProblemError(
-            403, "scope_exceeded", "nobody gives an admin scope that he does not have"
+            403, "scope_exceeded", "nobody gives an admin scope that his token does not have"
         )
     service, secret = call.register.add_service(wish.id, scopes=wish.scopes)
     return CreatedService(service=service, client_secret=secret)
+
+
+def _remove(call: Call) -> None:
+    if call.target == call.caller.client_id:
+        raise ProblemError(409, "conflict", "a service does not remove itself")
+    call.register.remove_service(call.target)
 
 
 OPERATIONS: Final = (
@@ -104,8 +110,9 @@ OPERATIONS: Final = (
         name="removeService",
         method="delete",
         path="/services/{id}",
-        summary="Forget a service; it can do nothing from then on.",
+        summary="Forget a service other than the caller; it can do nothing from then on.",
         scope=SERVICES_WRITE,
-        work=lambda call: call.register.remove_service(call.target),
+        statuses=(409,),
+        work=_remove,
     ),
 )

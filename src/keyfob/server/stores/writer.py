@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from keyfob.errors import ConfigError, UpstreamError
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 
 __all__ = ["Writer"]
@@ -64,5 +65,8 @@ class Writer:
 
     def _opened(self) -> SqliteStore:
         if self._store is None:
-            self._store = open_store(self._path)
+            try:
+                self._store = open_store(self._path)
+            except ConfigError as error:  # it could be opened when the server started
+                raise UpstreamError(error.message) from error
         return self._store
