@@ -98,7 +98,8 @@ async def test_lists_are_read_by_page(world: World, admin: Admin) -> None:
         world.register.add_device(f"dev{number}")
         world.register.add_application(f"app{number}")
     for path, prefix in (("/devices", "dev"), ("/applications", "app")):
-        seen, after = [], ""
+        seen: list[str] = []
+        after: str | None = ""
         while after is not None:
             page = (await admin("GET", f"{path}?limit=2&after={after}")).json()
             assert len(page["items"]) <= 2
