@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.selecting import (
@@ -24,6 +24,7 @@ from keyfob.cli.selecting import (
     seconds_of,
     selected,
 )
+from keyfob.cli.target import option_of, register_of
 from keyfob.cli.token_options import Dpop, Opaque, ProofKey, shown_tokens, token_metadata
 from keyfob.errors import ConfigError
 from keyfob.server.devices import Device, IssuedSecret
@@ -81,11 +82,10 @@ def add(
     Its tokens always allow to connect; without --publish, --subscribe or --scope nothing else.
     With --jwks it has no secret.
     """
-    installation = settings_of(directory)
     metadata = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
     if jwks is not None:
         keys = read_jwks(jwks)
-        with installation.register() as register:
+        with register_of(directory) as register:
             device = register.add_device_with_keys(
                 identifier,
                 jwks=keys,
@@ -100,7 +100,7 @@ def add(
             )
         _answer_keys(device, as_json=as_json)
         return
-    with installation.register() as register:
+    with register_of(directory) as register:
         issued = register.add_device(
             identifier,
             publish=publish or (),
@@ -132,9 +132,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the devices by name, page by page."""
-    installation = settings_of(directory)
     selection = selected(group, label, state)
-    with installation.register() as register:
+    with register_of(directory) as register:
         devices = register.list_devices(selection, after=after, limit=limit)
     rows = [
         (
@@ -151,7 +150,7 @@ def list_(
     if not rows and (after or selection != EVERY_DEVICE):
         text = "no such devices"
     elif not rows:
-        text = f"no devices; `keyfob device add ID{installation.option}` registers one"
+        text = f"no devices; `keyfob device add ID{option_of(directory)}` registers one"
     answer([_data(device) for device in devices], text, as_json=as_json)
 
 
@@ -160,7 +159,7 @@ def show(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Show one device and what its tokens allow."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.show_device(identifier)
         data = {**_data(device), "token_scope": " ".join(register.fleet.rights(identifier))}
     shown = {
@@ -191,14 +190,34 @@ def set_(
         int | None,
         typer.Option(metavar="SECONDS", min=0, help="How long its tokens live; 0: as all others'."),
     ] = None,
+    publish: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="It may publish here; {device} is its ID."),
+    ] = None,
+    subscribe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="It may subscribe here; likewise."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables."),
+    ] = None,
+    no_rights: Annotated[
+        bool, typer.Option("--no-rights", help="It has no right of its own but to connect.")
+    ] = False,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Change its groups, its labels and how long its tokens live.
+    """Change its groups, its labels, its own rights and how long its tokens live.
 
-    It counts from its next token on. Options may be repeated.
+    It counts from its next token on. Options may be repeated. --publish, --subscribe and --scope
+    together are all the rights of its own from then on; without any of them they stay.
     """
-    with settings_of(directory).register() as register:
+    rights = {"publish": publish or (), "subscribe": subscribe or (), "scopes": scope or ()}
+    has_rights = any(rights.values())
+    if has_rights and no_rights:
+        raise ConfigError("--no-rights goes with no other right")
+    with register_of(directory) as register:
         device = register.change_device(
             identifier,
             into=group or (),
@@ -206,6 +225,7 @@ def set_(
             labels=parse_labels(label or ()),
             unlabel=no_label or (),
             lifetime=lifetime,
+            rights=rights if has_rights or no_rights else None,
         )
     answer(_data(device), f"{identifier} is changed", as_json=as_json)
 
@@ -225,11 +245,11 @@ def disable(
     """
     chosen = chosen_of(identifier, group, label, file)
     if identifier is None:
-        with settings_of(directory).register() as register, counting("disabled") as counted:
+        with register_of(directory) as register, counting("disabled") as counted:
             many = register.fleet.disable(chosen, on_progress=counted)
         answer_many(many, "disabled", as_json=as_json)
         return
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.disable_device(identifier)
     text = f"{identifier} is disabled: no new token, and its session ends now"
     answer(_data(device), text, as_json=as_json)
@@ -240,9 +260,20 @@ def enable(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Let it have new tokens; old ones stay revoked."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.enable_device(identifier)
     answer(_data(device), f"{identifier} is enabled", as_json=as_json)
+
+
+@app.command("revoke-tokens")
+def revoke_tokens(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """End the tokens that it has, and its session now; it may get new ones."""
+    with register_of(directory) as register:
+        register.revoke_device_tokens(identifier)
+    data = {"client_id": identifier, "tokens_revoked": True}
+    answer(data, f"the tokens of {identifier} are revoked", as_json=as_json)
 
 
 @app.command()
@@ -250,7 +281,7 @@ def remove(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Remove a device from the register, and end its session now."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.remove_device(identifier)
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)
 
@@ -286,7 +317,7 @@ def rotate(
         if secrets_out is None:
             raise ConfigError("say with --secrets-out into which file the new secrets go")
         with (
-            settings_of(directory).register() as register,
+            register_of(directory) as register,
             PrivateFile(secrets_out) as secrets,
             counting("new secrets") as counted,
         ):
@@ -297,7 +328,7 @@ def rotate(
         return
     if secrets_out is not None:
         raise ConfigError("--secrets-out is for many devices; one device's secret is shown")
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         issued = register.rotate_secret(identifier, overlap=seconds, until_used=until_used)
     _answer_secret(issued, as_json=as_json)
 
@@ -315,7 +346,7 @@ def set_jwks(
     To change keys without a gap, register a file with the old and the new one first.
     """
     keys = read_jwks(file)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.set_device_jwks(identifier, keys, remove_secret=remove_secret)
     _answer_keys(device, as_json=as_json)
 
@@ -334,7 +365,7 @@ def set_tokens(
     Without any option, as the server's. Tokens that it has stay what they are.
     """
     wanted = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.set_device_tokens(identifier, wanted)
     tokens = shown_tokens(device.metadata) or "the server's"
     answer(_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)

@@ -14,7 +14,14 @@ import msgspec
 
 from keyfob.errors import ConfigError
 
-__all__ = ["NO_METADATA", "ClientMetadata", "check_metadata", "metadata_text", "read_metadata"]
+__all__ = [
+    "NO_METADATA",
+    "ClientMetadata",
+    "check_metadata",
+    "metadata_text",
+    "read_metadata",
+    "shown_metadata",
+]
 
 
 class ClientMetadata(
@@ -76,6 +83,13 @@ def check_metadata(metadata: ClientMetadata, *, has_keys: bool) -> None:
         )
     if bound_to == "jwk" and not has_keys:
         raise ConfigError("there is no registered key to bind tokens to; register one with it")
+
+
+def shown_metadata(metadata: ClientMetadata) -> ClientMetadata:
+    """Return what operators are shown of it: not by what the client manages its registration."""
+    return msgspec.structs.replace(
+        metadata, registration_access_hash="", registration_access_previous=""
+    )
 
 
 def metadata_text(metadata: ClientMetadata) -> str:

@@ -25,7 +25,12 @@ import msgspec
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.client_keys import ClientKey, client_keys
-from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
+from keyfob.server.client_metadata import (
+    NO_METADATA,
+    ClientMetadata,
+    check_metadata,
+    shown_metadata,
+)
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.groups import check_groups
@@ -111,7 +116,7 @@ class Device:
             keys=client_keys(client.jwks),
             groups=client.groups,
             labels=labels,
-            metadata=client.metadata,
+            metadata=shown_metadata(client.metadata),
         )
 
     @classmethod
@@ -128,7 +133,7 @@ class Device:
             keys=client_keys(row.jwks),
             groups=row.groups,
             labels=row.labels,
-            metadata=row.metadata,
+            metadata=shown_metadata(row.metadata),
         )
 
 

@@ -10,10 +10,13 @@ from starlette.requests import Request
 from keyfob.http.body import BodyError, read_body
 from keyfob.tokens import json_strict
 
-__all__ = ["MAX_BODY_BYTES", "JsonBodyError", "read_json"]
+__all__ = ["LINES_TYPE", "MAX_BODY_BYTES", "JsonBodyError", "read_json", "read_lines"]
 
 # The longest request that makes sense holds the longest scopes and the longest keys.
 MAX_BODY_BYTES: Final = 65_536
+LINES_TYPE: Final = "application/x-ndjson"
+# A thousand rows, each with room for rights and a key.
+MAX_LINES_BYTES: Final = 4_194_304
 
 
 class JsonBodyError(Exception):
@@ -51,9 +54,22 @@ async def read_json(request: Request) -> Any:  # noqa: ANN401 - it is JSON
         raise JsonBodyError(400, "json_malformed", detail) from None
 
 
-def _check_media_type(values: list[str]) -> None:
+async def read_lines(request: Request) -> bytes:
+    """Return a body of JSON lines, of which none was looked at yet.
+
+    Raises:
+        JsonBodyError: 415 for another content type, 413, 408; 400 for what is cut short.
+    """
+    _check_media_type(request.headers.getlist("content-type"), LINES_TYPE)
+    try:
+        return await read_body(request, limit=MAX_LINES_BYTES)
+    except BodyError as error:
+        raise JsonBodyError(error.status, error.reason, error.message) from None
+
+
+def _check_media_type(values: list[str], wanted: str = "application/json") -> None:
     media_type, _, parameters = values[0].partition(";") if len(values) == 1 else ("", "", "")
     charset = parameters.lower().replace(" ", "").replace('"', "")
-    if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
-        detail = "the content type has to be application/json"
+    if media_type.strip().lower() != wanted or charset not in ("", "charset=utf-8"):
+        detail = f"the content type has to be {wanted}"
         raise JsonBodyError(415, "media_type_unsupported", detail)

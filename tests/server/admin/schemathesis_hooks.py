@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from typing import Any
 
 import schemathesis
 
 _FRESH = itertools.count()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
 _RANDOM = random.Random(7)
 # Those that ``test_schemathesis`` has registered before.
 _THERE = {
@@ -23,12 +25,17 @@ _THERE = {
 }
 
 
+def _is_name(value: Any) -> bool:
+    """What is no name is meant to be refused, and stays."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
     """Let half of what is to be made have a name that nobody has."""
     if isinstance(body, dict) and _RANDOM.random() < 0.5:
         for member in ("id", "name"):
-            if isinstance(body.get(member), str) and context.operation.method == "post":
+            if _is_name(body.get(member)) and context.operation.method == "post":
                 return {**body, member: f"new-{next(_FRESH)}-{_RANDOM.randrange(1_000_000)}"}
     return body
 
@@ -37,6 +44,7 @@ def map_body(context: Any, body: Any) -> Any:
 def map_path_parameters(context: Any, path_parameters: Any) -> Any:
     """Let half of what is asked for be there."""
     there = _THERE.get(context.operation.path.split("/")[1])
-    if there and path_parameters and _RANDOM.random() < 0.5:
+    names = _is_name((path_parameters or {}).get("id"))
+    if there and names and _RANDOM.random() < 0.5:
         return {**path_parameters, "id": _RANDOM.choice(there)}
     return path_parameters

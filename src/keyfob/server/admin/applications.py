@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from keyfob.server.admin.devices import JwkSet, NewKeys
+from keyfob.server.admin.devices import JwkSet, NewKeys, TokenForm
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import APPLICATIONS_READ, APPLICATIONS_WRITE
 from keyfob.server.clients import Application
@@ -23,6 +23,7 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     public: bool = False
     refresh: bool = False
     jwks: JwkSet | None = None
+    tokens: TokenForm = TokenForm()
 
 
 class CreatedApplication(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,7 @@ def _create(call: Call) -> CreatedApplication:
         public=wish.public,
         refresh=wish.refresh,
         jwks=None if wish.jwks is None else wish.jwks.document,
+        metadata=wish.tokens.metadata,
     )
     return CreatedApplication(application=issued.application, client_secret=issued.secret)
 

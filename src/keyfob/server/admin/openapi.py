@@ -15,13 +15,22 @@ import msgspec
 
 from keyfob import __version__
 from keyfob.server.admin.access import ADMIN_PATH
-from keyfob.server.admin.operations import NAME_PATTERN, Operation
+from keyfob.server.admin.operations import NAME_PATTERN, Lines, Operation
 from keyfob.server.admin.problems import PROBLEM_TYPE, Problem
+from keyfob.server.json_body import LINES_TYPE
 
 __all__ = ["description", "problem_statuses"]
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _SECURITY: Final = "service"
+_LINES: Final = {
+    LINES_TYPE: {
+        "schema": {
+            "type": "string",
+            "description": "One JSON object on each line, as `keyfob device import` reads it.",
+        }
+    }
+}
 _ALWAYS: Final = (401, 403, 429, 503)
 
 
@@ -37,7 +46,12 @@ def description(
     """
     table = tuple(operations)
     types = tuple(
-        dict.fromkeys(kind for one in table for kind in (one.body, one.answer) if kind is not None)
+        dict.fromkeys(
+            kind
+            for one in table
+            for kind in (one.body, one.answer)
+            if kind not in (None, bytes, Lines)
+        )
     )
     schemas, components = msgspec.json.schema_components((*types, Problem), ref_template=_TEMPLATE)
     refs = dict(zip((*types, Problem), schemas, strict=True))
@@ -94,10 +108,9 @@ def _operation(one: Operation, refs: Mapping[Any, Any]) -> dict[str, object]:
     if parameters := _parameters(one):
         found["parameters"] = parameters
     if one.body is not None:
-        found["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": refs[one.body]}},
-        }
+        lines = one.body is bytes
+        content = _LINES if lines else {"application/json": {"schema": refs[one.body]}}
+        found["requestBody"] = {"required": True, "content": content}
     return found
 
 
@@ -123,7 +136,11 @@ def _parameters(one: Operation) -> list[dict[str, object]]:
 
 def _responses(one: Operation, refs: Mapping[Any, Any]) -> dict[str, object]:
     success: dict[str, object] = {"description": "Done."}
-    if one.answer is not None:
+    if one.answer is Lines:
+        success["content"] = _LINES
+        link = {"description": "Where it goes on (RFC 8288).", "schema": {"type": "string"}}
+        success["headers"] = {"Link": link}
+    elif one.answer is not None:
         success["content"] = {"application/json": {"schema": refs[one.answer]}}
     if one.location is not None:
         location = {"description": "What is new.", "schema": {"type": "string"}}

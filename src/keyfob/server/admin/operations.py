@@ -23,6 +23,7 @@ from keyfob.server.signing.key_register import KeyRegister
 __all__ = [
     "NAME_PATTERN",
     "Call",
+    "Lines",
     "Name",
     "NoQuery",
     "Operation",
@@ -61,6 +62,19 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """An answer of JSON lines.
+
+    Args:
+        text: The lines.
+        next: What ``after`` has to be for the next ones; None: these were the last.
+    """
+
+    text: str
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request, parsed, with what it may work on; in the thread that writes.
 
@@ -94,9 +108,9 @@ class Operation:
         summary: One sentence.
         scope: What the caller's token must have.
         work: What is done.
-        body: What the request holds; None: nothing.
+        body: What the request holds; None: nothing; ``bytes``: JSON lines.
         query: Its parameters.
-        answer: What comes back; None: nothing, with status 204.
+        answer: What comes back; None: nothing, with status 204; ``Lines``: JSON lines.
         created: Whether something is new then: 201, with its ``Location`` where it has a path.
         location: Says where, from the answer; below the API's path.
         statuses: Those of problems beside the ones that every operation has.
@@ -108,7 +122,7 @@ class Operation:
     summary: str
     scope: str
     work: Callable[[Call], Any]
-    body: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct | bytes] | None = None
     query: type[msgspec.Struct] = NoQuery
     answer: Any = None
     created: bool = False

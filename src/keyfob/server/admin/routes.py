@@ -30,7 +30,9 @@ from keyfob.errors import KeyfobError
 from keyfob.http.json_response import NO_STORE
 from keyfob.server.admin import (
     applications,
+    bulk,
     devices,
+    groups,
     keys,
     registration_tokens,
     services,
@@ -38,7 +40,7 @@ from keyfob.server.admin import (
 )
 from keyfob.server.admin.access import ADMIN_PATH, AdminAccess, Caller
 from keyfob.server.admin.openapi import description
-from keyfob.server.admin.operations import Call, Operation, read_query
+from keyfob.server.admin.operations import Call, Lines, Operation, read_query
 from keyfob.server.admin.problems import (
     ProblemError,
     no_route,
@@ -47,7 +49,7 @@ from keyfob.server.admin.problems import (
     problem_response,
     server_failed,
 )
-from keyfob.server.json_body import JsonBodyError, read_json
+from keyfob.server.json_body import LINES_TYPE, JsonBodyError, read_json, read_lines
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register_thread import Registers, RegisterThread
 from keyfob.server.settings import ServerSettings
@@ -56,6 +58,8 @@ __all__ = ["OPERATIONS", "admin_route"]
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *devices.OPERATIONS,
+    *groups.OPERATIONS,
+    *bulk.OPERATIONS,
     *applications.OPERATIONS,
     *services.OPERATIONS,
     *keys.OPERATIONS,
@@ -162,6 +166,11 @@ async def _done(
     headers = dict(NO_STORE)
     if one.answer is None:
         return Response(status_code=one.status, headers=headers)
+    if isinstance(answer, Lines):
+        if answer.next is not None:  # RFC 8288; the same question, from there on
+            place = request.url.include_query_params(after=answer.next)
+            headers["Link"] = f'<{base}{one.path}?{place.query}>; rel="next"'
+        return Response(answer.text, media_type=LINES_TYPE, headers=headers)
     if one.location is not None:
         headers["Location"] = base + one.location(answer)
     return Response(
@@ -172,8 +181,10 @@ async def _done(
     )
 
 
-async def _body(request: Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+async def _body(request: Request, kind: type[Any]) -> object:
     try:
+        if kind is bytes:
+            return await read_lines(request)
         return msgspec.convert(await read_json(request), kind)
     except JsonBodyError as error:
         raise ProblemError(error.status, error.reason, error.detail) from None
