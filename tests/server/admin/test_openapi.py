@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +95,18 @@ async def test_a_secret_is_in_no_answer_that_can_be_asked_for_again(world: World
         if "get" in item:
             answer = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
             assert members(answer).isdisjoint({"client_secret", "token", "secret", "token_hash"})
+
+
+async def test_the_documentation_has_every_operation_with_its_scope() -> None:
+    told = re.findall(
+        r"^\| `([A-Z]+) (/\S+)` \| `(\S+)` \| (.+) \|$",
+        (Path(__file__).parents[3] / "docs/admin-api.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert told == [
+        (one.method.upper(), one.path, one.scope.removeprefix("keyfob.admin."), one.summary)
+        for one in OPERATIONS
+    ]
 
 
 async def test_nobody_needs_a_token_to_read_it_and_it_has_nothing_of_the_register(
