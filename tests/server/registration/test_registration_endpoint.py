@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -137,6 +138,38 @@ async def test_a_use_is_spent_by_a_registration_and_by_nothing_else(
     for status in (201, 201, 401):
         assert (await registering.post(token)).status_code == status
     assert registering.tokens.list()[0].uses_left == 0
+
+
+async def test_two_servers_and_many_clients_at_once_spend_no_use_twice(
+    registering: Registering,
+) -> None:
+    token, world = registering.token(uses=7), registering.world
+    other = create_app(world.settings, clock=world.clock)
+    async with (
+        other.router.lifespan_context(other),
+        httpx.AsyncClient(transport=httpx.ASGITransport(other), base_url=ISSUER) as http,
+    ):
+        headers = {"Authorization": f"Bearer {token}"}
+        answers = await asyncio.gather(
+            *(
+                client.post("/oauth2/register", json={}, headers=headers)
+                for client in (world.http, http)
+                for _ in range(15)
+            )
+        )
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(201), statuses.count(401)) == (7, 23)
+    assert len(world.register.list_devices()) == 7
+    assert registering.tokens.list()[0].uses_left == 0
+
+
+async def test_one_name_that_many_want_at_once_is_given_once(registering: Registering) -> None:
+    token = registering.token(uses=20)
+    answers = await asyncio.gather(
+        *(registering.post(token, {"device_id": "t-1"}) for _ in range(20))
+    )
+    assert [answer.status_code for answer in answers].count(201) == 1
+    assert registering.tokens.list()[0].uses_left == 19
 
 
 async def test_a_name_that_another_has_is_not_taken_over(registering: Registering) -> None:
