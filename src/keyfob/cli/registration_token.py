@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.selecting import seconds_of
 from keyfob.cli.shown import time_of
 from keyfob.cli.target import option_of, registration_tokens_of
 from keyfob.errors import ConfigError
@@ -23,8 +23,6 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What to call the token.")]
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_DURATION: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 
 
 @app.command()
@@ -60,6 +58,13 @@ def add(
         int | None,
         typer.Option(metavar="SECONDS", help="How long their tokens live, if not as all others'."),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="A group that they are put into. May be repeated."),
+    ] = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="They get no token before `keyfob device enable`.")
+    ] = False,
     grant: Annotated[
         list[str] | None,
         typer.Option(metavar="GRANT", help="A grant that they may use; without: all of the kind."),
@@ -85,11 +90,13 @@ def add(
         subscribe=tuple(subscribe or ()),
         scopes=tuple(one for text in scope or () for one in text.split()),
         lifetime=lifetime,
+        groups=tuple(group or ()),
+        pending=pending,
         grant_types=tuple(grant or ()),
         auth_methods=tuple(auth_method or ()),
     )
     with registration_tokens_of(directory) as tokens:
-        issued = tokens.add(name, uses=uses, seconds=_seconds(expires), template=template)
+        issued = tokens.add(name, uses=uses, seconds=seconds_of(expires), template=template)
     data = {
         "name": name,
         "initial_access_token": issued.token,
@@ -138,10 +145,3 @@ def _kind(text: str) -> Kind:
     if text == "application":
         return "application"
     raise ConfigError(f"{text!r} is no kind: device or application")
-
-
-def _seconds(text: str) -> int:
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ConfigError(f"{text!r} is no time such as 30m, 12h or 7d")
-    return int(found[1]) * _UNITS[found[2]]

@@ -334,6 +334,7 @@ def secret_lines(file: PrivateFile, made: Sequence[tuple[str, str]]) -> str:
 
 
 def reject_lines(file: PrivateFile, rejects: Sequence[tuple[int, str, KeyfobError]]) -> str:
+    """Return the lines for rows that were not loaded, each with its reason."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if rejects and not file.size:

@@ -35,8 +35,12 @@ class JsonBodyError(Exception):
         self.detail = detail
 
 
-async def read_json(request: Request) -> Any:  # noqa: ANN401 - it is JSON
+async def read_json(request: Request, *, limit: int = MAX_BODY_BYTES) -> Any:  # noqa: ANN401 - it is JSON
     """Return what a request's body holds.
+
+    Args:
+        request: The request, whose body was not read yet.
+        limit: The most bytes.
 
     Raises:
         JsonBodyError: 415 for another content type, 413, 408, 400 for what is cut short or is no
@@ -44,7 +48,7 @@ async def read_json(request: Request) -> Any:  # noqa: ANN401 - it is JSON
     """
     _check_media_type(request.headers.getlist("content-type"))
     try:
-        body = await read_body(request, limit=MAX_BODY_BYTES)
+        body = await read_body(request, limit=limit)
     except BodyError as error:
         raise JsonBodyError(error.status, error.reason, error.message) from None
     try:

@@ -19,6 +19,7 @@ _RANDOM = random.Random(7)
 # Those that ``test_schemathesis`` has registered before.
 _THERE = {
     "devices": [f"dev{number}" for number in range(20)],
+    "groups": [f"group{number}" for number in range(20)],
     "applications": [f"app{number}" for number in range(20)],
     "services": [f"svc{number}" for number in range(20)],
     "registration-tokens": [f"line{number}" for number in range(20)],
@@ -28,6 +29,16 @@ _THERE = {
 def _is_name(value: Any) -> bool:
     """What is no name is meant to be refused, and stays."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+@schemathesis.serializer("application/x-ndjson")
+def json_lines(context: Any, value: Any) -> Any:
+    """Write what was made for JSON lines: mostly none, which the API has to say."""
+    rows = b"".join(
+        b'{"device": "row-%d", "labels": {"a": "b"}}\n' % next(_FRESH)
+        for _ in range(_RANDOM.randrange(3))
+    )
+    return rows + str(value).encode("utf-8", "surrogatepass")
 
 
 @schemathesis.hook

@@ -272,7 +272,7 @@ OPERATIONS: Final = (
         answer=IssuedDevice,
         created=True,
         location=lambda issued: f"/devices/{quote(issued.device.id)}",
-        statuses=(409,),
+        statuses=(404, 409),  # 404: there is no such group
         work=_create,
     ),
     Operation(

@@ -26,7 +26,8 @@ _SECURITY: Final = "service"
 _LINES: Final = {
     LINES_TYPE: {
         "schema": {
-            "type": "string",
+            # No type: it is text of which each line is JSON, and JSON Schema has no word for that.
+            "contentMediaType": LINES_TYPE,
             "description": "One JSON object on each line, as `keyfob device import` reads it.",
         }
     }

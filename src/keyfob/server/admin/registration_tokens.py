@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from keyfob.server.admin.devices import Filters, Lifetime, Scopes
+from keyfob.server.admin.devices import Filters, Groups, Lifetime, Scopes
 from keyfob.server.admin.operations import Call, Name, Operation
 from keyfob.server.admin_scopes import REGISTRATION_READ, REGISTRATION_WRITE
 from keyfob.server.registration.initial_tokens import (
@@ -28,7 +28,7 @@ _Names = Annotated[
 
 
 class NewTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What clients that the token registers are given; rights, lifetime and prefix: of devices."""
+    """What clients that the token registers are given; most of it is for devices alone."""
 
     kind: Kind = "device"
     prefix: Annotated[
@@ -38,6 +38,8 @@ class NewTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     subscribe: Filters = ()
     scopes: Scopes = ()
     lifetime: Lifetime | None = None
+    groups: Groups = ()
+    pending: bool = False
     grant_types: _Names = ()
     auth_methods: _Names = ()
 

@@ -66,6 +66,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *registration_tokens.OPERATIONS,
     *trail.OPERATIONS,
 )
+# A thousand names of the longest, and what stands between them.
+MAX_BYTES: Final = 262_144
 # A name, or the thumbprint of a key.
 _TARGET: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}", re.ASCII)
 
@@ -185,7 +187,7 @@ async def _body(request: Request, kind: type[Any]) -> object:
     try:
         if kind is bytes:
             return await read_lines(request)
-        return msgspec.convert(await read_json(request), kind)
+        return msgspec.convert(await read_json(request, limit=MAX_BYTES), kind)
     except JsonBodyError as error:
         raise ProblemError(error.status, error.reason, error.detail) from None
     except msgspec.ValidationError as error:

@@ -19,6 +19,7 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, ConflictError, NotFoundError
 from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.credentials import generate_initial_token, hash_secret
+from keyfob.server.groups import check_groups
 from keyfob.server.lifetimes import check_lifetime
 from keyfob.server.names import ANY_NAME, check_name, is_name, shown_name
 from keyfob.server.scopes import device_scopes
@@ -74,7 +75,9 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         publish: Topic filters that a device may publish to; ``{device}`` is its name.
         subscribe: Topic filters that it may subscribe to; the same.
         scopes: Further scopes.
-        lifetime: Seconds its tokens live; None follows the server's default.
+        lifetime: Seconds its tokens live; None follows its groups or the server's default.
+        groups: Groups that a device is put into.
+        pending: Whether a device gets no token before an operator enables it.
         grant_types: The grants that it may register for.
         auth_methods: The ways to authenticate that it may register for.
     """
@@ -85,6 +88,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     subscribe: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     lifetime: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    groups: tuple[str, ...] = ()
+    pending: bool = False
     grant_types: tuple[str, ...] = ()
     auth_methods: tuple[str, ...] = ()
 
@@ -109,9 +114,12 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         if self.lifetime is not None:
             check_lifetime(self.lifetime)
         if self.kind == "application":
-            if self.publish or self.subscribe or self.scopes or self.lifetime or self.prefix:
-                raise ConfigError("rights, lifetime and prefix are those of devices")
+            if self != Template(
+                kind=self.kind, grant_types=self.grant_types, auth_methods=self.auth_methods
+            ):
+                raise ConfigError("rights, lifetime, groups, prefix and pending are for devices")
             return
+        check_groups(self.groups)
         if len(self.prefix) > MAX_PREFIX:
             raise ConfigError(f"a prefix has {MAX_PREFIX} characters at most")
         example = self.prefix + "x"

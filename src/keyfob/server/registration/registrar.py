@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from keyfob.errors import ConfigError, ConflictError, TopicError
+from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.admin_trail import recorded
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.clients import Client, ClientKind
@@ -218,16 +218,19 @@ def _add(register: Register, name: str, wish: ClientWish, template: Template) ->
             subscribe=template.subscribe,
             extra=template.scopes,
         )
-        scopes = wish.scopes(most)
+        more: dict[str, Any] = {
+            "scopes": wish.scopes(most),
+            "lifetime": template.lifetime,
+            "groups": template.groups,
+            "pending": template.pending,
+        }
         if wish.jwks is not None:
-            register.add_device_with_keys(
-                name, jwks=wish.jwks.encode(), scopes=scopes, lifetime=template.lifetime
-            )
+            register.add_device_with_keys(name, jwks=wish.jwks.encode(), **more)
             return None
-        return register.add_device(name, scopes=scopes, lifetime=template.lifetime).secret
+        return register.add_device(name, **more).secret
     except ConflictError:
         raise _refused("the name is taken", "name_taken") from None
-    except (ConfigError, TopicError):
+    except (ConfigError, NotFoundError, TopicError):
         raise _refused("no such client can be", "client_not_allowed") from None
 
 
