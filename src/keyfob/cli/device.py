@@ -208,7 +208,7 @@ def set_(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Change its groups, its labels, its own rights and how long its tokens live.
+    """Change its groups, labels, rights and token lifetime.
 
     It counts from its next token on. Options may be repeated. --publish, --subscribe and --scope
     together are all the rights of its own from then on; without any of them they stay.
@@ -269,7 +269,7 @@ def enable(
 def revoke_tokens(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """End the tokens that it has, and its session now; it may get new ones."""
+    """End its tokens and its session now; it may get new ones."""
     with register_of(directory) as register:
         register.revoke_device_tokens(identifier)
     data = {"client_id": identifier, "tokens_revoked": True}

@@ -52,8 +52,10 @@ app.command("up")(up.up)
 app.command("server")(serve.server)
 app.command("guard")(guarding.guard)
 app.command("guard-worker", hidden=True)(guarding.guard_worker)
-app.command("token")(token.token)
-app.command("inspect")(inspecting.inspect)
+app.command("token", short_help="Get a token from the server and print it.")(token.token)
+app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
+    inspecting.inspect
+)
 app.command("explain")(explaining.explain)
 app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
@@ -65,7 +67,7 @@ app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")
 app.add_typer(registration_token.app, name="registration-token")
 app.add_typer(config.app, name="config")
-app.add_typer(mosquitto.app, name="mosquitto")
+app.add_typer(mosquitto.app, name="mosquitto", short_help="Build and configure the plugin.")
 
 
 def _version(wanted: bool) -> None:

@@ -18,9 +18,7 @@ from keyfob.server.registration.initial_tokens import Kind, RegistrationToken, T
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="Let devices and applications register themselves (RFC 7591).", no_args_is_help=True
-)
+app = typer.Typer(help="Let clients register themselves (RFC 7591).", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What to call the token.")]
 

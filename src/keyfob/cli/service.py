@@ -16,7 +16,7 @@ from keyfob.server.clients import SERVICE_SCOPES
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Register guards and other services that ask the server.",
+    help="Register guards and other services.",
     no_args_is_help=True,
 )
 

@@ -43,12 +43,19 @@ def json_lines(context: Any, value: Any) -> Any:
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """Let half of what is to be made have a name that nobody has."""
-    if isinstance(body, dict) and _RANDOM.random() < 0.5:
-        for member in ("id", "name"):
-            if _is_name(body.get(member)) and context.operation.method == "post":
-                return {**body, member: f"new-{next(_FRESH)}-{_RANDOM.randrange(1_000_000)}"}
-    return body
+    """Let half of what is to be made have a name that nobody has, and half of groups be there."""
+    if not isinstance(body, dict):
+        return body
+    changed = dict(body)
+    for member in ("groups", "into", "out_of"):
+        names = body.get(member)
+        if isinstance(names, list) and all(map(_is_name, names)) and _RANDOM.random() < 0.5:
+            changed[member] = sorted({f"group{_RANDOM.randrange(20)}" for _ in names})
+    for member in ("id", "name"):
+        new = _is_name(body.get(member)) and context.operation.method == "post"
+        if new and _RANDOM.random() < 0.5:
+            changed[member] = f"new-{next(_FRESH)}-{_RANDOM.randrange(1_000_000)}"
+    return changed
 
 
 @schemathesis.hook
