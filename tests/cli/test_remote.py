@@ -184,3 +184,49 @@ def test_a_device_registers_with_a_token_of_the_command_line(remote: Remote) -> 
     )
     assert answer.status_code == 201
     remote.shell.ok("device", "show", answer.json()["client_id"])
+
+
+def test_groups_and_many_devices_at_a_server_somewhere_else(remote: Remote, tmp_path: Path) -> None:
+    here, stamp = remote.shell, time.monotonic_ns()
+    group, file = f"g{stamp}", tmp_path / "fleet.jsonl"
+    remote.json("group", "add", group, "--publish", "g/{device}", "--lifetime", "900")
+    remote.json("group", "set", group, "--subscribe", "c/{device}", "--clear", "lifetime")
+    assert remote.json("group", "show", group) == here.json("group", "show", group)
+    assert group in [one["group"] for one in remote.json("group", "list")]
+    names = [f"m{stamp}-{number}" for number in range(3)]
+    rows = [{"device": name, "groups": [group], "labels": {"n": str(stamp)}} for name in names]
+    rows += [{"device": names[0]}, {"device": "/"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    secrets = tmp_path / "secrets.jsonl"
+    done = remote.json("device", "import", str(file), "--secrets-out", str(secrets))
+    assert (done["registered"], done["rejected"]) == (3, 2)
+    made = {line["device"]: line["secret"] for line in map(json.loads, _lines(secrets))}
+    assert set(made) == set(names)
+    rejects = (tmp_path / "fleet.jsonl.rejects.csv").read_text()
+    assert [line.split(",")[0] for line in rejects.splitlines()] == ["row", "4", "5"]
+    shown = remote.json("device", "show", names[0])
+    assert (
+        shown["token_scope"]
+        == f"mqtt.connect mqtt.publish:g/{names[0]} mqtt.subscribe:c/{names[0]}"
+    )
+    label = ("--label", f"n={stamp}")
+    assert [one["client_id"] for one in remote.json("device", "list", *label)] == names
+    exported = remote("device", "export", *label, "--format", "jsonl").out
+    assert exported == here.ok("device", "export", *label, "--format", "jsonl").out
+    assert remote("device", "export", *label).code == 2  # CSV
+    new = tmp_path / "new.csv"
+    rotated = remote.json("device", "rotate", *label, "--overlap", "1h", "--secrets-out", str(new))
+    assert rotated["devices"] == 3
+    assert len(_lines(new)) == 4
+    file.write_text("\n".join([*names[:2], "nobody"]))
+    disabled = remote("device", "disable", "--file", str(file), "--json")
+    assert (disabled.code, disabled.json["devices"], disabled.json["missing"]) == (2, 2, 1)
+    states = [one["state"] for one in here.json("device", "list", *label)]
+    assert states == ["disabled", "disabled", "active"]
+    assert remote("device", "disable", *label).code == 0
+    remote.json("device", "set", names[0], "--no-group", group, "--label", "x=y")
+    remote.json("group", "remove", group)
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
