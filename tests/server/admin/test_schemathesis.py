@@ -145,7 +145,7 @@ def test_no_request_makes_a_server_error_or_an_answer_that_is_not_described(api:
     assert made == passed
     assert f"{len(OPERATIONS)} selected / {len(OPERATIONS)} total" in output
     done = {action for action, result in reached(api) if result == "done"}
-    assert {"device.add", "device.disable", "group.set", "service.add"} <= done
+    assert len(done) >= 8, done
 
 
 @pytest.mark.soak
