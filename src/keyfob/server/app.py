@@ -19,7 +19,8 @@ Which endpoint takes which step (the order is the endpoints' own matter):
 
 ``introspect`` and ``revoke`` take a form and authenticate as ``token`` does; the former wants a
 service scope, the latter the token's own client; both count towards the limits.
-Neither answer is ever stored by caches.
+Neither answer is ever stored by caches. ``/oauth2/register`` and ``/admin/v1`` take a bearer token
+and JSON, count towards the limits, and change the register in a thread of their own.
 
 There are no globals: two applications in one process share nothing.
 """

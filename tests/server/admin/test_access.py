@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from keyfob.server.admin.routes import OPERATIONS
@@ -196,8 +197,6 @@ async def test_a_service_does_not_remove_itself(admin: Admin) -> None:
 async def test_wrong_tokens_use_up_what_a_network_may_be_wrong(world: World) -> None:
     settings = replace(world.settings, limits=LimitSettings(address_failure_burst=3))
     app = create_app(settings, clock=world.clock)
-    import httpx
-
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,
@@ -214,11 +213,37 @@ async def test_wrong_tokens_use_up_what_a_network_may_be_wrong(world: World) -> 
 
 async def test_without_admin_api_there_is_none(world: World) -> None:
     app = create_app(replace(world.settings, admin_api=False), clock=world.clock)
-    import httpx
-
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,
     ):
         assert (await http.get(API + "/openapi.json")).status_code == 404
         assert (await http.get(API + "/devices")).status_code == 404
+
+
+async def test_where_tokens_are_opaque_those_for_the_admin_api_are_not(world: World) -> None:
+    _, secret = world.register.add_service("ops", scopes=[DEVICES_READ])
+    _, asker = world.register.add_service("asker", scopes=["keyfob.introspection"])
+    app = create_app(replace(world.settings, access_token_format="opaque"), clock=world.clock)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,
+    ):
+        form = {"grant_type": "client_credentials"}
+        answer = await http.post("/oauth2/token", data=form, auth=("ops", secret))
+        token = answer.json()["access_token"]
+        assert token.startswith("eyJ")
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await http.get(API + "/devices", headers=headers)).status_code == 200
+        asked = await http.post("/oauth2/introspect", data={"token": token}, auth=("asker", asker))
+        assert asked.json() == {"active": False}
+
+
+async def test_a_devices_token_forms_are_changed(world: World) -> None:
+    admin = await Admin.of(world, "ops")
+    secret = world.register.add_device("d1").secret
+    form = {"access_token_format": "opaque"}
+    assert (await admin("PUT", "/devices/d1/tokens", form)).status_code == 200
+    assert (await world.device_token("d1", secret)).json()["access_token"].startswith("kfa_")
+    unbindable = {"access_token_confirmation": "jwk"}
+    assert (await admin("PUT", "/devices/d1/tokens", unbindable)).status_code == 422

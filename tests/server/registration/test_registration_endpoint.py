@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from keyfob.server.app import create_app
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.limits import LimitSettings
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
 from keyfob.server.stores.sqlite import open_store
@@ -362,3 +363,41 @@ async def test_guesses_use_up_what_a_network_may_be_wrong(world: World) -> None:
                 for _ in range(5)
             ]
             assert statuses[-1] == 429
+
+
+async def test_what_manages_a_registration_is_shown_to_no_operator(
+    registering: Registering,
+) -> None:
+    client = await registering.registered(device_id="t-1")
+    await registering.manage("PUT", client, {"client_id": "t-1"})
+    register = registering.world.register
+    shown = repr([register.show_device("t-1"), register.list_devices()])
+    assert "v1$sha256$" not in shown
+    stored = register._store.client("t-1")
+    assert stored is not None
+    assert stored.metadata.registration_access_hash.startswith("v1$sha256$")
+
+
+async def test_a_change_of_token_forms_leaves_the_registration(registering: Registering) -> None:
+    client = await registering.registered(device_id="t-1", client_name="x")
+    registering.world.register.set_device_tokens(
+        "t-1", ClientMetadata(access_token_format="opaque")
+    )
+    assert (await registering.manage("GET", client)).json()["client_name"] == "x"
+
+
+async def test_devices_of_a_line_are_in_its_groups_and_may_wait_for_an_operator(
+    registering: Registering,
+) -> None:
+    world = registering.world
+    world.register.fleet.add_group("meters", publish=["meters/{device}"])
+    template = Template(groups=("meters",), pending=True)
+    client = await registering.registered(template, device_id="m1")
+    assert (await world.device_token("m1", client["client_secret"])).status_code == 401
+    assert (await registering.manage("GET", client)).status_code == 401
+    world.register.enable_device("m1")
+    token = (await world.device_token("m1", client["client_secret"])).json()
+    assert token["scope"] == "mqtt.connect mqtt.publish:meters/m1"
+    missing = Template(groups=("nowhere",))
+    answer = await registering.post(registering.token(missing), {"device_id": "m2"})
+    assert answer.json()["error"] == "invalid_client_metadata"
