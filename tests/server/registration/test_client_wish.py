@@ -42,6 +42,7 @@ REFUSED: dict[str, tuple[Template, dict[str, Any]]] = {
     "a response type": (DEVICE, {"response_types": ["code"]}),
     "a name that is too long": (DEVICE, {"client_name": "x" * 129}),
     "a name with a control": (DEVICE, {"client_name": "a\nb"}),
+    "a binding that is no truth": (DEVICE, {"dpop_bound_access_tokens": "true"}),
     "a scope that is no text": (DEVICE, {"scope": ["x"]}),
 }
 

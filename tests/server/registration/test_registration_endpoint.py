@@ -401,3 +401,14 @@ async def test_devices_of_a_line_are_in_its_groups_and_may_wait_for_an_operator(
     missing = Template(groups=("nowhere",))
     answer = await registering.post(registering.token(missing), {"device_id": "m2"})
     assert answer.json()["error"] == "invalid_client_metadata"
+
+
+async def test_a_client_that_wants_bound_tokens_gets_no_others_and_stays_so(
+    registering: Registering,
+) -> None:
+    client = await registering.registered(device_id="t-1", dpop_bound_access_tokens=True)
+    assert client["dpop_bound_access_tokens"] is True
+    answer = await registering.world.device_token("t-1", client["client_secret"])
+    assert answer.json()["error"] == "invalid_dpop_proof"
+    changed = await registering.manage("PUT", client, {"client_id": "t-1"})
+    assert changed.json()["dpop_bound_access_tokens"] is True

@@ -184,6 +184,8 @@ def _information(registered: Registered) -> dict[str, object]:
         document["scope"] = " ".join(client.scopes)
     if client.jwks is not None:
         document["jwks"] = msgspec.Raw(client.jwks.encode())
+    if metadata.dpop_bound_access_tokens:
+        document["dpop_bound_access_tokens"] = True
     said = {
         name: getattr(metadata, name) for name in ("client_name", "software_id", "software_version")
     }

@@ -49,6 +49,7 @@ class ClientWish:
         client_name: What it is called for people.
         software_id: Which software it is.
         software_version: And which version.
+        dpop_bound: Whether its tokens are to be bound by DPoP, each of them (RFC 9449 section 5.2).
     """
 
     name: str
@@ -59,6 +60,7 @@ class ClientWish:
     client_name: str
     software_id: str
     software_version: str
+    dpop_bound: bool
 
     @property
     def has_secret(self) -> bool:
@@ -146,6 +148,7 @@ def _wish(document: Mapping[str, Any], template: Template, *, name: str, method:
         client_name=_text(document, "client_name"),
         software_id=_text(document, "software_id"),
         software_version=_text(document, "software_version"),
+        dpop_bound=_flag(document, "dpop_bound_access_tokens"),
     )
 
 
@@ -181,6 +184,13 @@ def _text(document: Mapping[str, Any], name: str, *, limit: int | None = _MAX_TE
         raise _refused(name, f"is no text of {limit} characters at most")
     if not value.isprintable():
         raise _refused(name, "has characters that cannot be printed")
+    return value
+
+
+def _flag(document: Mapping[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise _refused(name, "is true or false")
     return value
 
 

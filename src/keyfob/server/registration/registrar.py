@@ -17,7 +17,7 @@ import msgspec
 
 from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.admin_trail import recorded
-from keyfob.server.client_metadata import ClientMetadata
+from keyfob.server.client_metadata import ClientMetadata, check_metadata
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.credentials import (
     generate_registration_token,
@@ -147,6 +147,7 @@ class Registrar:
                 self._store.set_jwks(client_id, wish.jwks)
             shown = hash_secret(access_token)
             metadata = _metadata(wish, client.metadata)
+            _check_metadata(metadata, client)
             self._store.set_metadata(
                 client_id,
                 msgspec.structs.replace(
@@ -241,6 +242,8 @@ def _metadata(wish: ClientWish, before: ClientMetadata) -> ClientMetadata:
         software_id=wish.software_id,
         software_version=wish.software_version,
         token_endpoint_auth_method=wish.auth_method,
+        # What binds its tokens is never taken away by an update.
+        dpop_bound_access_tokens=before.dpop_bound_access_tokens or wish.dpop_bound,
     )
 
 
@@ -259,6 +262,14 @@ def _as_template(client: Client, method: str) -> Template:
     kind: Final = "device" if client.kind is ClientKind.DEVICE else "application"
     same = [one for one in KIND_AUTH_METHODS[kind] if one[:7] == method[:7]]  # secret, or keys
     return Template(kind=kind, grant_types=client.grants, auth_methods=tuple(same))
+
+
+def _check_metadata(metadata: ClientMetadata, client: Client) -> None:
+    """Refuse what does not go with what an operator has registered of the client."""
+    try:
+        check_metadata(metadata, has_keys=client.jwks is not None)
+    except ConfigError:
+        raise _refused("its tokens are bound otherwise", "metadata_dpop_bound") from None
 
 
 def _check_secret(document: Mapping[str, Any], client: Client) -> None:
