@@ -29,8 +29,8 @@ from keyfob.errors import (
     UntrustedTokenError,
     UpstreamError,
 )
-from keyfob.server.admin.access import ADMIN_PATH
 from keyfob.server.admin.problems import Problem
+from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.endpoints.metadata import TOKEN_PATH
 from keyfob.server.fleet import Selection
 from keyfob.server.json_body import LINES_TYPE

@@ -87,7 +87,7 @@ class SignedAccessTokens:
         self._issuer = TrustedIssuer(
             name="this server",
             issuer=settings.issuer,
-            audiences=audiences or frozenset({settings.audience}),
+            audiences=audiences or settings.targets.audiences,
             algorithms=frozenset(ALGORITHMS),  # each key has one of its own
             required_scopes=frozenset(),  # also a token that was narrowed to less is one
         )

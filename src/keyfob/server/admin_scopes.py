@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scopes of the admin API: for each kind of resource one to read it and one to change it.
+"""Where the admin API is, and its scopes: for each resource one to read it and one to change it.
 
 Neither holds the other, and each is the least that an operator's program needs for one thing.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ADMIN_PATH",
     "ADMIN_SCOPES",
     "APPLICATIONS_READ",
     "APPLICATIONS_WRITE",
@@ -22,6 +23,9 @@ __all__ = [
     "SERVICES_READ",
     "SERVICES_WRITE",
 ]
+
+ADMIN_PATH: Final = "/admin/v1"
+"""Below the issuer; the URL is the audience of the tokens."""
 
 DEVICES_READ: Final = "keyfob.admin.devices:read"
 DEVICES_WRITE: Final = "keyfob.admin.devices:write"

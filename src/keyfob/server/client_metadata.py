@@ -45,6 +45,7 @@ class ClientMetadata(
             the same name.
         registration_access_previous: Of the token before, until the new one is used for the first
             time: an answer may get lost on its way.
+        may_act_for: The devices that this gateway may get tokens for (``name_patterns``).
     """
 
     dpop_bound_access_tokens: bool = False
@@ -56,6 +57,7 @@ class ClientMetadata(
     token_endpoint_auth_method: str = ""
     registration_access_hash: str = ""
     registration_access_previous: str = ""
+    may_act_for: tuple[str, ...] = ()
 
 
 NO_METADATA: Final = ClientMetadata()

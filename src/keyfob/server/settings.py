@@ -12,10 +12,13 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
+from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.refresh_family import GRACE
+from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
+from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
 __all__ = ["MAX_ASSERTION_LIFETIME", "ServerSettings"]
 
@@ -50,6 +53,8 @@ class ServerSettings:
         client_id_template: What MQTT client identifiers are made of; no new device may hold the
             separator.
         admin_api: Whether the admin API is there.
+        resources: The ``aud`` of tokens that are asked for a resource (RFC 8707), by its URI.
+        trusted_issuers: Whose assertions are taken for devices (RFC 7523 section 2.1).
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -70,6 +75,8 @@ class ServerSettings:
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
     client_id_template: str = "{device}"
     admin_api: bool = True
+    resources: Mapping[str, str] = field(default_factory=dict)
+    trusted_issuers: tuple[TrustedAssertionIssuer, ...] = ()
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -85,6 +92,24 @@ class ServerSettings:
             check_lifetime(seconds)
         if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
             raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
+        if self.admin_audience in self.targets.audiences:
+            raise ConfigError(
+                f"the audience {self.admin_audience} is the admin API's: write another"
+            )
+        if len({one.issuer for one in self.trusted_issuers}) < len(self.trusted_issuers):
+            raise ConfigError("an issuer is trusted twice", key="trusted_issuer")
+        if any(one.issuer == self.issuer for one in self.trusted_issuers):
+            raise ConfigError("this server needs not to trust itself", key="trusted_issuer")
+
+    @property
+    def targets(self) -> Resources:
+        """Whom tokens may be for."""
+        return Resources(self.audience, self.resources)
+
+    @property
+    def admin_audience(self) -> str:
+        """Whom tokens are for that the admin API takes, and no others: its own URL."""
+        return self.base + ADMIN_PATH
 
     @property
     def path(self) -> str:

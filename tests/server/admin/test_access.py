@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from keyfob.errors import ConfigError
 from keyfob.server.admin.routes import OPERATIONS
 from keyfob.server.admin_scopes import ADMIN_SCOPES, DEVICES_READ, DEVICES_WRITE, SERVICES_WRITE
 from keyfob.server.app import create_app
 from keyfob.server.limits import LimitSettings
+from keyfob.server.settings import ServerSettings
 from tests.server.admin.asking import API, Admin
 from tests.server.world import ISSUER, World
 
@@ -35,6 +37,33 @@ async def test_the_token_of_a_service_is_for_the_admin_api_alone_and_short(admin
     admin.token = narrowed["access_token"]
     assert (await admin("GET", "/devices")).status_code == 200
     assert (await admin("POST", "/devices", {"id": "dev1"})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("resource", ISSUER + API, "invalid_target"),
+        ("resource", "https://a.example/", "invalid_target"),
+        ("resource", "mqtt", "invalid_target"),
+        ("authorization_details", "[]", "invalid_authorization_details"),
+        (
+            "authorization_details",
+            '[{"type": "mqtt", "actions": ["publish"], "topics": ["a"]}]',
+            "invalid_authorization_details",
+        ),
+    ],
+)
+async def test_a_service_makes_no_other_token_of_it(
+    admin: Admin, name: str, value: str, error: str
+) -> None:
+    answer = await admin.fetch(**{name: value})
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+async def test_nobody_elses_audience_is_the_admin_apis(settings: ServerSettings) -> None:
+    for more in ({"audience": ISSUER + API}, {"resources": {"https://a.example/": ISSUER + API}}):
+        with pytest.raises(ConfigError, match="admin API"):
+            replace(settings, **more)  # type: ignore[arg-type]
 
 
 async def test_a_service_without_admin_scopes_gets_no_token(world: World) -> None:

@@ -412,3 +412,15 @@ async def test_a_client_that_wants_bound_tokens_gets_no_others_and_stays_so(
     assert answer.json()["error"] == "invalid_dpop_proof"
     changed = await registering.manage("PUT", client, {"client_id": "t-1"})
     assert changed.json()["dpop_bound_access_tokens"] is True
+
+
+async def test_who_gives_exchange_up_acts_for_nobody(registering: Registering) -> None:
+    client = await registering.registered(device_id="t-1")
+    register = registering.world.register
+    register.allow_grant("t-1", "token-exchange", act_for=["t-1-*"])
+    kept = (await registering.manage("PUT", client, {"client_id": "t-1"})).json()
+    assert register.show_grants("t-1").may_act_for == ("t-1-*",)
+    fewer = {"client_id": "t-1", "grant_types": ["client_credentials"]}
+    assert (await registering.manage("PUT", kept, fewer)).status_code == 200
+    grants = register.show_grants("t-1")
+    assert (grants.grant_types, grants.may_act_for) == (("client_credentials",), ())

@@ -3,7 +3,7 @@
 
 The token says what was granted, the register what still holds: a service that is removed, or made
 anew under its name, has nothing from that moment on, and no token allows more than its service is
-registered for. docs/adr/0016-admin-tokens.md says why it is a token.
+registered for. docs/adr/0018-admin-tokens.md says why it is a token.
 """
 
 from __future__ import annotations
@@ -20,20 +20,15 @@ from keyfob.server.bearer import bearer_token
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError
-from keyfob.server.settings import ServerSettings
 from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError, TokenLookup
 
 __all__ = [
-    "ADMIN_PATH",
     "ADMIN_TOKEN_LIFETIME",
     "AdminAccess",
     "Caller",
     "admin_access",
-    "admin_audience",
 ]
 
-ADMIN_PATH: Final = "/admin/v1"
-"""Below the issuer; the URL is the audience of the tokens."""
 # A token is fetched for a piece of work; whoever finds one later finds nothing.
 ADMIN_TOKEN_LIFETIME: Final = 300
 
@@ -58,11 +53,6 @@ class Services(Protocol):
         """Return a client by name."""
 
 
-def admin_audience(settings: ServerSettings) -> str:
-    """Return whom tokens are for that the admin API takes: its own URL."""
-    return settings.base + ADMIN_PATH
-
-
 def admin_access(client: Client, audience: str) -> Access:
     """Return what the token of a service may say: its admin scopes, to the admin API."""
     return Access(
@@ -72,6 +62,7 @@ def admin_access(client: Client, audience: str) -> Access:
         lifetime=ADMIN_TOKEN_LIFETIME,
         revoked_through=client.revoked_through,
         audience=audience,
+        closed=True,
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from keyfob import __version__
-from keyfob.server.admin.access import ADMIN_PATH
 from keyfob.server.admin.operations import NAME_PATTERN, Lines, Operation
 from keyfob.server.admin.problems import PROBLEM_TYPE, Problem
+from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.json_body import LINES_TYPE
 
 __all__ = ["description", "problem_statuses"]

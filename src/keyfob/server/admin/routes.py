@@ -38,7 +38,7 @@ from keyfob.server.admin import (
     services,
     trail,
 )
-from keyfob.server.admin.access import ADMIN_PATH, AdminAccess, Caller
+from keyfob.server.admin.access import AdminAccess, Caller
 from keyfob.server.admin.openapi import description
 from keyfob.server.admin.operations import Call, Lines, Operation, read_query
 from keyfob.server.admin.problems import (
@@ -49,6 +49,7 @@ from keyfob.server.admin.problems import (
     problem_response,
     server_failed,
 )
+from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.json_body import LINES_TYPE, JsonBodyError, read_json, read_lines
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register_thread import Registers, RegisterThread

@@ -17,6 +17,7 @@ import msgspec
 
 from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.admin_trail import recorded
+from keyfob.server.asked_rights import TOKEN_EXCHANGE
 from keyfob.server.client_metadata import ClientMetadata, check_metadata
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.credentials import (
@@ -244,6 +245,8 @@ def _metadata(wish: ClientWish, before: ClientMetadata) -> ClientMetadata:
         token_endpoint_auth_method=wish.auth_method,
         # What binds its tokens is never taken away by an update.
         dpop_bound_access_tokens=before.dpop_bound_access_tokens or wish.dpop_bound,
+        # As an operator's ``withdraw_grant``: who exchanges no tokens acts for nobody.
+        may_act_for=before.may_act_for if TOKEN_EXCHANGE in wish.grant_types else (),
     )
 
 
