@@ -124,7 +124,7 @@ class DeviceImport:
         job = self._begin(restart=restart)
         outcome = ImportOutcome(before=job.count)
         self._skip(rows, job)
-        while chunk := list(itertools.islice(rows, self._chunk)):
+        while chunk := self._reader.take(rows, self._chunk):
             prepared = self._prepare(chunk)
             moved = replace(job, position=self._reader.position(), count=job.count + len(chunk))
             job = self._commit(prepared, job, moved)
