@@ -28,6 +28,7 @@ from keyfob.config.sections import (
     LimitsSection,
     MosquittoSection,
     PolicySection,
+    ProxySection,
     RabbitmqSection,
     ServerSection,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "MosquittoSection",
     "Origin",
     "PolicySection",
+    "ProxySection",
     "RabbitmqSection",
     "SecretReference",
     "ServerSection",

@@ -25,6 +25,7 @@ import msgspec
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_keys import ClientKey, client_keys
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
@@ -66,6 +67,8 @@ class Device:
         last_token_at: When it last got a token (written down with a delay); None for never.
         has_secret: Whether it may authenticate by a secret.
         keys: The keys that it may authenticate by.
+        certificate: The certificate that it may authenticate by; empty for none.
+        certificate_bound: Whether its tokens are bound to its certificate.
         metadata: What else it is registered with.
     """
 
@@ -77,6 +80,8 @@ class Device:
     last_token_at: float | None
     has_secret: bool
     keys: tuple[ClientKey, ...]
+    certificate: CertificateIdentity
+    certificate_bound: bool
     metadata: ClientMetadata = NO_METADATA
 
     @classmethod
@@ -91,6 +96,8 @@ class Device:
             last_token_at=client.last_token_at,
             has_secret=client.secret_hash is not None,
             keys=client_keys(client.jwks),
+            certificate=client.metadata.certificate,
+            certificate_bound=client.metadata.tls_client_certificate_bound_access_tokens,
             metadata=client.metadata,
         )
 
@@ -134,7 +141,7 @@ def add_device_with_keys(
     store: SqliteStore,
     device_id: str,
     *,
-    jwks: str,
+    jwks: str | None = None,
     publish: Iterable[str] = (),
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
@@ -219,14 +226,16 @@ def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
 
     Raises:
         NotFoundError: There is none of this name.
-        ConflictError: It has keys and no secret, and shall not get a weaker way in by the way.
+        ConflictError: It has keys or a certificate and no secret, and shall not get a weaker way
+            in by the way.
     """
     secret = generate_secret()
     with store.transaction():
         client = _row(store, device_id)
         if client.secret_hash is None:
             raise ConflictError(
-                f"the device {device_id!r} has keys and no secret; change its keys with set-jwks"
+                f"the device {device_id!r} has no secret; its keys are changed with set-jwks, its"
+                " certificate with set-certificate"
             )
         store.set_secret(device_id, hash_secret(secret))
         end_families(store, device_id, "secret_changed")

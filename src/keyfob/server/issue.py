@@ -32,6 +32,7 @@ class Access:
         audience: Who it is for (``aud``); None is the server's own setting.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
+        certificate: ``x5t#S256`` of the one that the client has to show; None: it need not.
         jkt: The thumbprint of the key that the request has to prove; None: any, or none.
     """
 
@@ -46,6 +47,7 @@ class Access:
     audience: str | tuple[str, ...] | None = None
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
+    certificate: str | None = None
     jkt: str | None = None
 
 

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
+from keyfob.server.mutual_tls import DIRECT, MutualTls
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 
@@ -43,6 +44,7 @@ class ServerSettings:
         token_endpoint_audience: Whether a client's assertion may name the token endpoint's URL,
             or put its audience into an array; otherwise it is the issuer, as one string.
         assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
+        mutual_tls: How clients can show certificates, and who is in front.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
 
@@ -60,6 +62,7 @@ class ServerSettings:
     limits: LimitSettings | None = DEFAULT_LIMITS
     token_endpoint_audience: bool = True
     assertion_lifetime: int = 600
+    mutual_tls: MutualTls = DIRECT
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
 

@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from keyfob.server.client_authentication.assertion import AssertionRules, PresentedAssertion
+from keyfob.server.client_authentication.certificate import (
+    PresentedCertificate,
+    TlsClientCertificate,
+)
 from keyfob.server.client_authentication.presented import Presented
 from keyfob.server.client_authentication.private_key_jwt import PrivateKeyJwt, UsedAssertionStore
 from keyfob.server.client_authentication.proven import ClientStore, Method, Proven
@@ -85,5 +89,6 @@ def client_authenticator(
         {
             PresentedSecret: ClientSecret(clients, verify),
             PresentedAssertion: PrivateKeyJwt(clients, used, rules, clock),
+            PresentedCertificate: TlsClientCertificate(clients, clock),
         },
     )

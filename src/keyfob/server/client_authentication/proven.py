@@ -36,7 +36,11 @@ class Proven:
     def still_holds_for(self, client: Client) -> bool:
         """Say whether the client is still registered with what was proven."""
         stored = self.stored
-        return client.secret_hash == stored.secret_hash and client.jwks == stored.jwks
+        return (
+            client.secret_hash == stored.secret_hash
+            and client.jwks == stored.jwks
+            and client.metadata.certificate == stored.certificate
+        )
 
 
 class Method(Protocol):

@@ -37,6 +37,7 @@ from starlette.responses import Response
 from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
 from keyfob.server.audit import AuditSink, TokenEvent
+from keyfob.server.certificate_binding import check_certificate, family_certificate
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.confirmation import Binding, confirmation
 from keyfob.server.forms import read_form
@@ -127,6 +128,7 @@ class TokenEndpoint:
         for _ in range(_ATTEMPTS):
             access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
+            check_certificate(request, access)
             _check_key(access, bound_to)
             scopes = narrowed(access.scopes, parameters.get("scope"))
             if int(now) > access.revoked_through:
@@ -134,7 +136,11 @@ class TokenEndpoint:
                     client, access, scopes, now=int(now), confirmation=bound_to
                 )
                 refresh_token = await self._refresh_tokens.issue(
-                    access, scopes, now=now, jkt=_refresh_key(client, bound_to)
+                    access,
+                    scopes,
+                    now=now,
+                    jkt=_refresh_key(client, bound_to),
+                    certificate=family_certificate(client, bound_to),
                 )
                 self._issued(access.subject, now)
                 headers = self._answered(bound_to, now)

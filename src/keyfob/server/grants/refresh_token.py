@@ -65,6 +65,7 @@ class RefreshTokenGrant:
             lifetime=device.lifetime,
             revoked_through=device.revoked_through,
             refresh_token=token,
+            certificate=family.certificate,
             jkt=family.jkt,
         )
 

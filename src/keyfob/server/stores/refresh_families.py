@@ -25,7 +25,7 @@ __all__ = ["MAX_FAMILIES", "SqliteRefreshFamilies", "end_families"]
 MAX_FAMILIES: Final = 16
 _COLUMNS: Final = (
     "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
-    " expires_at, ends_at, ended, jkt"
+    " expires_at, ends_at, ended, jkt, certificate"
 )
 _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
 # A login counts only as long as both clients are as they were: what disables or removes one, or
@@ -33,7 +33,7 @@ _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # n
 _ADD: Final = f"""
 INSERT INTO refresh_family ({_COLUMNS})
 SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
-       :expires_at, :ends_at, '', :jkt
+       :expires_at, :ends_at, '', :jkt, :certificate
 WHERE EXISTS (SELECT 1 FROM client WHERE client_id = :subject AND disabled_at IS NULL
               AND (:secret_hash IS NULL OR secret_hash = :secret_hash))
   AND EXISTS (SELECT 1 FROM client WHERE client_id = :client_id AND disabled_at IS NULL)
@@ -155,6 +155,7 @@ def _add(connection: sqlite3.Connection, family: Family, login: Mapping[str, obj
         "rotated_at": family.rotated_at,
         "expires_at": family.expires_at,
         "ends_at": family.ends_at,
+        "certificate": family.certificate,
         "jkt": family.jkt,
         **login,
     }
@@ -221,4 +222,5 @@ def _family(row: tuple[Any, ...]) -> Family:
         ends_at=row[10],
         ended=row[11],
         jkt=row[12],
+        certificate=row[13],
     )

@@ -175,11 +175,13 @@ class SqliteStore:
     def secret(self, client_id: str) -> StoredSecret | None:
         """Return what a client has to prove."""
         row = self._connection.execute(
-            "SELECT kind, secret_hash, jwks FROM client WHERE client_id = ?", (client_id,)
+            "SELECT kind, secret_hash, jwks, metadata FROM client WHERE client_id = ?", (client_id,)
         ).fetchone()
         if row is None:
             return None
-        return StoredSecret(kind=ClientKind(row[0]), secret_hash=row[1], jwks=row[2])
+        return StoredSecret(
+            kind=ClientKind(row[0]), secret_hash=row[1], jwks=row[2], metadata=row[3]
+        )
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
         """Return every client of a kind, by name."""
