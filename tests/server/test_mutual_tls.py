@@ -23,6 +23,7 @@ from keyfob.http.proxy import CertificateHeader, Proxies
 from keyfob.server.app import create_app
 from keyfob.server.audit import TokenEvent
 from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
@@ -448,3 +449,16 @@ def test_a_device_goes_from_a_secret_to_a_certificate_and_has_no_gap(register: R
     device = register.set_device_certificate("dev1", remove_secret=True, bound=True)
     assert (device.has_secret, device.certificate) == (False, BY_NAME)
     assert device.certificate_bound
+
+
+def test_a_token_is_not_bound_to_a_certificate_and_to_a_key(register: Register) -> None:
+    by_proof = ClientMetadata(dpop_bound_access_tokens=True)
+    with pytest.raises(ConfigError):
+        register.add_device("dev1", certificate_bound=True, metadata=by_proof)
+    register.add_device("dev1", metadata=by_proof)
+    with pytest.raises(ConfigError):
+        register.set_device_certificate("dev1", bound=True)
+    register.add_device("dev2", certificate_bound=True)
+    with pytest.raises(ConfigError):
+        register.set_device_tokens("dev2", by_proof)
+    assert register.show_device("dev2").certificate_bound
