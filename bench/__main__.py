@@ -7,13 +7,21 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import decisions, endings, messages, native_permission_check, tokens
+from bench import (
+    decisions,
+    endings,
+    import_devices,
+    messages,
+    native_permission_check,
+    tokens,
+)
 
 PARTS = {
     "messages": messages.run,
     "native": native_permission_check.run,
     "decisions": decisions.run,
     "endings": endings.run,
+    "import": import_devices.run,
     "tokens": tokens.run,
 }
 

@@ -24,6 +24,7 @@ from keyfob.config import (
     Document,
     EmqxAclSection,
     EventsSection,
+    GrantLifetimesSection,
     GuardSection,
     HttpSection,
     IntrospectionSection,
@@ -115,6 +116,7 @@ def test_the_exit_codes_are_told() -> None:
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[server]`": ServerSection,
+    "`[server.grant_lifetimes]`": GrantLifetimesSection,
     "`[server.limits]`": LimitsSection,
     "`[server.metrics]`": HttpSection,
     "`[server.proxy]`": ProxySection,

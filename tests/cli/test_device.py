@@ -44,7 +44,7 @@ def test_list_is_aligned_and_says_when_a_device_had_no_token_yet(shell: Shell) -
     assert head.split() == ["ID", "STATE", "REGISTERED", "LAST", "TOKEN"]
     assert [row.split()[:2] for row in rows] == [
         ["a", "disabled"],
-        ["a-device-with-a-long-name", "enabled"],
+        ["a-device-with-a-long-name", "active"],
     ]
     for name in ("STATE", "REGISTERED", "LAST TOKEN"):
         column = head.index(name)
@@ -60,7 +60,7 @@ def test_an_empty_list_says_what_to_type(shell: Shell) -> None:
 def test_show_says_state_scope_and_lifetime_but_no_secret(shell: Shell) -> None:
     secret = shell.secret("dev1", "--publish", "a/#")
     out = shell.ok("device", "show", "dev1").out
-    assert "enabled" in out
+    assert "active" in out
     assert "mqtt.publish:a/#" in out
     assert "None" not in out
     assert secret not in out
@@ -76,7 +76,7 @@ def test_disable_and_enable_change_the_state_and_may_be_repeated(shell: Shell) -
         assert shell.json("device", "show", "dev1")["state"] == "disabled"
     for _ in range(2):
         assert "is enabled" in shell.ok("device", "enable", "dev1").out
-        assert shell.json("device", "show", "dev1")["state"] == "enabled"
+        assert shell.json("device", "show", "dev1")["state"] == "active"
 
 
 def test_remove_forgets_the_device(shell: Shell) -> None:
@@ -87,12 +87,12 @@ def test_remove_forgets_the_device(shell: Shell) -> None:
 
 def test_rotate_secret_shows_another_secret(shell: Shell) -> None:
     secret = shell.secret("dev1")
-    rotated = shell.json("device", "rotate-secret", "dev1")["client_secret"]
+    rotated = shell.json("device", "rotate", "dev1")["client_secret"]
     assert SECRET.fullmatch(rotated)
     assert rotated != secret
 
 
-@pytest.mark.parametrize("command", ["show", "disable", "enable", "remove", "rotate-secret"])
+@pytest.mark.parametrize("command", ["show", "disable", "enable", "remove", "rotate"])
 def test_an_unknown_device_is_misuse_that_names_it(shell: Shell, command: str) -> None:
     outcome = shell("device", command, "nobody")
     assert outcome.code == 2

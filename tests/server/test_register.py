@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
-from keyfob.server.lifetimes import MAX_LIFETIME
+from keyfob.server.lifetimes import LONGEST_LIFE, MAX_LIFETIME
 from keyfob.server.register import Register
 from keyfob.server.stores.sqlite import SqliteStore, StoredRevocation, open_store
 from tests.server.world import Clock
@@ -212,7 +212,7 @@ def test_enabling_restores_the_state_and_leaves_the_revocation(
 ) -> None:
     register.add_device("dev1")
     register.disable_device("dev1")
-    assert register.enable_device("dev1").state == "enabled"
+    assert register.enable_device("dev1").state == "active"
     assert len(revocations(store)) == 1
 
 
@@ -258,10 +258,10 @@ def test_a_revocation_is_forgotten_when_it_has_stopped_to_matter(
     register: Register, store: SqliteStore, clock: Clock
 ) -> None:
     """And its cursor is not given to another."""
-    register.add_device("dev1", lifetime=1)
+    register.add_device("dev1")
     register.disable_device("dev1")
     first = revocations(store)[0].cursor
-    clock.now += 10_000
+    clock.now += LONGEST_LIFE + 1
     register.disable_device("dev1")
     (row,) = revocations(store)
     assert row.cursor > first

@@ -89,15 +89,17 @@ async def test_a_client_that_is_unknown_costs_what_a_wrong_secret_costs(
     register.add_device("there")
     register.add_device("off")
     register.disable_device("off")
+    register.add_device("two-secrets")
+    register.rotate_secret("two-secrets", overlap=1_000)
     register.ensure_guard_client("guard")
     await asked(http, ("warm", "x"), grant_type="client_credentials")
     found = [
         await asked(http, (name, "kfs_wrong"), grant_type="client_credentials")
-        for name in ("nobody", "there", "off", "guard")
+        for name in ("nobody", "there", "off", "two-secrets", "guard")
     ]
     assert found[0].status == 401
-    assert found[0].work == {"openssl_sha256": 1, "compare_digest": 1, "execute": 1}
-    assert found[1:] == found[:1] * 3
+    assert found[0].work == {"openssl_sha256": 2, "compare_digest": 2, "execute": 1}
+    assert found[1:] == found[:1] * 4
 
 
 async def test_a_device_that_is_unknown_costs_what_a_wrong_password_costs(
@@ -106,14 +108,16 @@ async def test_a_device_that_is_unknown_costs_what_a_wrong_password_costs(
     register.add_device("there")
     register.add_device("off")
     register.disable_device("off")
+    register.add_device("two-secrets")
+    register.rotate_secret("two-secrets", overlap=1_000)
     secret = register.add_application("gateway").secret
     assert secret is not None
     auth = ("gateway", secret)
     await asked(http, auth, grant_type="password", username="warm", password="x")
     found = [
         await asked(http, auth, grant_type="password", username=name, password="kfs_wrong")
-        for name in ("nobody", "there", "off", "gateway")
+        for name in ("nobody", "there", "off", "two-secrets", "gateway")
     ]
     assert found[0].status == 400
-    assert found[0].work["openssl_sha256"] == found[0].work["compare_digest"] == 2
-    assert found[1:] == found[:1] * 3
+    assert found[0].work["openssl_sha256"] == found[0].work["compare_digest"] == 4
+    assert found[1:] == found[:1] * 4

@@ -112,6 +112,6 @@ def test_a_refused_client_never_disturbs_the_session_whose_identifier_it_claims(
 
 
 def _secret(running: Installation, device: str) -> str:
-    result = running.cli("device", "rotate-secret", device, "--json")
+    result = running.cli("device", "rotate", device, "--json")
     secret: str = json.loads(result.stdout)["client_secret"]
     return secret

@@ -19,6 +19,7 @@ from keyfob.cli.fronting import mutual_tls
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
 from keyfob.config import (
+    GrantLifetimesSection,
     IssuerSection,
     LimitsSection,
     PolicySection,
@@ -56,6 +57,16 @@ __all__ = [
     "signing_settings",
     "trusted_issuer",
 ]
+
+# What grants are called that have no word of their own (RFC 8628, 7523, 8693).
+_GRANT_TYPES: Final = {
+    name: f"urn:ietf:params:oauth:grant-type:{text}"
+    for name, text in (
+        ("device_code", "device_code"),
+        ("jwt_bearer", "jwt-bearer"),
+        ("token_exchange", "token-exchange"),
+    )
+}
 
 # What the key source of an issuer is made of.
 _OF_KEYS: Final = (
@@ -232,9 +243,15 @@ def server_settings(settings: Settings) -> ServerSettings:
         token_endpoint_audience=server.token_endpoint_audience,
         assertion_lifetime=server.assertion_lifetime,
         mutual_tls=mutual_tls(settings),
+        grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
         dpop_nonce=server.dpop_nonce,
         access_token_format=server.access_token_format,
     )
+
+
+def _grant_lifetimes(section: GrantLifetimesSection) -> dict[str, int]:
+    seconds = msgspec.structs.asdict(section)
+    return {_GRANT_TYPES.get(name, name): each for name, each in seconds.items() if each}
 
 
 def _limits(section: LimitsSection) -> LimitSettings | None:

@@ -19,8 +19,25 @@ from keyfob.cli.certificate_options import (
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.selecting import (
+    Group,
+    Label,
+    Labels,
+    Names,
+    OneOrMany,
+    SecretsOut,
+    answer_many,
+    chosen_of,
+    counting,
+    seconds_of,
+    selected,
+)
 from keyfob.cli.token_options import Dpop, Opaque, ProofKey, shown_tokens, token_metadata
+from keyfob.errors import ConfigError
 from keyfob.server.devices import Device, IssuedSecret
+from keyfob.server.fleet import EVERY_DEVICE
+from keyfob.server.labels import parse_labels
+from keyfob.server.private_file import PrivateFile
 
 __all__ = ["app"]
 
@@ -56,6 +73,14 @@ def add(
     certificate: Certificate = None,
     certificate_name: CertificateName = None,
     certificate_bound: CertificateBound = False,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="A group that it is in. May be repeated."),
+    ] = None,
+    label: Labels = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="It gets no token before `keyfob device enable`.")
+    ] = False,
     opaque: Opaque = None,
     dpop: Dpop = False,
     proof_key: ProofKey = None,
@@ -82,6 +107,9 @@ def add(
                 subscribe=subscribe or (),
                 scopes=scope or (),
                 lifetime=lifetime,
+                groups=group or (),
+                labels=parse_labels(label or ()),
+                pending=pending,
                 metadata=metadata,
             )
         _answer_keys(device, as_json=as_json)
@@ -94,17 +122,35 @@ def add(
             scopes=scope or (),
             lifetime=lifetime,
             certificate_bound=certificate_bound,
+            groups=group or (),
+            labels=parse_labels(label or ()),
+            pending=pending,
             metadata=metadata,
         )
     _answer_secret(issued, as_json=as_json)
 
 
 @app.command("list")
-def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
-    """List the devices."""
+def list_(
+    group: Group = "",
+    label: Label = "",
+    state: Annotated[
+        str, typer.Option(metavar="STATE", help="Only these: pending, active or disabled.")
+    ] = "",
+    after: Annotated[
+        str, typer.Option(metavar="ID", help="Begin behind this one: the next page.")
+    ] = "",
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="At most so many.")
+    ] = 100,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """List the devices by name, page by page."""
     installation = settings_of(directory)
+    selection = selected(group, label, state)
     with installation.register() as register:
-        devices = register.list_devices()
+        devices = register.list_devices(selection, after=after, limit=limit)
     rows = [
         (
             device.id,
@@ -115,7 +161,11 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
         for device in devices
     ]
     text = table(("ID", "STATE", "REGISTERED", "LAST TOKEN"), rows)
-    if not rows:
+    if len(rows) == limit:
+        text += f"\nmore may follow: --after {devices[-1].id}"
+    if not rows and (after or selection != EVERY_DEVICE):
+        text = "no such devices"
+    elif not rows:
         text = f"no devices; `keyfob device add ID{installation.option}` registers one"
     answer([_data(device) for device in devices], text, as_json=as_json)
 
@@ -124,23 +174,76 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
 def show(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Show one device: its state and what its tokens allow."""
+    """Show one device and what its tokens allow."""
     with settings_of(directory).register() as register:
-        data = _data(register.show_device(identifier))
+        device = register.show_device(identifier)
+        data = {**_data(device), "token_scope": " ".join(register.fleet.rights(identifier))}
     shown = {
         **data,
-        "lifetime": data["lifetime"] or "the server's",
+        "groups": " ".join(device.groups) or None,
+        "labels": " ".join(f"{key}={value}" for key, value in device.labels.items()) or None,
+        "lifetime": data["lifetime"] or "its groups' or the server's",
         "tokens": data["tokens"] or "the server's",
         "last_token_at": data["last_token_at"] or "never",
     }
     answer(data, fields(shown), as_json=as_json)
 
 
+@app.command("set")
+def set_(
+    identifier: Identifier,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="Put it into this group.")
+    ] = None,
+    no_group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="Take it out of this group.")
+    ] = None,
+    label: Labels = None,
+    no_label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Take this label away.")
+    ] = None,
+    lifetime: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=0, help="How long its tokens live; 0: as all others'."),
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Change its groups, its labels and how long its tokens live.
+
+    It counts from its next token on. Options may be repeated.
+    """
+    with settings_of(directory).register() as register:
+        device = register.change_device(
+            identifier,
+            into=group or (),
+            out_of=no_group or (),
+            labels=parse_labels(label or ()),
+            unlabel=no_label or (),
+            lifetime=lifetime,
+        )
+    answer(_data(device), f"{identifier} is changed", as_json=as_json)
+
+
 @app.command()
 def disable(
-    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+    identifier: OneOrMany = None,
+    group: Group = "",
+    label: Label = "",
+    file: Names = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
 ) -> None:
-    """Give it no new token, and end its session now."""
+    """Give it no new token, and end its session now.
+
+    Or do this to many: a group, those with a label, or those that a file names.
+    """
+    chosen = chosen_of(identifier, group, label, file)
+    if identifier is None:
+        with settings_of(directory).register() as register, counting("disabled") as counted:
+            many = register.fleet.disable(chosen, on_progress=counted)
+        answer_many(many, "disabled", as_json=as_json)
+        return
     with settings_of(directory).register() as register:
         device = register.disable_device(identifier)
     text = f"{identifier} is disabled: no new token, and its session ends now"
@@ -151,7 +254,7 @@ def disable(
 def enable(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Let it have new tokens again; the old ones stay revoked."""
+    """Let it have new tokens; old ones stay revoked."""
     with settings_of(directory).register() as register:
         device = register.enable_device(identifier)
     answer(_data(device), f"{identifier} is enabled", as_json=as_json)
@@ -167,16 +270,50 @@ def remove(
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)
 
 
-@app.command("rotate-secret")
-def rotate_secret(
-    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+@app.command("rotate-secret", hidden=True)  # what it was called before it was for many
+@app.command()
+def rotate(
+    identifier: OneOrMany = None,
+    overlap: Annotated[
+        str, typer.Option(metavar="TIME", help="The old secret works so long too, such as 7d.")
+    ] = "0",
+    until_used: Annotated[
+        bool, typer.Option("--until-used", help="It ends earlier, once the new one was used.")
+    ] = False,
+    group: Group = "",
+    label: Label = "",
+    file: Names = None,
+    secrets_out: SecretsOut = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
 ) -> None:
     """Give it a new secret, shown this once.
 
-    The old one and refresh tokens stop working now; access tokens end in their own time.
+    The old one and refresh tokens got with it stop working now, or after --overlap; access tokens
+    end in their own time. Or do this to many: a group, those with a label, or those that a file
+    names.
     """
+    chosen = chosen_of(identifier, group, label, file)
+    seconds = seconds_of(overlap)
+    if until_used and not seconds:
+        raise ConfigError("--until-used shortens an --overlap: say how long that is at most")
+    if identifier is None:
+        if secrets_out is None:
+            raise ConfigError("say with --secrets-out into which file the new secrets go")
+        with (
+            settings_of(directory).register() as register,
+            PrivateFile(secrets_out) as secrets,
+            counting("new secrets") as counted,
+        ):
+            many = register.fleet.rotate(
+                chosen, secrets, overlap=seconds, until_used=until_used, on_progress=counted
+            )
+        answer_many(many, "given new secrets", as_json=as_json)
+        return
+    if secrets_out is not None:
+        raise ConfigError("--secrets-out is for many devices; one device's secret is shown")
     with settings_of(directory).register() as register:
-        issued = register.rotate_secret(identifier)
+        issued = register.rotate_secret(identifier, overlap=seconds, until_used=until_used)
     _answer_secret(issued, as_json=as_json)
 
 
@@ -285,6 +422,8 @@ def _data(device: Device) -> dict[str, object]:
         "keys": _keys(device) or None,
         **certificate_data(device.certificate, bound=device.certificate_bound),
         "scope": " ".join(device.scopes),
+        "groups": list(device.groups),
+        "labels": dict(device.labels),
         "lifetime": device.lifetime,
         "tokens": shown_tokens(device.metadata) or None,
         "created_at": _time(device.created_at),

@@ -19,6 +19,8 @@ from keyfob.cli import (
     config,
     device,
     explaining,
+    fleet,
+    group,
     guarding,
     inspecting,
     key,
@@ -50,6 +52,8 @@ app.command("inspect")(inspecting.inspect)
 app.command("explain")(explaining.explain)
 app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
+fleet.add_to(device.app)
+app.add_typer(group.app, name="group")
 app.add_typer(application.app, name="application")
 app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")

@@ -10,7 +10,12 @@ from typing import Any, Final
 from keyfob.config.audit_targets import AuditTarget
 from keyfob.config.issuer_checks import check_issuer
 from keyfob.config.own_issuer import check_own_issuer
-from keyfob.config.sections import Document, HttpSection, IssuerSection
+from keyfob.config.sections import (
+    Document,
+    GrantLifetimesSection,
+    HttpSection,
+    IssuerSection,
+)
 from keyfob.config.source import Source
 from keyfob.config.urls import url_fault
 from keyfob.errors import ConfigError
@@ -18,11 +23,13 @@ from keyfob.errors import ConfigError
 __all__ = ["check_document"]
 
 _LIMITED: Final = ("client", "service", "address", "failure", "address_failure")
+_GRANTS: Final = GrantLifetimesSection.__struct_fields__
 _BOUNDS: Final = (
     ("server.port", 1, 65_535),
     ("server.token_lifetime", 1, 86_400),
     ("server.refresh_token_lifetime", 1, 31_536_000),
     ("server.refresh_token_idle_lifetime", 1, 31_536_000),
+    *((f"server.grant_lifetimes.{grant}", 0, 86_400) for grant in _GRANTS),
     ("server.key_rotation_days", 0, 3_650),
     # Twice as long as the key set may be cached, and at most a week.
     ("server.key_announcement", 600, 604_800),

@@ -21,6 +21,7 @@ __all__ = [
     "HttpSection",
     "IntrospectionSection",
     "IssuerSection",
+    "GrantLifetimesSection",
     "LimitsSection",
     "MosquittoSection",
     "PolicySection",
@@ -86,6 +87,20 @@ class ProxySection(_Section, frozen=True):
     only_verified: bool = False
 
 
+class GrantLifetimesSection(_Section, frozen=True):
+    """``[server.grant_lifetimes]``: how many seconds tokens live at most, by grant.
+
+    0 leaves it to the device, its groups and ``token_lifetime``.
+    """
+
+    client_credentials: int = 0
+    password: int = 0
+    refresh_token: int = 0
+    device_code: int = 0
+    jwt_bearer: int = 0
+    token_exchange: int = 0
+
+
 class ServerSection(_Section, frozen=True):
     """``[server]``: the authorization server.
 
@@ -130,6 +145,7 @@ class ServerSection(_Section, frozen=True):
     mtls_url: str = ""
     audit: Path = Path("log/server-audit.jsonl")
     limits: LimitsSection = LimitsSection()
+    grant_lifetimes: GrantLifetimesSection = GrantLifetimesSection()
     metrics: HttpSection = HttpSection()
     proxy: ProxySection = ProxySection()
 

@@ -12,7 +12,7 @@ import os
 import pwd
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
@@ -22,7 +22,7 @@ from keyfob.server.names import shown_name
 from keyfob.server.stores.admin_actions import DONE, AdminAction, insert_action
 from keyfob.server.stores.sqlite import SqliteStore
 
-__all__ = ["os_user", "recorded"]
+__all__ = ["note_done", "os_user", "recorded", "recorded_when_refused"]
 
 _USER: Final = re.compile(r"[A-Za-z0-9_.@\\$-]{1,64}", re.ASCII)
 
@@ -62,6 +62,45 @@ def recorded(
         with store.before_commit(lambda: insert_action(store.connection, line)):
             yield
     except KeyfobError as error:
-        with suppress(UpstreamError, sqlite3.Error), store.transaction():
-            insert_action(store.connection, replace(line, result=error.code))
+        _note_refusal(store, line, error)
         raise
+
+
+@contextmanager
+def recorded_when_refused(
+    store: SqliteStore, action: str, *, actor: str, clock: Callable[[], float]
+) -> Iterator[None]:
+    """Write down why something was refused that is done in many transactions.
+
+    Each of these writes the lines of what it did; see ``note_done``.
+    """
+    line = AdminAction(at=clock(), actor=actor, action=action, subject="?", result=DONE)
+    try:
+        yield
+    except KeyfobError as error:
+        _note_refusal(store, line, error)
+        raise
+
+
+def note_done(
+    store: SqliteStore, action: str, subjects: Iterable[str], *, actor: str, now: float
+) -> None:
+    """Add a line for each of many, in the transaction in which it was done to them.
+
+    Args:
+        store: The register.
+        action: What was done.
+        subjects: To whom: names, or how many they were, which no name looks like.
+        actor: Who did it.
+        now: When, in Unix seconds.
+    """
+    for subject in subjects:
+        insert_action(
+            store.connection,
+            AdminAction(at=now, actor=actor, action=action, subject=subject, result=DONE),
+        )
+
+
+def _note_refusal(store: SqliteStore, line: AdminAction, error: KeyfobError) -> None:
+    with suppress(UpstreamError, sqlite3.Error), store.transaction():
+        insert_action(store.connection, replace(line, result=error.code))

@@ -64,6 +64,7 @@ from keyfob.server.endpoints.revocations import RevocationsEndpoint
 from keyfob.server.endpoints.token import TokenEndpoint
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
+from keyfob.server.grants.limited import limited
 from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
 from keyfob.server.issue import TokenIssuer
@@ -125,8 +126,8 @@ def create_app(
         ConfigError: The register or a signing key cannot be used.
     """
     store = open_store(settings.database)
-    reads = ServingStore(store)
     writer = Writer(settings.database)
+    reads = ServingStore(store, writer, clock=clock)
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
     stopping = asyncio.Event()
@@ -208,9 +209,10 @@ def _token_endpoint(
         Password(parts.reads, verify),
         RefreshTokenGrant(parts.reads, parts.refresh_tokens),
     ]
+    ceilings, default = parts.settings.grant_lifetimes, parts.settings.default_lifetime
     return TokenEndpoint(
         admission=parts.admission,
-        grants={grant.grant_type: grant for grant in grants},
+        grants={grant.grant_type: limited(grant, ceilings, default=default) for grant in grants},
         bindings=(
             CertificateBinding(always=parts.settings.mutual_tls.bound),
             parts.dpop,

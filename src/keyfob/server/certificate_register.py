@@ -12,7 +12,7 @@ from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.certificates.registering import checked_identity
 from keyfob.server.client_metadata import ClientMetadata, check_metadata
 from keyfob.server.clients import Application, Client, ClientKind
-from keyfob.server.devices import Device
+from keyfob.server.devices import Device, find_device
 from keyfob.server.names import shown_name
 from keyfob.server.stores.refresh_families import end_families
 from keyfob.server.stores.sqlite import SqliteStore
@@ -70,12 +70,12 @@ class CertificateRegister:
             ConfigError: The certificate is not allowed, or it would have nothing to prove itself.
         """
         with self._recorded("device.set-certificate", device_id):
-            known = self._changed(
+            self._changed(
                 *(device_id, ClientKind.DEVICE, certificate),
                 bound=bound,
                 remove_secret=remove_secret,
             )
-        return Device.of(known)
+        return find_device(self._store, device_id)
 
     def set_application_certificate(
         self,

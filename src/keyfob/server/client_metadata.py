@@ -14,12 +14,15 @@ import msgspec
 
 from keyfob.errors import ConfigError
 from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.certificates.registering import checked_identity
+from keyfob.tokens import json_strict
 
 __all__ = [
     "NO_METADATA",
     "NO_METADATA_TEXT",
     "ClientMetadata",
     "check_metadata",
+    "given_metadata",
     "metadata_text",
     "read_metadata",
 ]
@@ -115,6 +118,27 @@ def check_metadata(metadata: ClientMetadata, *, has_keys: bool) -> None:
         )
     if bound_to == "jwk" and not has_keys:
         raise ConfigError("there is no registered key to bind tokens to; register one with it")
+
+
+def given_metadata(document: bytes) -> ClientMetadata:
+    """Read what somebody wants a client to be registered with; see ``check_metadata`` besides.
+
+    Args:
+        document: A JSON object of the members above.
+
+    Raises:
+        ConfigError: It is not, or its certificate is not allowed.
+    """
+    try:
+        json_strict.loads(document)  # names a member twice
+        metadata = _DECODER.decode(document)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the metadata is not a client's: {str(error)[:120]}") from None
+    except (msgspec.DecodeError, json_strict.JsonError, UnicodeDecodeError):
+        raise ConfigError("the metadata is not JSON, or names a member twice") from None
+    if metadata.certificate:
+        metadata = metadata.with_certificate(checked_identity(metadata.certificate))
+    return metadata
 
 
 def metadata_text(metadata: ClientMetadata) -> str:

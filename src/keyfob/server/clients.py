@@ -77,11 +77,14 @@ class Client:
         scopes: The scopes it is registered for.
         lifetime: Seconds its tokens live; None follows the server's default.
         enabled: Whether it may have anything now.
+        pending: Whether it was registered and never activated; it is not enabled then.
         created_at: When it was registered, in Unix seconds.
         last_token_at: When it last got a token, as far as written down; None for never.
         revoked_through: Its tokens with an ``iat`` up to here are revoked; 0 for none.
         jwks: Its public keys, from ``client_keys.client_jwks``; None without.
         metadata: What else it is registered with.
+        groups: Names of the groups that it is in.
+        old_hash: Of the secret before, which may work besides; until when is the store's matter.
     """
 
     client_id: str
@@ -96,6 +99,9 @@ class Client:
     revoked_through: int = 0
     jwks: str | None = field(default=None, repr=False)
     metadata: ClientMetadata = NO_METADATA
+    pending: bool = False
+    groups: tuple[str, ...] = ()
+    old_hash: str | None = field(default=None, repr=False)
 
     @property
     def public(self) -> bool:
@@ -113,12 +119,16 @@ class StoredSecret:
         jwks: Its public keys; None without.
         metadata: What else it is registered with, as ``metadata_text`` wrote it: its certificate
             among it. A public client has none of the three.
+        old_hash: Of the secret before, while both work; None otherwise.
+        old_ends_on_use: Whether the first use of the new secret ends the old one.
     """
 
     kind: ClientKind
     secret_hash: str | None = field(repr=False)
     jwks: str | None = field(default=None, repr=False)
     metadata: str = field(default=NO_METADATA_TEXT, repr=False)
+    old_hash: str | None = field(default=None, repr=False)
+    old_ends_on_use: bool = False
 
     @property
     def certificate(self) -> CertificateIdentity:

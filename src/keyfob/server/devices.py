@@ -17,9 +17,8 @@ again covers it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
@@ -30,9 +29,21 @@ from keyfob.server.client_keys import ClientKey, client_keys
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
+from keyfob.server.groups import check_groups
+from keyfob.server.labels import check_labels
 from keyfob.server.lifetimes import check_lifetime, revocation_until
 from keyfob.server.names import ANY_NAME, check_name, shown_name
+from keyfob.server.rotation import check_overlap
 from keyfob.server.scopes import device_scopes
+from keyfob.server.stores.fleet import (
+    DeviceRow,
+    Selection,
+    State,
+    device_page,
+    group_row,
+)
+from keyfob.server.stores.old_secrets import replace_secret
+from keyfob.server.stores.placing import labels_of, set_groups, set_labels
 from keyfob.server.stores.refresh_families import end_families
 from keyfob.server.stores.sqlite import SqliteStore
 
@@ -41,11 +52,13 @@ __all__ = [
     "IssuedSecret",
     "add_device",
     "add_device_with_keys",
+    "change_device",
     "disable_device",
     "enable_device",
     "find_device",
     "list_devices",
     "remove_device",
+    "revoke_tokens",
     "rotate_secret",
     "set_jwks",
     "set_tokens",
@@ -60,45 +73,72 @@ class Device:
 
     Args:
         id: Its name: ``client_id`` at the token endpoint, ``sub`` in tokens.
-        state: Whether it gets tokens.
-        scopes: What its tokens may say.
-        lifetime: Seconds its tokens live; None follows the server's default.
+        state: Whether it gets tokens; a pending one was never activated.
+        scopes: What its tokens may say, beside what its groups give.
+        lifetime: Seconds its tokens live; None follows its groups or the server's default.
         created_at: When it was registered, in Unix seconds.
         last_token_at: When it last got a token (written down with a delay); None for never.
         has_secret: Whether it may authenticate by a secret.
         keys: The keys that it may authenticate by.
-        certificate: The certificate that it may authenticate by; empty for none.
-        certificate_bound: Whether its tokens are bound to its certificate.
+        groups: Names of the groups that it is in.
+        labels: What is noted about it.
         metadata: What else it is registered with.
     """
 
     id: str
-    state: Literal["enabled", "disabled"]
+    state: State
     scopes: tuple[str, ...]
     lifetime: int | None
     created_at: float
     last_token_at: float | None
     has_secret: bool
     keys: tuple[ClientKey, ...]
-    certificate: CertificateIdentity
-    certificate_bound: bool
+    groups: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
     metadata: ClientMetadata = NO_METADATA
 
+    @property
+    def certificate(self) -> CertificateIdentity:
+        """The certificate that it may authenticate by; empty for none."""
+        return self.metadata.certificate
+
+    @property
+    def certificate_bound(self) -> bool:
+        """Whether its tokens are bound to its certificate."""
+        return self.metadata.tls_client_certificate_bound_access_tokens
+
     @classmethod
-    def of(cls, client: Client) -> Device:
+    def of(cls, client: Client, labels: Mapping[str, str]) -> Device:
         """Return the operator's view of a row."""
         return cls(
             id=client.client_id,
-            state="enabled" if client.enabled else "disabled",
+            state="active" if client.enabled else "pending" if client.pending else "disabled",
             scopes=client.scopes,
             lifetime=client.lifetime,
             created_at=client.created_at,
             last_token_at=client.last_token_at,
             has_secret=client.secret_hash is not None,
             keys=client_keys(client.jwks),
-            certificate=client.metadata.certificate,
-            certificate_bound=client.metadata.tls_client_certificate_bound_access_tokens,
+            groups=client.groups,
+            labels=labels,
             metadata=client.metadata,
+        )
+
+    @classmethod
+    def listed(cls, row: DeviceRow) -> Device:
+        """Return the operator's view of a row of a list."""
+        return cls(
+            id=row.device_id,
+            state=row.state,
+            scopes=row.scopes,
+            lifetime=row.lifetime,
+            created_at=row.created_at,
+            last_token_at=row.last_token_at,
+            has_secret=row.has_secret,
+            keys=client_keys(row.jwks),
+            groups=row.groups,
+            labels=row.labels,
+            metadata=row.metadata,
         )
 
 
@@ -118,23 +158,27 @@ def add_device(
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
     lifetime: int | None = None,
+    groups: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    pending: bool = False,
     metadata: ClientMetadata = NO_METADATA,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> IssuedSecret:
     """Register a device; see ``Register.add_device``."""
     secret = generate_secret()
-    client = _insert(
+    device = _insert(
         store,
         device_id,
         secret_hash=hash_secret(secret),
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
+        placed=_Placed(groups=groups, labels=labels, pending=pending),
         metadata=metadata,
         template=template,
         now=now,
     )
-    return IssuedSecret(device=Device.of(client), secret=secret)
+    return IssuedSecret(device=device, secret=secret)
 
 
 def add_device_with_keys(
@@ -146,27 +190,57 @@ def add_device_with_keys(
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
     lifetime: int | None = None,
+    groups: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    pending: bool = False,
     metadata: ClientMetadata = NO_METADATA,
     template: ClientIdTemplate = ANY_NAME,
     now: float,
 ) -> Device:
     """Register a device without a secret; see ``Register.add_device_with_keys``."""
-    client = _insert(
+    return _insert(
         store,
         device_id,
         jwks=jwks,
         scopes=device_scopes(device_id, publish=publish, subscribe=subscribe, extra=scopes),
         lifetime=lifetime,
+        placed=_Placed(groups=groups, labels=labels, pending=pending),
         metadata=metadata,
         template=template,
         now=now,
     )
-    return Device.of(client)
 
 
-def list_devices(store: SqliteStore) -> tuple[Device, ...]:
-    """Return every device, by name."""
-    return tuple(Device.of(client) for client in store.clients(ClientKind.DEVICE))
+def change_device(
+    store: SqliteStore,
+    device_id: str,
+    *,
+    into: Iterable[str] = (),
+    out_of: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    unlabel: Iterable[str] = (),
+    lifetime: int | None = None,
+) -> Device:
+    """Change what is registered about a device; see ``Register.change_device``."""
+    if lifetime:
+        check_lifetime(lifetime)
+    with store.transaction():
+        client = _row(store, device_id)
+        groups = {*client.groups, *into} - {*out_of}
+        kept = labels_of(store.connection, device_id) | dict(labels or {})
+        for key in unlabel:
+            kept.pop(key, None)
+        _place(store, device_id, groups, kept)
+        if lifetime is not None:
+            store.set_lifetime(device_id, lifetime or None)
+    return find_device(store, device_id)
+
+
+def list_devices(
+    store: SqliteStore, selection: Selection, *, after: str, limit: int
+) -> tuple[Device, ...]:
+    """Return a page of devices, by name; see ``Register.list_devices``."""
+    return tuple(map(Device.listed, device_page(store, selection, after=after, limit=limit)))
 
 
 def find_device(store: SqliteStore, device_id: str) -> Device:
@@ -175,7 +249,7 @@ def find_device(store: SqliteStore, device_id: str) -> Device:
     Raises:
         NotFoundError: There is none of this name.
     """
-    return Device.of(_row(store, device_id))
+    return Device.of(_row(store, device_id), labels_of(store.connection, device_id))
 
 
 def disable_device(store: SqliteStore, device_id: str, clock: Clock) -> Device:
@@ -189,13 +263,13 @@ def disable_device(store: SqliteStore, device_id: str, clock: Clock) -> Device:
     with store.transaction():
         client, now = _row(store, device_id), clock()
         store.set_disabled(device_id, now)
-        revoked = _revoke(store, client, "disabled", now)
+        revoked = revoke_tokens(store, client, "disabled", now)
     _end_tokens(store, client, "disabled", revoked, clock)
     return find_device(store, device_id)
 
 
 def enable_device(store: SqliteStore, device_id: str) -> Device:
-    """Let a disabled device have new tokens; those from before stay revoked.
+    """Let a disabled or pending device have new tokens; those from before stay revoked.
 
     Raises:
         NotFoundError: There is none of this name.
@@ -215,20 +289,24 @@ def remove_device(store: SqliteStore, device_id: str, clock: Clock) -> None:
     with store.transaction():
         client = _row(store, device_id)
         store.delete_client(device_id)
-        revoked = _revoke(store, client, "removed", clock())
+        revoked = revoke_tokens(store, client, "removed", clock())
     _end_tokens(store, client, "removed", revoked, clock)
 
 
-def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
-    """Give a device a new secret; the old one stops at once, and so do its refresh tokens.
+def rotate_secret(
+    store: SqliteStore, device_id: str, clock: Clock, *, overlap: int = 0, until_used: bool = False
+) -> IssuedSecret:
+    """Give a device a new secret; see ``Register.rotate_secret``.
 
-    Whoever knew the old secret may have got some with it. Access tokens end in their own time.
+    Whoever knew the old secret may have got refresh tokens with it: they end when it does.
 
     Raises:
         NotFoundError: There is none of this name.
+        ConfigError: The overlap is too long.
         ConflictError: It has keys or a certificate and no secret, and shall not get a weaker way
             in by the way.
     """
+    check_overlap(overlap)
     secret = generate_secret()
     with store.transaction():
         client = _row(store, device_id)
@@ -237,9 +315,9 @@ def rotate_secret(store: SqliteStore, device_id: str) -> IssuedSecret:
                 f"the device {device_id!r} has no secret; its keys are changed with set-jwks, its"
                 " certificate with set-certificate"
             )
-        store.set_secret(device_id, hash_secret(secret))
-        end_families(store, device_id, "secret_changed")
-    return IssuedSecret(device=Device.of(client), secret=secret)
+        until = clock() + overlap if overlap else None
+        replace_secret(store, client, hash_secret(secret), old_until=until, until_used=until_used)
+    return IssuedSecret(device=find_device(store, device_id), secret=secret)
 
 
 def set_jwks(
@@ -259,6 +337,15 @@ def set_jwks(
             store.remove_secret(device_id)
             end_families(store, device_id, "secret_changed")
     return find_device(store, device_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """Where a new device is put: its groups and labels, and whether it waits to be activated."""
+
+    groups: Iterable[str] = ()
+    labels: Mapping[str, str] | None = None
+    pending: bool = False
 
 
 def set_tokens(store: SqliteStore, device_id: str, wanted: ClientMetadata) -> Device:
@@ -289,10 +376,11 @@ def _insert(
     jwks: str | None = None,
     scopes: tuple[str, ...],
     lifetime: int | None,
+    placed: _Placed,
     metadata: ClientMetadata,
     template: ClientIdTemplate,
     now: float,
-) -> Client:
+) -> Device:
     check_name(device_id, template=template)
     check_metadata(metadata, has_keys=jwks is not None)
     if lifetime is not None:
@@ -306,11 +394,14 @@ def _insert(
         scopes=scopes,
         lifetime=lifetime,
         created_at=now,
+        enabled=not placed.pending,
+        pending=placed.pending,
         metadata=metadata,
     )
     with store.transaction():
         store.insert_client(client)
-    return client
+        _place(store, device_id, placed.groups, placed.labels or {})
+    return find_device(store, device_id)
 
 
 def _row(store: SqliteStore, device_id: str) -> Client:
@@ -320,12 +411,28 @@ def _row(store: SqliteStore, device_id: str) -> Client:
     return client
 
 
-def _revoke(store: SqliteStore, client: Client, reason: str, now: float) -> int:
+def _place(
+    store: SqliteStore, device_id: str, groups: Iterable[str], labels: Mapping[str, str]
+) -> None:
+    """Say which groups and labels a device has, and that it has no other."""
+    names = tuple(sorted(set(groups)))
+    check_groups(names)
+    check_labels(labels)
+    for name in names:
+        if group_row(store, name) is None:
+            raise NotFoundError(f"there is no group {name!r}; `keyfob group list` shows them")
+    set_groups(store.connection, device_id, names)
+    set_labels(store.connection, device_id, labels)
+
+
+def revoke_tokens(store: SqliteStore, client: Client, reason: str, now: float) -> int:
+    """Revoke, in a transaction, what a device has got until now; return the second that it was."""
     issued_before = int(now)
     store.revoke(
         client.client_id,
         issued_before=issued_before,
-        until=revocation_until(issued_before, client.lifetime),
+        # Not by its own lifetime: an operator may have shortened it since a token was issued.
+        until=revocation_until(issued_before),
         reason=reason,
         now=now,
     )
@@ -338,4 +445,4 @@ def _end_tokens(
     now = clock()
     if int(now) > revoked:
         with store.transaction():
-            _revoke(store, client, reason, now)
+            revoke_tokens(store, client, reason, now)

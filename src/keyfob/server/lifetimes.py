@@ -70,15 +70,14 @@ def check_lifetime(seconds: int) -> None:
         )
 
 
-def revocation_until(issued_before: int, lifetime: int | None) -> int:
+def revocation_until(issued_before: int) -> int:
     """Return when the last token that a revocation concerns has certainly ended.
 
     Args:
-        issued_before: The newest ``iat`` that the revocation concerns.
-        lifetime: The device's own lifetime. None follows the server's default, which may have
-            been longer when the token was issued: the ceiling counts.
+        issued_before: The newest ``iat`` that the revocation concerns. Whatever says how long
+            tokens live may have said more when one was issued: the ceiling counts.
     """
-    return issued_before + (lifetime or MAX_LIFETIME) + _SLACK
+    return issued_before + LONGEST_LIFE
 
 
 def token_revocation_until(expires_at: int) -> int:

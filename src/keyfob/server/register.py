@@ -8,7 +8,7 @@ on: it reads the same file.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +37,10 @@ from keyfob.server.clients import (
 )
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.devices import Device, IssuedSecret
+from keyfob.server.fleet import EVERY_DEVICE, Fleet
 from keyfob.server.names import check_name, shown_name
 from keyfob.server.stores.admin_actions import AdminAction, last_actions
+from keyfob.server.stores.fleet import Selection
 from keyfob.server.stores.sqlite import SqliteStore, open_store
 
 __all__ = ["Register"]
@@ -102,6 +104,9 @@ class Register(CertificateRegister):
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
         lifetime: int | None = None,
+        groups: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        pending: bool = False,
         certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
@@ -112,13 +117,17 @@ class Register(CertificateRegister):
             publish: Topic filters it may publish to; ``{device}`` stands for its name.
             subscribe: Topic filters it may subscribe to; the same.
             scopes: Further scopes, each one or several separated by spaces.
-            lifetime: Seconds its tokens live; None follows the server's default.
+            lifetime: Seconds its tokens live; None follows its groups or the server's default.
+            groups: Groups that it is in; each gives its rights.
+            labels: What is noted about it.
+            pending: Whether it gets no token before it is enabled.
             certificate_bound: Whether its tokens are bound to the certificate that it shows.
             metadata: What else it is registered with.
 
         Raises:
-            ConfigError: Name, scope, lifetime or metadata is not allowed.
+            ConfigError: Name, scope, label, lifetime or metadata is not allowed.
             TopicError: A filter is not one.
+            NotFoundError: There is no such group.
             ConflictError: There is a client of this name.
         """
         with self._recorded("device.add", device_id):
@@ -129,6 +138,9 @@ class Register(CertificateRegister):
                 subscribe=subscribe,
                 scopes=scopes,
                 lifetime=lifetime,
+                groups=groups,
+                labels=labels,
+                pending=pending,
                 metadata=certificate_metadata(metadata, bound=certificate_bound),
                 template=self._template,
                 now=self._clock(),
@@ -144,6 +156,9 @@ class Register(CertificateRegister):
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
         lifetime: int | None = None,
+        groups: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        pending: bool = False,
         certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
@@ -157,13 +172,18 @@ class Register(CertificateRegister):
             subscribe: The same.
             scopes: The same.
             lifetime: The same.
+            groups: The same.
+            labels: The same.
+            pending: The same.
             certificate_bound: The same.
             metadata: The same.
 
         Raises:
-            ConfigError: Name, keys, certificate, scope, lifetime or metadata is not allowed.
+            ConfigError: Name, keys, certificate, scope, lifetime, a group, a label or metadata is
+                not allowed.
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
+            NotFoundError: There is no such group.
         """
         with self._recorded("device.add", device_id):
             metadata = certificate_metadata(metadata, certificate, bound=certificate_bound)
@@ -177,14 +197,60 @@ class Register(CertificateRegister):
                 subscribe=subscribe,
                 scopes=scopes,
                 lifetime=lifetime,
+                groups=groups,
+                labels=labels,
+                pending=pending,
                 metadata=metadata,
                 template=self._template,
                 now=self._clock(),
             )
 
-    def list_devices(self) -> tuple[Device, ...]:
-        """Return every device, by name."""
-        return devices.list_devices(self._store)
+    def list_devices(
+        self, selection: Selection = EVERY_DEVICE, *, after: str = "", limit: int = 1_000
+    ) -> tuple[Device, ...]:
+        """Return a page of devices, by name.
+
+        Args:
+            selection: Which ones.
+            after: The name before the first of them; empty for the first page.
+            limit: How many at most.
+        """
+        return devices.list_devices(self._store, selection, after=after, limit=limit)
+
+    def change_device(
+        self,
+        device_id: str,
+        *,
+        into: Iterable[str] = (),
+        out_of: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        unlabel: Iterable[str] = (),
+        lifetime: int | None = None,
+    ) -> Device:
+        """Change what is registered about a device, from its next token on.
+
+        Args:
+            device_id: Which one.
+            into: Groups that it is put into.
+            out_of: Groups that it is taken out of.
+            labels: Labels that it gets, in the place of those of the same keys.
+            unlabel: Keys of labels that it loses.
+            lifetime: Seconds its tokens live; 0: as its groups or the server say. None: as before.
+
+        Raises:
+            NotFoundError: There is no device, or no group, of this name.
+            ConfigError: The groups, the labels or the lifetime are not allowed.
+        """
+        with self._recorded("device.set", device_id):
+            return devices.change_device(
+                self._store,
+                device_id,
+                into=into,
+                out_of=out_of,
+                labels=labels,
+                unlabel=unlabel,
+                lifetime=lifetime,
+            )
 
     def show_device(self, device_id: str) -> Device:
         """Return one device.
@@ -204,7 +270,7 @@ class Register(CertificateRegister):
             return devices.disable_device(self._store, device_id, self._clock)
 
     def enable_device(self, device_id: str) -> Device:
-        """Let a disabled device have new tokens; those from before stay revoked.
+        """Let a disabled or pending device have new tokens; those from before stay revoked.
 
         Raises:
             NotFoundError: There is none of this name.
@@ -254,17 +320,37 @@ class Register(CertificateRegister):
         with self._recorded("device.set-tokens", device_id):
             return devices.set_tokens(self._store, device_id, metadata)
 
-    def rotate_secret(self, device_id: str) -> IssuedSecret:
-        """Give a device a new secret; the old one and refresh tokens stop at once.
+    def rotate_secret(
+        self, device_id: str, *, overlap: int = 0, until_used: bool = False
+    ) -> IssuedSecret:
+        """Give a device a new secret; access tokens that it has end in their own time.
 
-        Its access tokens end in their own time.
+        Refresh tokens that were got with the old secret stop when it stops.
+
+        Args:
+            device_id: Whose.
+            overlap: Seconds that the old secret works too; 0: it stops at once.
+            until_used: Whether it stops earlier, once the new one was used.
 
         Raises:
             NotFoundError: There is none of this name.
+            ConfigError: The overlap is too long.
             ConflictError: It has keys or a certificate and no secret.
         """
         with self._recorded("device.rotate-secret", device_id):
-            return devices.rotate_secret(self._store, device_id)
+            return devices.rotate_secret(
+                self._store, device_id, self._clock, overlap=overlap, until_used=until_used
+            )
+
+    @property
+    def database(self) -> Path:
+        """The file that it is in."""
+        return self._store.path
+
+    @property
+    def fleet(self) -> Fleet:
+        """Groups, and what is done to many devices at once."""
+        return Fleet(self._store, template=self._template, clock=self._clock, actor=self._actor)
 
     # Applications
 

@@ -21,7 +21,16 @@ from keyfob.errors import ConfigError, TopicError
 from keyfob.mqtt.topics import covers, expand
 from keyfob.server.oauth_errors import OAuthError
 
-__all__ = ["MAX_SCOPES", "MAX_SCOPE_LENGTH", "device_scopes", "narrowed", "still_registered"]
+__all__ = [
+    "MAX_SCOPES",
+    "MAX_SCOPE_LENGTH",
+    "check_scopes",
+    "checked_extra",
+    "device_scopes",
+    "fit_a_token",
+    "narrowed",
+    "still_registered",
+]
 
 # A token is at most 16,384 bytes long (tokens.jws.MAX_TOKEN_BYTES): base64 makes four characters
 # of three, and the other claims, the header and the signature need a part of the room.
@@ -54,15 +63,37 @@ def device_scopes(
     filters = [(Operation.PUBLISH, text) for text in publish]
     filters += [(Operation.SUBSCRIBE, text) for text in subscribe]
     found = [CONNECT, *(_native_scope(device_id, *each) for each in filters)]
-    for text in extra:
-        found += map(_checked, text.split())
-    scopes = tuple(dict.fromkeys(found))
-    if len(scopes) > MAX_SCOPES or len(" ".join(scopes)) > MAX_SCOPE_LENGTH:
+    scopes = tuple(dict.fromkeys([*found, *checked_extra(extra)]))
+    check_scopes(scopes)
+    return scopes
+
+
+def checked_extra(extra: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes as they are, each of the given ones cut at its spaces.
+
+    Raises:
+        TopicError: One about topics has no topic filter.
+        ConfigError: One is no scope, or is reserved.
+    """
+    return tuple(_checked(scope) for text in extra for scope in text.split())
+
+
+def fit_a_token(scopes: tuple[str, ...]) -> bool:
+    """Say whether a token has room for these scopes."""
+    return len(scopes) <= MAX_SCOPES and len(" ".join(scopes)) <= MAX_SCOPE_LENGTH
+
+
+def check_scopes(scopes: tuple[str, ...]) -> None:
+    """Refuse more scopes than a token holds.
+
+    Raises:
+        ConfigError: They are too many, or too long.
+    """
+    if not fit_a_token(scopes):
         raise ConfigError(
             f"a token holds {MAX_SCOPES} scopes of together {MAX_SCOPE_LENGTH} characters at most; "
             "give the device one scope of your own and let a policy table say what it allows"
         )
-    return scopes
 
 
 def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, ...]:
@@ -76,6 +107,10 @@ def narrowed(registered: tuple[str, ...], requested: str | None) -> tuple[str, .
         OAuthError: ``invalid_scope``: malformed, or more than what is registered.
     """
     if requested is None:
+        if not fit_a_token(registered):  # groups may have brought this about, one by one
+            raise OAuthError(
+                "invalid_scope", "more is registered than a token holds", reason="scope_too_long"
+            )
         return registered
     scopes = tuple(dict.fromkeys(requested.split(" ")))
     too_much = len(requested) > MAX_SCOPE_LENGTH or len(scopes) > MAX_SCOPES

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -45,6 +46,7 @@ class ServerSettings:
             or put its audience into an array; otherwise it is the issuer, as one string.
         assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
         mutual_tls: How clients can show certificates, and who is in front.
+        grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
 
@@ -63,6 +65,7 @@ class ServerSettings:
     token_endpoint_audience: bool = True
     assertion_lifetime: int = 600
     mutual_tls: MutualTls = DIRECT
+    grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
 
@@ -76,7 +79,8 @@ class ServerSettings:
             raise ConfigError(f"the issuer {self.issuer!r} is scheme, host, port and path only")
         if not self.audience:
             raise ConfigError("the audience of the tokens is empty")
-        check_lifetime(self.default_lifetime)
+        for seconds in (self.default_lifetime, *self.grant_lifetimes.values()):
+            check_lifetime(seconds)
         if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
             raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
 

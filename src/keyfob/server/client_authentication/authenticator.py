@@ -22,6 +22,7 @@ from keyfob.server.client_authentication.secret import ClientSecret, PresentedSe
 from keyfob.server.clients import Client
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.oauth_errors import invalid_client
+from keyfob.server.rotation import note_use
 
 __all__ = ["ClientAuthenticator", "client_authenticator"]
 
@@ -58,13 +59,15 @@ class ClientAuthenticator:
         """Return the client as it is registered now.
 
         Raises:
-            OAuthError: ``invalid_client``: it is disabled, gone, or has other credentials now.
+            OAuthError: ``invalid_client``: it is disabled, pending, gone, or has other credentials
+                now. ``temporarily_unavailable``: its use of a new secret cannot be written down.
         """
         client = await self._clients.find_client(proven.client_id)
         if client is None or not proven.still_holds_for(client):  # changed in this moment
             raise invalid_client("client_unknown")
         if not client.enabled:
-            raise invalid_client("client_disabled")
+            raise invalid_client("client_pending" if client.pending else "client_disabled")
+        await note_use(self._clients, proven.client_id, proven.stored, proven.secret_hash)
         return client
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from keyfob.server.clients import Client, StoredSecret
@@ -20,6 +20,9 @@ class ClientStore(Protocol):
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""
 
+    async def end_old_secret(self, client_id: str, secret_hash: str) -> None:
+        """Let the old secret of a client stop, if the new one is still this one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proven:
@@ -28,19 +31,21 @@ class Proven:
     Args:
         client_id: Which one.
         stored: What it was compared with, which must still be registered when it gets something.
+        secret_hash: The one that was proven, of the new secret or the old; None where none was.
     """
 
     client_id: str
     stored: StoredSecret
+    secret_hash: str | None = field(default=None, repr=False)
 
     def still_holds_for(self, client: Client) -> bool:
         """Say whether the client is still registered with what was proven."""
         stored = self.stored
-        return (
-            client.secret_hash == stored.secret_hash
-            and client.jwks == stored.jwks
-            and client.metadata.certificate == stored.certificate
-        )
+        if client.jwks != stored.jwks or client.metadata.certificate != stored.certificate:
+            return False
+        if self.secret_hash is not None:
+            return self.secret_hash in (client.secret_hash, client.old_hash)
+        return client.secret_hash == stored.secret_hash
 
 
 class Method(Protocol):

@@ -2,7 +2,7 @@
 """Client authentication by secret (RFC 6749 section 2.3.1), or by a name alone (section 2.1).
 
 Whatever is wrong with the credentials, the answer is the same and so is the work: one look for a
-secret, one hash, one comparison.
+secret, and a hash and a comparison for each of the two that may work (``rotation``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from keyfob.server.clients import StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.forms import decode_component
 from keyfob.server.oauth_errors import OAuthError, invalid_client
+from keyfob.server.rotation import proven_hash
 
 __all__ = ["ClientSecret", "PresentedSecret", "read_basic", "read_post"]
 
@@ -88,14 +89,14 @@ class ClientSecret:
         # No more than this is read of a client before it has proven to be that client: a name
         # that is registered must not cost more than one that is not.
         stored = await self._clients.find_secret(shown.client_id)
-        proven = self._verify(shown.secret, None if stored is None else stored.secret_hash)
+        by = proven_hash(self._verify, shown.secret, stored)
         if stored is None:
             raise invalid_client("client_unknown")
-        if stored.public:  # showing a secret is a mistake
-            proven = not shown.secret
+        # A public client has nothing to show: showing a secret is a mistake.
+        proven = not shown.secret if stored.public else by is not None
         if not proven:
             raise invalid_client(_fault(shown, stored))
-        return Proven(client_id=shown.client_id, stored=stored)
+        return Proven(client_id=shown.client_id, stored=stored, secret_hash=by)
 
 
 def _fault(shown: PresentedSecret, stored: StoredSecret) -> str:

@@ -16,6 +16,7 @@ from keyfob.server.clients import REFRESH_TOKEN, Client, ClientKind, StoredSecre
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError, invalid_request
+from keyfob.server.rotation import note_use, proven_hash
 
 __all__ = ["DeviceStore", "Password"]
 
@@ -28,6 +29,9 @@ class DeviceStore(Protocol):
 
     async def find_client(self, client_id: str) -> Client | None:
         """Return a client by name."""
+
+    async def end_old_secret(self, client_id: str, secret_hash: str) -> None:
+        """Let the old secret of a client stop, if the new one is still this one."""
 
 
 class Password:
@@ -58,16 +62,17 @@ class Password:
         stored = await self._devices.find_secret(username)
         if stored is not None and stored.kind is not ClientKind.DEVICE:
             stored = None
-        proven = self._verify(password, None if stored is None else stored.secret_hash)
+        proven = proven_hash(self._verify, password, stored)
         if stored is None:
             raise _invalid_grant("device_unknown")
-        if not proven:
+        if proven is None:
             raise _invalid_grant("device_secret_wrong")
         device = await self._devices.find_client(username)
-        if device is None or device.secret_hash != stored.secret_hash:  # changed in this moment
+        if device is None or proven not in (device.secret_hash, device.old_hash):  # just changed
             raise _invalid_grant("device_unknown")
         if not device.enabled:
-            raise _invalid_grant("device_disabled")
+            raise _invalid_grant("device_pending" if device.pending else "device_disabled")
+        await note_use(self._devices, device.client_id, stored, proven)
         return Access(
             subject=device.client_id,
             client_id=client.client_id,
@@ -75,7 +80,7 @@ class Password:
             lifetime=device.lifetime,
             revoked_through=device.revoked_through,
             renewable=REFRESH_TOKEN in client.grants,
-            secret_hash=device.secret_hash,
+            secret_hash=proven,
         )
 
 

@@ -17,7 +17,13 @@ from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.stores.sqlite import SqliteStore
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["MAX_FAMILIES", "SqliteRefreshFamilies", "end_families"]
+__all__ = [
+    "MAX_FAMILIES",
+    "SqliteRefreshFamilies",
+    "end_families",
+    "end_families_by",
+    "limit_families",
+]
 
 # Of one device through one application. A program that logs in at every start, and never uses what
 # it got, would fill the disk otherwise; the family that was not used for the longest gives way,
@@ -29,13 +35,20 @@ _COLUMNS: Final = (
 )
 _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
 # A login counts only as long as both clients are as they were: what disables or removes one, or
-# changes the secret, has ended the families that it saw, and must not miss this one.
+# changes the secret, has ended the families that it saw, and must not miss this one. By an old
+# secret that still works it lasts as long as that does.
+_ENDS_BY: Final = """
+       CASE WHEN device.old_secret_hash = :secret_hash AND device.old_secret_until < {0}
+            THEN device.old_secret_until ELSE {0} END"""
 _ADD: Final = f"""
-INSERT INTO refresh_family ({_COLUMNS})
+INSERT INTO refresh_family ({_COLUMNS}, secret_hash)
 SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
-       :expires_at, :ends_at, '', :jkt, :certificate
-WHERE EXISTS (SELECT 1 FROM client WHERE client_id = :subject AND disabled_at IS NULL
-              AND (:secret_hash IS NULL OR secret_hash = :secret_hash))
+       {_ENDS_BY.format(":expires_at")},
+       {_ENDS_BY.format(":ends_at")}, '', :jkt, :certificate, :secret_hash
+FROM client AS device
+WHERE device.client_id = :subject AND device.disabled_at IS NULL
+  AND (:secret_hash IS NULL OR device.secret_hash = :secret_hash
+       OR (device.old_secret_hash = :secret_hash AND device.old_secret_until > :rotated_at))
   AND EXISTS (SELECT 1 FROM client WHERE client_id = :client_id AND disabled_at IS NULL)
   AND NOT EXISTS (
     SELECT 1 FROM revocation
@@ -134,6 +147,26 @@ def end_families(store: SqliteStore, subject: str, reason: str) -> None:
     """End the families of a device, within the caller's transaction."""
     store.connection.execute(
         "UPDATE refresh_family SET ended = ? WHERE subject = ? AND ended = ''", (reason, subject)
+    )
+
+
+def end_families_by(connection: sqlite3.Connection, subject: str, secret_hash: str) -> None:
+    """End the families of a device that were begun with a secret, within a transaction."""
+    connection.execute(
+        "UPDATE refresh_family SET ended = 'secret_changed'"
+        " WHERE subject = ? AND secret_hash = ? AND ended = ''",
+        (subject, secret_hash),
+    )
+
+
+def limit_families(connection: sqlite3.Connection, subject: str, until: float) -> None:
+    """Let the families that a device has now end at some time at the latest."""
+    connection.execute(
+        "UPDATE refresh_family"
+        " SET ends_at = CASE WHEN ends_at > :until THEN :until ELSE ends_at END,"
+        " expires_at = CASE WHEN expires_at > :until THEN :until ELSE expires_at END"
+        " WHERE subject = :subject AND ended = ''",
+        {"until": until, "subject": subject},
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 from keyfob.errors import ConfigError, ConflictError, UpstreamError
 from keyfob.server.client_metadata import ClientMetadata, metadata_text, read_metadata
 from keyfob.server.clients import Client, ClientKind, StoredSecret
+from keyfob.server.stores.placing import set_groups, set_labels
 from keyfob.server.stores.schema import migrate
 from keyfob.server.stores.signing_keys import SigningKeyTable
 
@@ -32,7 +33,7 @@ _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
        last_token_at, (SELECT max(issued_before) FROM revocation
                        WHERE subject = client_id AND token_id IS NULL),
-       jwks, metadata
+       jwks, metadata, pending, group_names, old_secret_hash
 FROM client
 """
 
@@ -172,15 +173,22 @@ class SqliteStore:
         row = self._connection.execute(_CLIENT + "WHERE client_id = ?", (client_id,)).fetchone()
         return None if row is None else _client(row)
 
-    def secret(self, client_id: str) -> StoredSecret | None:
-        """Return what a client has to prove."""
+    def secret(self, client_id: str, *, now: float) -> StoredSecret | None:
+        """Return what a client has to prove now."""
         row = self._connection.execute(
-            "SELECT kind, secret_hash, jwks, metadata FROM client WHERE client_id = ?", (client_id,)
+            "SELECT kind, secret_hash, jwks, metadata, old_secret_hash, old_secret_until,"
+            " old_secret_ends_on_use FROM client WHERE client_id = ?",
+            (client_id,),
         ).fetchone()
         if row is None:
             return None
         return StoredSecret(
-            kind=ClientKind(row[0]), secret_hash=row[1], jwks=row[2], metadata=row[3]
+            kind=ClientKind(row[0]),
+            secret_hash=row[1],
+            jwks=row[2],
+            metadata=row[3],
+            old_hash=row[4] if row[4] is not None and now < row[5] else None,
+            old_ends_on_use=bool(row[6]),
         )
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
@@ -193,7 +201,7 @@ class SqliteStore:
         return bool(self._value("SELECT EXISTS (SELECT 1 FROM client WHERE kind = ?)", kind))
 
     def insert_client(self, client: Client) -> None:
-        """Add an enabled client.
+        """Add a client that is enabled, or pending.
 
         Raises:
             ConflictError: There is a client of this name, of whatever kind.
@@ -203,8 +211,8 @@ class SqliteStore:
             raise ConflictError(f"there is a {known.kind} {client.client_id!r} already")
         self._connection.execute(
             "INSERT INTO client"
-            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, jwks, metadata)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, jwks, metadata,"
+            " pending) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 client.client_id,
                 client.kind,
@@ -215,25 +223,41 @@ class SqliteStore:
                 client.created_at,
                 client.jwks,
                 metadata_text(client.metadata),
+                int(client.pending),
             ),
         )
 
     def delete_client(self, client_id: str) -> None:
-        """Forget a client."""
+        """Forget a client, and what it is in: a later one of this name starts with nothing."""
+        set_groups(self._connection, client_id, ())
+        set_labels(self._connection, client_id, {})
         self._connection.execute("DELETE FROM client WHERE client_id = ?", (client_id,))
 
     def set_disabled(self, client_id: str, at: float | None) -> None:
-        """Disable a client (an earlier time stays), or enable it with None."""
+        """Disable a client (an earlier time stays), or enable or activate it with None."""
+        if at is None:
+            self._connection.execute(
+                "UPDATE client SET disabled_at = NULL, pending = 0 WHERE client_id = ?",
+                (client_id,),
+            )
+            return
         self._connection.execute(
-            "UPDATE client SET disabled_at = iif(?1 IS NULL, NULL, coalesce(disabled_at, ?1))"
-            " WHERE client_id = ?2",
+            "UPDATE client SET disabled_at = coalesce(disabled_at, ?) WHERE client_id = ?",
             (at, client_id),
         )
 
     def set_secret(self, client_id: str, secret_hash: str) -> None:
-        """Replace the hash that a client's secret is compared with."""
+        """Replace the hash that a client's secret is compared with; see also ``old_secrets``."""
         self._connection.execute(
-            "UPDATE client SET secret_hash = ? WHERE client_id = ?", (secret_hash, client_id)
+            "UPDATE client SET secret_hash = ?, old_secret_hash = NULL, old_secret_until = NULL,"
+            " old_secret_ends_on_use = 0 WHERE client_id = ?",
+            (secret_hash, client_id),
+        )
+
+    def set_lifetime(self, client_id: str, lifetime: int | None) -> None:
+        """Say how long a client's tokens live; None leaves it to its groups or the server."""
+        self._connection.execute(
+            "UPDATE client SET lifetime = ? WHERE client_id = ?", (lifetime, client_id)
         )
 
     def set_jwks(self, client_id: str, jwks: str | None) -> None:
@@ -252,7 +276,9 @@ class SqliteStore:
     def remove_secret(self, client_id: str) -> None:
         """Leave a client without a secret."""
         self._connection.execute(
-            "UPDATE client SET secret_hash = NULL WHERE client_id = ?", (client_id,)
+            "UPDATE client SET secret_hash = NULL, old_secret_hash = NULL, old_secret_until = NULL,"
+            " old_secret_ends_on_use = 0 WHERE client_id = ?",
+            (client_id,),
         )
 
     def note_tokens(self, moments: Mapping[str, float]) -> None:
@@ -332,12 +358,15 @@ def _client(row: tuple[Any, ...]) -> Client:
         grants=tuple(row[3].split()),
         scopes=tuple(row[4].split()),
         lifetime=row[5],
-        enabled=row[6] is None,
+        enabled=row[6] is None and not row[12],
         created_at=row[7],
         last_token_at=row[8],
         revoked_through=row[9] or 0,
         jwks=row[10],
         metadata=read_metadata(row[11]),
+        pending=bool(row[12]) and row[6] is None,
+        groups=tuple(row[13].split()),
+        old_hash=row[14],
     )
 
 
