@@ -13,6 +13,7 @@ from bench import (
     import_devices,
     messages,
     native_permission_check,
+    revoke_to_disconnect,
     tokens,
 )
 
@@ -21,6 +22,7 @@ PARTS = {
     "native": native_permission_check.run,
     "decisions": decisions.run,
     "endings": endings.run,
+    "revocations": revoke_to_disconnect.run,
     "import": import_devices.run,
     "tokens": tokens.run,
 }

@@ -165,7 +165,7 @@ TABLE: dict[str, tuple[str | Sequence[str], str]] = {
         cut(lambda parts: [*parts[:2], base64url.encode(bytes(64)).decode()]),
         "dpop_signature_wrong",
     ),
-    "signature cut": (cut(lambda parts: [*parts[:2], parts[2][:43]]), "dpop_malformed"),
+    "signature cut": (cut(lambda parts: [*parts[:2], parts[2][:41]]), "dpop_malformed"),
     # What for
     "no htm": (claims(htm=None), "dpop_htm_missing"),
     "htm get": (claims(htm="GET"), "dpop_htm_refused"),

@@ -186,7 +186,7 @@ def test_a_row_that_cannot_be_is_rejected_with_its_line_and_reason_and_the_rest_
         '{"device": "dev1", "metadata": []}',
         '{"device": "dev1", "metadata": {"no_such": true}}',
         '{"device": "dev1", "metadata": {"tls_client_auth_san_dns": "a b"}}',
-        '{"device": "d", "metadata": {"tls_client_auth_san_dns": "a", "tls_client_auth_san_ip": "::"}}',
+        '{"device":"d", "metadata": {"tls_client_auth_san_dns":"a","tls_client_auth_san_ip":"::"}}',
         '{"device": "dev1", "metadata": {"tls_client_certificate_thumbprints": ["short"]}}',
         '{"device": "dev1", "metadata": {"access_token_confirmation": "jwk"}}',
         '{"device": "d", "metadata": {"access_token_format": "", "access_token_format": "jwt"}}',

@@ -25,6 +25,7 @@ from keyfob.cli import (
     inspecting,
     key,
     mosquitto,
+    receiver,
     serve,
     service,
     token,
@@ -57,6 +58,7 @@ app.add_typer(group.app, name="group")
 app.add_typer(application.app, name="application")
 app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
+app.add_typer(receiver.app, name="receiver")
 app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")
 

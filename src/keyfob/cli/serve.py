@@ -18,6 +18,7 @@ from keyfob.config import HttpSection, Settings
 from keyfob.errors import ConfigError
 from keyfob.server.audit import TokenEvent
 from keyfob.server.audit_file import AuditFile
+from keyfob.server.events.told import DeliveryNote
 from keyfob.server.serve import HttpServer, Listen, Operators, make_server
 from keyfob.server.signing.events import KeyEvent
 
@@ -70,6 +71,7 @@ def _server(settings: Settings, show: Show, file: AuditFile) -> HttpServer:
         ),
         audit=audit,
         key_audit=lambda event: show(_told_of_key(event)),
+        delivery_audit=lambda note: show(_told_of_delivery(note)),
         on_ready=on_ready,
         operators=_operators(server.metrics, file),
     )
@@ -128,3 +130,19 @@ def _told_of_key(event: KeyEvent) -> str:
             return f"{key} is withdrawn"
         case "unreadable":
             return f"{key} cannot be decrypted: see key_encryption in [server]"
+
+
+def _told_of_delivery(note: DeliveryNote) -> str:
+    to = f"events to {note.receiver}"
+    about = f"the event {note.token_id} about {note.subject}"
+    match note.what:
+        case "failing":
+            return f"{to} are not taken: {note.reason}; they wait, and are sent again"
+        case "recovered":
+            return f"{to} are taken again"
+        case "held":
+            return f"{to}: {about} is not taken: {note.reason}; it is sent again"
+        case "rejected":
+            return f"{to}: {about} was refused for good: {note.reason}; it is skipped"
+        case "expired":
+            return f"{to}: {note.count} given up: all tokens that they mean have ended"

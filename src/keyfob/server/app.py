@@ -62,6 +62,9 @@ from keyfob.server.endpoints.metadata import (
 from keyfob.server.endpoints.revocation import RevocationEndpoint
 from keyfob.server.endpoints.revocations import RevocationsEndpoint
 from keyfob.server.endpoints.token import TokenEndpoint
+from keyfob.server.events.credentials import seal_all
+from keyfob.server.events.deliveries import Deliveries
+from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
 from keyfob.server.grants.limited import limited
@@ -81,6 +84,7 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
+from keyfob.server.stores.event_receivers import ServingReceivers
 from keyfob.server.stores.opaque_tokens import SqliteOpaqueTokens
 from keyfob.server.stores.readiness import SqliteReadiness
 from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
@@ -101,6 +105,7 @@ def create_app(
     *,
     audit: AuditSink = ignore,
     key_audit: KeyAudit = ignore_keys,
+    delivery_audit: DeliveryAudit = ignore_deliveries,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     verify: SecretVerifier = verify_secret,
@@ -117,6 +122,7 @@ def create_app(
         settings: Issuer, audience, database.
         audit: Is told of each token that is issued or refused, and of each refused guard.
         key_audit: Is told of each change of the signing keys.
+        delivery_audit: Is told what is out of the usual with the receivers of security events.
         clock: Unix seconds.
         sleep: Waits for some seconds.
         verify: Compares a client's secret with the stored hash.
@@ -130,6 +136,8 @@ def create_app(
     reads = ServingStore(store, writer, clock=clock)
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, writer, clock, key_audit)
+    receivers = ServingReceivers(store, writer)
+    deliveries = _deliveries(settings, receivers, keyring, clock, delivery_audit)
     stopping = asyncio.Event()
     limits = limits or _limits(settings)
     revocations = SqliteTokenRevocations(store, writer)
@@ -171,7 +179,7 @@ def create_app(
             Route("/readyz", health.readyz),
         ],
         exception_handlers={HTTPException: not_here, Exception: server_error},
-        lifespan=lambda _: _lifespan(store, last_tokens, keyring),
+        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
@@ -180,6 +188,7 @@ def create_app(
     app.state.stopping = stopping
     app.state.keyring = keyring
     app.state.health, app.state.limits = health, limits
+    app.state.receivers = receivers
     return app
 
 
@@ -269,6 +278,7 @@ def _keyring(
 ) -> Keyring:
     try:
         keys = prepare(store, settings.signing, clock=clock, audit=audit)
+        seal_all(store, settings.signing.sealer)
     except BaseException:
         store.close()
         raise
@@ -288,6 +298,23 @@ def _nonces(settings: ServerSettings, store: SqliteStore) -> Nonces | None:
         raise
 
 
+def _deliveries(
+    settings: ServerSettings,
+    receivers: ServingReceivers,
+    keyring: Keyring,
+    clock: Callable[[], float],
+    audit: DeliveryAudit,
+) -> Deliveries:
+    return Deliveries(
+        receivers,
+        keyring,
+        issuer=settings.issuer,
+        sealer=settings.signing.sealer,
+        clock=clock,
+        audit=audit,
+    )
+
+
 def _limits(settings: ServerSettings) -> LimitStore:
     if settings.limits is None:
         return NoLimits()
@@ -296,15 +323,17 @@ def _limits(settings: ServerSettings) -> LimitStore:
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    store: SqliteStore, last_tokens: LastTokens, keyring: Keyring
+    store: SqliteStore, last_tokens: LastTokens, keyring: Keyring, deliveries: Deliveries
 ) -> AsyncIterator[None]:
     flushing = asyncio.create_task(last_tokens.run())
     following = asyncio.create_task(keyring.run())
+    delivering = asyncio.create_task(deliveries.run())
     try:
         yield
     finally:
         flushing.cancel()
         following.cancel()
+        delivering.cancel()
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
             closing.push_async_callback(last_tokens.close)
@@ -312,3 +341,5 @@ async def _lifespan(
                 await flushing
             with contextlib.suppress(asyncio.CancelledError):
                 await following
+            with contextlib.suppress(asyncio.CancelledError):
+                await delivering

@@ -57,6 +57,10 @@ class ServerMetrics(Collector):
         elif not event.reason.startswith("limit_"):  # of those the audit is told only some
             self._refused[event.request, event.error, event.reason] += 1
 
+    def also(self, more: Collector) -> None:
+        """Tell what another part counts, too."""
+        self._registry.register(more)
+
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)

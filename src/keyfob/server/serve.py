@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from keyfob.http.server import HttpServer
 from keyfob.http.tls import check_tls
 from keyfob.server.app import create_app
 from keyfob.server.audit import AuditSink, TokenEvent, ignore
+from keyfob.server.events.metrics import DeliveryMetrics
+from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
 from keyfob.server.metrics import ServerMetrics
 from keyfob.server.operators_app import operators_app
 from keyfob.server.settings import ServerSettings
@@ -41,6 +44,7 @@ def make_server(
     *,
     audit: AuditSink = ignore,
     key_audit: KeyAudit = ignore_keys,
+    delivery_audit: DeliveryAudit = ignore_deliveries,
     on_ready: Callable[[], None] | None = None,
     operators: Operators | None = None,
 ) -> HttpServer:
@@ -51,6 +55,7 @@ def make_server(
         listen: Where.
         audit: Is told of each token that is issued or refused, and of each refused guard.
         key_audit: Is told of each change of the signing keys.
+        delivery_audit: Is told what is out of the usual with the receivers of security events.
         on_ready: Called once, in the event loop, when requests are answered.
         operators: Where health and metrics are told; None: there are no metrics.
 
@@ -68,7 +73,7 @@ def make_server(
             audit(event)
 
         metrics: ServerMetrics | None = None
-        app = create_app(settings, audit=sink, key_audit=key_audit)
+        app = create_app(settings, audit=sink, key_audit=key_audit, delivery_audit=delivery_audit)
         made = _Server(app, listen, sockets, on_ready=on_ready, on_stop=app.state.stopping.set)
         if operators is not None and theirs is not None:
             metrics = ServerMetrics(
@@ -76,6 +81,7 @@ def make_server(
                 connections=lambda: len(made.server_state.connections),
                 audit_dropped=operators.audit_dropped,
             )
+            metrics.also(DeliveryMetrics(app.state.receivers.statuses, time.time))
             beside = operators_app(app.state.health, metrics)
             made.beside = HttpServer(beside, operators.listen, theirs, signals=False)
         undoing.pop_all()
