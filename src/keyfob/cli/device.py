@@ -209,7 +209,7 @@ def set_(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Change its groups, its labels and how long its tokens live.
+    """Change its groups, its labels, its tokens' lifetime.
 
     It counts from its next token on. Options may be repeated.
     """
