@@ -189,6 +189,7 @@ def test_a_row_that_cannot_be_is_rejected_with_its_line_and_reason_and_the_rest_
         '{"device":"d", "metadata": {"tls_client_auth_san_dns":"a","tls_client_auth_san_ip":"::"}}',
         '{"device": "dev1", "metadata": {"tls_client_certificate_thumbprints": ["short"]}}',
         '{"device": "dev1", "metadata": {"access_token_confirmation": "jwk"}}',
+        '{"device": "dev1", "metadata": {"may_act_for": ["*"]}}',
         '{"device": "d", "metadata": {"access_token_format": "", "access_token_format": "jwt"}}',
         '{"device": "dev1", "secret": "' + "x" * 300 + '"}',
         '{"device": "\\ud800"}',

@@ -15,6 +15,7 @@ import msgspec
 from keyfob.errors import ConfigError
 from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.certificates.registering import checked_identity
+from keyfob.server.name_patterns import check_patterns
 from keyfob.tokens import json_strict
 
 __all__ = [
@@ -51,6 +52,7 @@ class ClientMetadata(
             they are what is kept.
         tls_client_certificate_bound_access_tokens: Its tokens are bound to the certificate that
             it shows (section 3.4).
+        may_act_for: The devices that this gateway may get tokens for (``name_patterns``).
     """
 
     dpop_bound_access_tokens: bool = False
@@ -87,6 +89,8 @@ class ClientMetadata(
             tls_client_auth_san_email=identity.san_email,
             tls_client_certificate_thumbprints=identity.thumbprints,
         )
+
+    may_act_for: tuple[str, ...] = ()
 
 
 NO_METADATA: Final = ClientMetadata()
@@ -127,7 +131,7 @@ def given_metadata(document: bytes) -> ClientMetadata:
         document: A JSON object of the members above.
 
     Raises:
-        ConfigError: It is not, or its certificate is not allowed.
+        ConfigError: It is not, or its certificate or a pattern is not allowed.
     """
     try:
         json_strict.loads(document)  # names a member twice
@@ -138,6 +142,9 @@ def given_metadata(document: bytes) -> ClientMetadata:
         raise ConfigError("the metadata is not JSON, or names a member twice") from None
     if metadata.certificate:
         metadata = metadata.with_certificate(checked_identity(metadata.certificate))
+    if metadata.may_act_for:
+        patterns = check_patterns(metadata.may_act_for)
+        metadata = msgspec.structs.replace(metadata, may_act_for=patterns)
     return metadata
 
 

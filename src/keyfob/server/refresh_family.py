@@ -16,6 +16,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyfob.server.authorization_details import Detail
 from keyfob.server.refresh_token import RefreshToken
 
 __all__ = ["GRACE", "Ended", "Family", "Seen", "Standing", "standing"]
@@ -66,6 +67,8 @@ class Family:
         ended: Why it was ended; empty while it lives.
         certificate: ``x5t#S256`` of the one that has to be shown with its tokens; None: none has.
         jkt: The thumbprint of the key that its use takes a proof of; None: it takes none.
+        audience: Whom its tokens are for; empty: what the server's setting says.
+        details: What was granted beside the scopes.
     """
 
     family_id: bytes
@@ -82,6 +85,8 @@ class Family:
     ended: str = ""
     certificate: str | None = None
     jkt: str | None = None
+    audience: tuple[str, ...] = ()
+    details: tuple[Detail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
