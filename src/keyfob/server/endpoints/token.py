@@ -155,7 +155,7 @@ class TokenEndpoint:
             scopes = access.scopes
             if int(now) > access.revoked_through:
                 token = await self._issuer.issue(
-                    client, access, scopes, now=int(now), confirmation=bound_to
+                    client, access, scopes, now=now, confirmation=bound_to
                 )
                 if access.keep is not None:
                     await access.keep(token)
