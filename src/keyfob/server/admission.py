@@ -143,7 +143,8 @@ class Admission:
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
-        if asked.owing and error.error != "use_dpop_nonce":  # what every honest client is told
+        # What every honest client is told is no mistake, and nothing that the audit is told.
+        if asked.owing and (error.told or error.error != "use_dpop_nonce"):
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))
