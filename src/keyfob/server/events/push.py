@@ -145,6 +145,8 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 async def _pass_over(response: httpx.Response) -> None:
     """Read an answer to its end, if that is near, so that its connection serves again."""
+    if response.is_stream_consumed:
+        return
     passed = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PASSING_OVER):
