@@ -17,6 +17,7 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
+from keyfob.cli.server_grants import grant_settings
 from keyfob.config import (
     GrantLifetimesSection,
     IssuerSection,
@@ -244,6 +245,7 @@ def server_settings(settings: Settings) -> ServerSettings:
         grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
         dpop_nonce=server.dpop_nonce,
         access_token_format=server.access_token_format,
+        **grant_settings(settings),
     )
 
 

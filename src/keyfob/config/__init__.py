@@ -30,7 +30,9 @@ from keyfob.config.sections import (
     MosquittoSection,
     PolicySection,
     RabbitmqSection,
+    ResourceSection,
     ServerSection,
+    TrustedIssuerSection,
 )
 from keyfob.config.settings import FILE_NAME, Settings, load
 from keyfob.config.source import Origin
@@ -54,9 +56,11 @@ __all__ = [
     "Origin",
     "PolicySection",
     "RabbitmqSection",
+    "ResourceSection",
     "SecretReference",
     "ServerSection",
     "Settings",
+    "TrustedIssuerSection",
     "load",
     "nearest",
 ]
