@@ -168,9 +168,53 @@ def test_what_is_no_https_server_is_asked_for_nothing(remote: Remote, url: str) 
 
 
 def test_a_command_of_this_machine_refuses_a_server(remote: Remote) -> None:
-    outcome = remote("config", "check")
+    for arguments in (("config", "check"), ("grant", "show", "dev1"), ("receiver", "list")):
+        outcome = remote(*arguments)
+        assert outcome.code == 2
+        assert "goes with" in outcome.err
+
+
+def test_grants_of_another_register_are_not_changed_in_silence(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYFOB_SERVER", remote.url)
+    outcome = remote.shell("grant", "show", "dev1")
     assert outcome.code == 2
-    assert "--server goes with" in outcome.err
+    assert "goes with" in outcome.err
+
+
+def test_certificates_are_refused_and_never_left_out(remote: Remote) -> None:
+    name = ("--certificate-name", "dns:d.example")
+    for arguments in (
+        ("device", "add", "cert-1", *name),
+        ("device", "add", "cert-1", "--certificate-bound"),
+        ("application", "add", "cert-1", *name),
+        ("application", "add", "cert-1", "--certificate-bound"),
+        ("device", "set-certificate", "cert-1", *name),
+        ("application", "set-certificate", "cert-1", "--remove"),
+    ):
+        outcome = remote(*arguments)
+        assert outcome.code == 2, arguments
+        assert "--server" in outcome.err
+    assert remote.shell("device", "show", "cert-1").code == 2
+
+
+def test_a_row_with_a_certificate_needs_no_file_for_secrets(remote: Remote, tmp_path: Path) -> None:
+    file, name = tmp_path / "fleet.jsonl", f"c{time.monotonic_ns()}"
+    certificate = {"tls_client_auth_san_dns": "d.example"}
+    rows = [
+        {"device": name, "metadata": certificate},
+        {"device": f"{name}-2", "metadata": {"registration_access_hash": "x"}},
+        {"device": f"{name}-3", "metadata": {"tls_client_auth_san_dns": "/"}},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = remote.json("device", "import", str(file))
+    assert (done["registered"], done["rejected"]) == (1, 2)
+    shown = remote.json("device", "show", name)
+    assert shown == remote.shell.json("device", "show", name)
+    assert shown["certificate_name"] == "dns:d.example"
+    file.write_text(json.dumps({"device": f"{name}-4", "metadata": {"client_name": "x"}}))
+    assert remote("device", "import", str(file)).code == 2  # its secret would be nobody's
 
 
 def test_a_device_registers_with_a_token_of_the_command_line(remote: Remote) -> None:

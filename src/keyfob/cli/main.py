@@ -83,6 +83,9 @@ _REMOTE: Final = frozenset(
     {"device", "group", "application", "key", "service", "registration-token", "audit"}
 )
 
+# They change a register that no server offers over HTTP: never another one than was meant.
+_HERE: Final = frozenset({"grant", "receiver"})
+
 
 @app.callback()
 def keyfob(
@@ -118,8 +121,9 @@ def keyfob(
     """
     remote = context.invoked_subcommand in _REMOTE
     source = context.get_parameter_source("server")
-    if server and not remote and source is not None and source.name == "COMMANDLINE":
-        raise ConfigError("--server goes with: " + ", ".join(sorted(_REMOTE)))
+    typed = source is not None and source.name == "COMMANDLINE"
+    if server and not remote and (typed or context.invoked_subcommand in _HERE):
+        raise ConfigError("--server (KEYFOB_SERVER) goes with: " + ", ".join(sorted(_REMOTE)))
     use(Target(server, ca, credentials) if remote else Target())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata
 from keyfob.server.clients import Application, IssuedApplication, Service
 from keyfob.server.devices import Device, IssuedSecret
@@ -43,6 +44,7 @@ class AnyRegister(Protocol):
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
         """Register a device."""
@@ -51,7 +53,8 @@ class AnyRegister(Protocol):
         self,
         device_id: str,
         *,
-        jwks: bytes,
+        jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
         publish: Iterable[str] = (),
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
@@ -59,9 +62,10 @@ class AnyRegister(Protocol):
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
-        """Register a device with keys."""
+        """Register a device with keys or a certificate."""
 
     def list_devices(
         self, selection: Selection = EVERY_DEVICE, *, after: str = "", limit: int = 1_000
@@ -106,6 +110,16 @@ class AnyRegister(Protocol):
     ) -> Device:
         """Give a device other keys."""
 
+    def set_device_certificate(
+        self,
+        device_id: str,
+        certificate: CertificateIdentity | None = None,
+        *,
+        bound: bool | None = None,
+        remove_secret: bool = False,
+    ) -> Device:
+        """Give a device another certificate."""
+
     def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
         """Change what a device's next tokens are."""
 
@@ -120,6 +134,8 @@ class AnyRegister(Protocol):
         public: bool = False,
         refresh: bool = False,
         jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
         """Register an application."""
@@ -131,6 +147,16 @@ class AnyRegister(Protocol):
         self, client_id: str, jwks: bytes, *, remove_secret: bool = False
     ) -> Application:
         """Give an application other keys."""
+
+    def set_application_certificate(
+        self,
+        client_id: str,
+        certificate: CertificateIdentity | None = None,
+        *,
+        bound: bool | None = None,
+        remove_secret: bool = False,
+    ) -> Application:
+        """Give an application another certificate."""
 
     def remove_application(self, client_id: str) -> None:
         """Remove an application."""

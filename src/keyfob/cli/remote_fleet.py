@@ -19,6 +19,7 @@ from keyfob.errors import ConfigError, ConflictError, KeyfobError
 from keyfob.server.admin.bulk import MAX_NAMES, NamedDevices, NewSecrets, RotatedSecrets
 from keyfob.server.admin.devices import DevicePage, DeviceRights
 from keyfob.server.admin.groups import GroupChange, GroupList, NewGroup
+from keyfob.server.client_metadata import given_metadata
 from keyfob.server.fleet import Chosen, ManyOutcome, Selection
 from keyfob.server.fleet_batch import BatchOutcome, DeviceSecret
 from keyfob.server.fleet_import import ImportOutcome, reject_lines, secret_lines
@@ -154,7 +155,7 @@ class RemoteFleet:
                 if isinstance(row, ConfigError):
                     wrong.append((number, "", row))
                     continue
-                if secrets is None and not row.secret and not row.jwks:
+                if secrets is None and not _proves_itself(row):
                     raise ConfigError(
                         f"row {number} brings no secret, so one is made: say with --secrets-out "
                         "into which file"
@@ -204,7 +205,7 @@ class RemoteFleet:
                 after = page.next
             return
         try:
-            with chosen.names.open(encoding="utf-8", errors="replace") as file:
+            with chosen.names.open(encoding="utf-8-sig", errors="replace") as file:
                 names = (line.strip()[:128] for line in file)
                 wanted = (name for name in names if name)
                 while chunk := tuple(itertools.islice(wanted, MAX_NAMES)):
@@ -243,10 +244,21 @@ def _batches(reader: RowReader) -> Iterator[list[tuple[int, Row | ConfigError]]]
         yield batch
 
 
+def _proves_itself(row: Row) -> bool:
+    """Say whether no secret is made for a row; one that is wrong is rejected."""
+    if row.secret or row.jwks or not row.metadata:
+        return bool(row.secret or row.jwks)
+    try:
+        return bool(given_metadata(bytes(row.metadata)).certificate)
+    except ConfigError:
+        return True
+
+
 def _line(row: Row) -> bytes:
     members = {
         name: value for name, value in msgspec.structs.asdict(row).items() if value not in ("", [])
     }
-    if not row.jwks:
-        del members["jwks"]
+    for name in ("jwks", "metadata"):
+        if not members[name]:
+            del members[name]
     return msgspec.json.encode(members) + b"\n"

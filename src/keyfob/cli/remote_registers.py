@@ -38,6 +38,7 @@ from keyfob.server.admin.registration_tokens import (
 )
 from keyfob.server.admin.services import CreatedService, NewService, ServicePage
 from keyfob.server.admin.trail import ActionList
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata
 from keyfob.server.clients import Application, IssuedApplication, Service
 from keyfob.server.devices import Device, IssuedSecret
@@ -91,9 +92,11 @@ class RemoteRegister:
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
         """Register a device."""
+        _refuse_certificate(None, bound=certificate_bound)
         wish = NewDevice(
             id=device_id,
             rights=_rights(publish, subscribe, scopes),
@@ -110,7 +113,8 @@ class RemoteRegister:
         self,
         device_id: str,
         *,
-        jwks: bytes,
+        jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
         publish: Iterable[str] = (),
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
@@ -118,14 +122,16 @@ class RemoteRegister:
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
         """Register a device with keys."""
+        _refuse_certificate(certificate, bound=certificate_bound)
         wish = NewDevice(
             id=device_id,
             rights=_rights(publish, subscribe, scopes),
             lifetime=lifetime,
-            jwks=_key_set(jwks),
+            jwks=None if jwks is None else _key_set(jwks),
             groups=tuple(groups),
             labels=dict(labels or {}),
             pending=pending,
@@ -206,6 +212,17 @@ class RemoteRegister:
         wish = NewKeys(jwks=_key_set(jwks), remove_secret=remove_secret)
         return self._client.ask("PUT", *one("devices", device_id), "keys", kind=Device, body=wish)
 
+    def set_device_certificate(
+        self,
+        device_id: str,  # noqa: ARG002
+        certificate: CertificateIdentity | None = None,  # noqa: ARG002
+        *,
+        bound: bool | None = None,  # noqa: ARG002
+        remove_secret: bool = False,  # noqa: ARG002
+    ) -> Device:
+        """Refuse to give a device another certificate: the admin API does not."""
+        raise _no_certificate()
+
     def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
         """Change what a device's next tokens are."""
         path = *one("devices", device_id), "tokens"
@@ -225,9 +242,12 @@ class RemoteRegister:
         public: bool = False,
         refresh: bool = False,
         jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
         """Register an application."""
+        _refuse_certificate(certificate, bound=certificate_bound)
         wish = NewApplication(
             id=client_id,
             public=public,
@@ -251,6 +271,17 @@ class RemoteRegister:
         wish = NewKeys(jwks=_key_set(jwks), remove_secret=remove_secret)
         path = *one("applications", client_id), "keys"
         return self._client.ask("PUT", *path, kind=Application, body=wish)
+
+    def set_application_certificate(
+        self,
+        client_id: str,  # noqa: ARG002
+        certificate: CertificateIdentity | None = None,  # noqa: ARG002
+        *,
+        bound: bool | None = None,  # noqa: ARG002
+        remove_secret: bool = False,  # noqa: ARG002
+    ) -> Application:
+        """Refuse to give an application another certificate: the admin API does not."""
+        raise _no_certificate()
 
     def remove_application(self, client_id: str) -> None:
         """Remove an application."""
@@ -336,6 +367,15 @@ class RemoteRegistrationTokens:
     def remove(self, name: str) -> None:
         """Forget a token."""
         self._client.ask("DELETE", *one("registration-tokens", name), kind=NOTHING)
+
+
+def _refuse_certificate(certificate: CertificateIdentity | None, *, bound: bool) -> None:
+    if certificate is not None or bound:
+        raise _no_certificate()
+
+
+def _no_certificate() -> ConfigError:
+    return ConfigError("certificates are not registered over --server; do it at the server")
 
 
 def _tokens(metadata: ClientMetadata) -> TokenForm:

@@ -118,11 +118,9 @@ class DeviceBatch:
 
 
 def _with_secrets(prepared: Prepared) -> dict[int, str]:
-    """Give those that bring neither a secret nor keys a secret; return these by their rows."""
+    """Give those that bring nothing to prove themselves by a secret; return these by their rows."""
     bare: list[tuple[int, NewDevice]] = [
-        (line, device)
-        for line, device in prepared.devices
-        if device.secret_hash is None and device.jwks is None
+        (line, device) for line, device in prepared.devices if not device.has_credentials
     ]
     made = generate_secrets(len(bare))
     for (_, device), secret in zip(bare, made, strict=True):

@@ -23,6 +23,12 @@ from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
 from keyfob.server.admin_trail import note_done
 from keyfob.server.client_keys import client_jwks
+from keyfob.server.client_metadata import (
+    NO_METADATA,
+    ClientMetadata,
+    check_metadata,
+    given_metadata,
+)
 from keyfob.server.credentials import check_given_secret, generate_secrets, hash_secret
 from keyfob.server.fleet_rows import Row, RowReader
 from keyfob.server.groups import check_groups
@@ -35,6 +41,7 @@ from keyfob.server.stores.fleet import NewDevice, State, group_rows, insert_devi
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_job, move_job
 from keyfob.server.stores.sqlite import SqliteStore
 from keyfob.server.templates import compiled
+from keyfob.server.void_secrets import cut_void
 
 __all__ = [
     "CHUNK",
@@ -49,6 +56,7 @@ __all__ = [
 
 CHUNK: Final = 5_000
 """Devices a transaction: a server that runs waits for no more than that."""
+_HEAD: Final = b"row,device,code,reason\n"
 _STATES: Final[dict[str, State]] = {state: state for state in get_args(State)}
 
 
@@ -131,7 +139,7 @@ class DeviceImport:
         job = self._begin(restart=restart)
         outcome = ImportOutcome(before=job.count)
         self._skip(rows, job)
-        while chunk := list(itertools.islice(rows, self._chunk)):
+        while chunk := self._reader.take(rows, self._chunk):
             prepared = self._prepare(chunk)
             moved = replace(job, position=self._reader.position(), count=job.count + len(chunk))
             job = self._commit(prepared, job, moved)
@@ -160,7 +168,7 @@ class DeviceImport:
                 self._resume(known, path)
             else:
                 self._check_unused(job, path)
-                self._rejects.cut(0)
+                self._clear_rejects()
             job = replace(
                 job,
                 secrets_path=path,
@@ -177,10 +185,11 @@ class DeviceImport:
         if known.finished or not known.secrets_path or not path.exists():
             return
         if self._secrets is not None and self._secrets.path.absolute() == path:
-            self._secrets.cut(known.secrets_size)
+            cut_void(self._store, self._secrets, known.secrets_size)
             return
         with PrivateFile(path) as before:
-            before.cut(known.secrets_size)
+            if before.size > known.secrets_size:
+                cut_void(self._store, before, known.secrets_size)
 
     def _resume(self, known: Job, path: str) -> None:
         if path != known.secrets_path:
@@ -189,13 +198,18 @@ class DeviceImport:
                 f"this import had begun with {where}: go on with that, or --restart with a new file"
             )
         if self._secrets is not None:
-            self._secrets.cut(known.secrets_size)
+            cut_void(self._store, self._secrets, known.secrets_size)
         # The reasons from before may have been thrown away; the secrets must not be.
         self._rejects.cut(min(known.rejects_size, self._rejects.size))
 
     def _check_unused(self, job: Job, path: str) -> None:
         if self._secrets is not None and self._secrets.size and path != job.secrets_path:
             raise ConflictError(f"{path} holds secrets already: name a new file")
+
+    def _clear_rejects(self) -> None:
+        if self._rejects.size and self._rejects.read(0, len(_HEAD)) != _HEAD:
+            raise ConflictError(f"{self._rejects.path} is no file of rejects: name another")
+        self._rejects.cut(0)
 
     def _skip(self, rows: Iterator[object], job: Job) -> None:
         """Pass over what an earlier run did, and see that it is the same."""
@@ -219,7 +233,7 @@ class DeviceImport:
             except KeyfobError as error:
                 prepared.rejects.append((line, row.device, error))
                 continue
-            if device.secret_hash is None and device.jwks is None:
+            if not device.has_credentials:
                 if self._secrets is None:
                     raise ConfigError(
                         f"row {line} brings no secret, so one is made: say with --secrets-out "
@@ -275,11 +289,12 @@ def new_device(row: Row, template: ClientIdTemplate) -> NewDevice:
         check_labels(row.labels)
     if row.secret:
         check_given_secret(row.secret)
-    jwks = bytes(row.jwks)
+    jwks = client_jwks(bytes(row.jwks)) if bytes(row.jwks) else None
     return NewDevice(
         device_id=name,
         secret_hash=hash_secret(row.secret) if row.secret else None,
-        jwks=client_jwks(jwks) if jwks else None,
+        jwks=jwks,
+        metadata=_metadata(row, has_keys=jwks is not None),
         scopes=_scopes(row),
         lifetime=row.lifetime,
         state=state,
@@ -315,6 +330,15 @@ def _groups(names: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
+def _metadata(row: Row, *, has_keys: bool) -> ClientMetadata:
+    document = bytes(row.metadata)
+    if not document:
+        return NO_METADATA
+    metadata = given_metadata(document)
+    check_metadata(metadata, has_keys=has_keys)
+    return metadata
+
+
 def _scopes(row: Row) -> str:
     if not (row.publish or row.subscribe or row.scopes):
         return CONNECT
@@ -338,7 +362,7 @@ def reject_lines(file: PrivateFile, rejects: Sequence[tuple[int, str, KeyfobErro
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if rejects and not file.size:
-        writer.writerow(("row", "device", "code", "reason"))
+        text.write(_HEAD.decode())
     for line, device, error in sorted(rejects, key=lambda reject: reject[0]):
         writer.writerow((line, shown_name(device), error.code, error.message))
     return text.getvalue()

@@ -38,6 +38,7 @@ class Access:
         details: What it may say in ``authorization_details`` beside the scopes.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
+        certificate: ``x5t#S256`` of the one that the client has to show; None: it need not.
         jkt: The thumbprint of the key that the request has to prove; None: any, or none.
         answer: What is told about it beside that, such as ``issued_token_type``.
         shown_confirmations: The ``cnf`` of each token that was shown to get this one; the request
@@ -58,6 +59,7 @@ class Access:
     details: tuple[Detail, ...] = ()
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
+    certificate: str | None = None
     jkt: str | None = None
     answer: Mapping[str, object] = field(default_factory=dict)
     shown_confirmations: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
@@ -110,7 +112,7 @@ class TokenIssuer:
         access: Access,
         scopes: tuple[str, ...],
         *,
-        now: int,
+        now: float,
         confirmation: Mapping[str, object],
     ) -> IssuedToken:
         """Mint a token.
@@ -118,13 +120,16 @@ class TokenIssuer:
         Args:
             access: What a grant allowed.
             scopes: What the token says, already narrowed.
-            now: ``iat``: the whole second before anything was read for this token.
+            now: Before anything was read for this token; its whole second is ``iat``, and the key
+                of that moment signs.
             confirmation: What it is bound to (``cnf``, RFC 7800); empty for a bearer token.
 
         Raises:
             OAuthError: The key that has to sign now cannot be read, or it would have ended already.
         """
-        token, claims = self.described(access, scopes, now=now, confirmation=confirmation, text="")
+        token, claims = self.described(
+            access, scopes, now=int(now), confirmation=confirmation, text=""
+        )
         return replace(token, access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"))
 
     def described(
@@ -141,7 +146,7 @@ class TokenIssuer:
         Args:
             access: As in ``issue``.
             scopes: The same.
-            now: The same.
+            now: ``iat``: the whole second of it.
             confirmation: The same.
             text: The token.
         """

@@ -12,12 +12,14 @@ import httpx
 import pytest
 
 from keyfob.errors import ConfigError
+from keyfob.http.client_certificate import CLIENT_CERTIFICATE, ClientCertificate
 from keyfob.server.admin.routes import OPERATIONS
 from keyfob.server.admin_scopes import ADMIN_SCOPES, DEVICES_READ, DEVICES_WRITE, SERVICES_WRITE
 from keyfob.server.app import create_app
 from keyfob.server.limits import LimitSettings
 from keyfob.server.settings import ServerSettings
 from tests.server.admin.asking import API, Admin
+from tests.server.client_certificates import Shown, named, signed
 from tests.server.world import ISSUER, World
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +65,7 @@ async def test_a_service_makes_no_other_token_of_it(
 async def test_nobody_elses_audience_is_the_admin_apis(settings: ServerSettings) -> None:
     for more in ({"audience": ISSUER + API}, {"resources": {"https://a.example/": ISSUER + API}}):
         with pytest.raises(ConfigError, match="admin API"):
-            replace(settings, **more)  # type: ignore[arg-type]
+            replace(settings, **more)
 
 
 async def test_a_service_without_admin_scopes_gets_no_token(world: World) -> None:
@@ -139,6 +141,37 @@ async def test_a_token_that_was_not_issued_to_this_service_for_this_api_is_refus
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
     assert world.events[-1].request == "admin"
     assert world.events[-1].outcome == "refused"
+
+
+async def test_a_token_that_is_bound_to_a_certificate_is_taken_with_it_alone(
+    world: World, admin: Admin
+) -> None:
+    mine, other = signed(named("ops")), signed(named("ops"))
+    key = world.keyring.signing_key(world.clock.now)
+    bound = key.sign(claims(world, cnf={"x5t#S256": mine.thumbprint}), typ="at+jwt")
+    and_more = {"x5t#S256": mine.thumbprint, "jkt": "x" * 43}
+    by_key, too = (
+        key.sign(claims(world, cnf=cnf), typ="at+jwt")
+        for cnf in ({"jkt": mine.thumbprint}, and_more)
+    )
+    app = create_app(world.settings, clock=world.clock)
+
+    async def status(shown: Shown, token: str) -> int:
+        async def showing(scope: Any, receive: Any, send: Any) -> None:
+            certificate = ClientCertificate(der=shown.der, verified=False)
+            await app({**scope, CLIENT_CERTIFICATE: certificate}, receive, send)
+
+        transport = httpx.ASGITransport(showing)
+        async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as http:
+            headers = {"Authorization": f"Bearer {token}"}
+            return (await http.get(API + "/devices", headers=headers)).status_code
+
+    async with app.router.lifespan_context(app):
+        assert await status(mine, bound) == 200
+        assert await status(other, bound) == 401
+        assert await status(mine, by_key) == 401
+        assert await status(mine, too) == 401
+        assert await status(other, admin.token) == 200
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,21 @@ TEMPLATES: dict[str, Template] = {
 def test_a_template_that_no_client_could_be_made_by_is_refused(case: str) -> None:
     with pytest.raises((ConfigError, TopicError)):
         TEMPLATES[case].completed().check()
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"tls_client_certificate_bound_access_tokens": True},
+        {"tls_client_auth_san_dns": "a.example"},
+        {"tls_client_auth_subject_dn": "CN=a"},
+        {"tls_client_certificate_thumbprints": ["x"]},
+        {"token_endpoint_auth_method": "tls_client_auth"},
+        {"token_endpoint_auth_method": "self_signed_tls_client_auth"},
+    ],
+    ids=str,
+)
+def test_nobody_registers_a_certificate_by_himself(wish: dict[str, object]) -> None:
+    with pytest.raises(OAuthError) as caught:
+        read_wish(wish, DEVICE)
+    assert caught.value.error == "invalid_client_metadata"

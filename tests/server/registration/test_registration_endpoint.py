@@ -12,10 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
+from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
-from keyfob.server.client_metadata import ClientMetadata
+from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.client_metadata import ClientMetadata, given_metadata
 from keyfob.server.limits import LimitSettings
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
+from keyfob.server.stores.fleet import Selection
 from keyfob.server.stores.sqlite import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
@@ -424,3 +427,36 @@ async def test_who_gives_exchange_up_acts_for_nobody(registering: Registering) -
     assert (await registering.manage("PUT", kept, fewer)).status_code == 200
     grants = register.show_grants("t-1")
     assert (grants.grant_types, grants.may_act_for) == (("client_credentials",), ())
+
+
+async def test_a_client_with_a_certificate_of_an_operator_keeps_it(
+    registering: Registering,
+) -> None:
+    client = await registering.registered(device_id="t-1")
+    register = registering.world.register
+    identity = CertificateIdentity(san_dns="t-1.example")
+    register.set_device_certificate("t-1", identity, bound=True, remove_secret=True)
+    same = {"client_id": "t-1"}
+    stronger = await registering.manage("PUT", client, same | {"jwks": KEYS})
+    assert stronger.json()["error"] == "invalid_client_metadata"
+    updated = await registering.manage("PUT", client, same | {"client_name": "x"})
+    assert updated.json()["token_endpoint_auth_method"] == "tls_client_auth"
+    device = register.show_device("t-1")
+    assert (device.certificate, device.certificate_bound) == (identity, True)
+    wish: dict[str, Any] = {"token_endpoint_auth_method": "client_secret_basic"}
+    assert (await registering.manage("PUT", updated.json(), same | wish)).status_code == 400
+    wish = {"dpop_bound_access_tokens": True}  # a token is bound in one way
+    assert (await registering.manage("PUT", updated.json(), same | wish)).status_code == 400
+
+
+async def test_by_what_a_registration_is_managed_is_neither_exported_nor_imported(
+    registering: Registering,
+) -> None:
+    await registering.registered(device_id="t-1", client_name="Tor")
+    fleet = registering.world.register.fleet
+    text = "".join(fleet.written(Selection(), "jsonl"))
+    assert "Tor" in text
+    assert "registration_access" not in text
+    for name in ("registration_access_hash", "registration_access_previous"):
+        with pytest.raises(ConfigError):
+            given_metadata(json.dumps({name: "x"}).encode())

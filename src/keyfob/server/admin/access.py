@@ -3,7 +3,7 @@
 
 The token says what was granted, the register what still holds: a service that is removed, or made
 anew under its name, has nothing from that moment on, and no token allows more than its service is
-registered for. docs/adr/0018-admin-tokens.md says why it is a token.
+registered for. docs/adr/0019-admin-tokens.md says why it is a token.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from keyfob.server.admin_scopes import ADMIN_SCOPES
 from keyfob.server.admission import Admission, Asked
 from keyfob.server.bearer import bearer_token
+from keyfob.server.certificate_binding import bound_to_shown
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError
@@ -99,6 +100,8 @@ class AdminAccess:
         asked = Asked.of(request, "admin")
         try:
             found = await self._found(bearer_token(request))
+            if "cnf" in found.members and not bound_to_shown(request, found.members["cnf"]):
+                raise _refused("token_is_bound")  # proofs of keys are not looked at here
             asked.client_id = found.client_id
             async with self._admission.attempt(found.client_id, asked) as attempt:
                 client = await self._service(found)
@@ -118,8 +121,6 @@ class AdminAccess:
             raise _refused("token_not_good")
         if found.subject != found.client_id or "act" in found.members:
             raise _refused("token_of_another")
-        if "cnf" in found.members:  # nobody looks here whether its holder has the key
-            raise _refused("token_is_bound")
         return found
 
     async def _service(self, found: FoundToken) -> Client:

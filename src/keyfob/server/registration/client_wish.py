@@ -17,6 +17,7 @@ import msgspec
 
 from keyfob.errors import ConfigError
 from keyfob.server.client_keys import client_jwks
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.names import is_name
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.registration.initial_tokens import Template
@@ -33,6 +34,11 @@ _DEFAULT_METHOD: Final = "client_secret_basic"  # RFC 7591 section 2
 _SERVERS: Final = (
     *("registration_access_token", "registration_client_uri"),
     *("client_secret_expires_at", "client_id_issued_at"),
+)
+
+
+_CERTIFICATE: Final = tuple(
+    name for name in ClientMetadata.__struct_fields__ if name.startswith("tls_client_")
 )
 
 
@@ -161,6 +167,9 @@ def _refuse_unsupported(document: Mapping[str, Any]) -> None:
         )
     if "jwks_uri" in document:
         raise _refused("jwks_uri", "is not fetched: send jwks")
+    for name in _CERTIFICATE:
+        if document.get(name):  # ignored, it would think that its tokens are bound
+            raise _refused(name, "is for an operator to register")
     if _texts(document, "response_types"):
         raise _refused("response_types", "are none here: there is no authorization endpoint")
 

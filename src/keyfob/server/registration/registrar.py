@@ -255,6 +255,8 @@ def _method_of(client: Client) -> str:
     said = client.metadata.token_endpoint_auth_method
     if client.jwks is not None and client.secret_hash is None:
         return "private_key_jwt"
+    if client.secret_hash is None and (certificate := client.metadata.certificate):
+        return "self_signed_tls_client_auth" if certificate.thumbprints else "tls_client_auth"
     if client.public:
         return "none"
     return said if said.startswith("client_secret_") else "client_secret_basic"
@@ -264,6 +266,7 @@ def _as_template(client: Client, method: str) -> Template:
     """Return what a client is now, as the most that it may be after an update."""
     kind: Final = "device" if client.kind is ClientKind.DEVICE else "application"
     same = [one for one in KIND_AUTH_METHODS[kind] if one[:7] == method[:7]]  # secret, or keys
+    same = same or [method]  # a certificate, which an operator has given it
     return Template(kind=kind, grant_types=client.grants, auth_methods=tuple(same))
 
 

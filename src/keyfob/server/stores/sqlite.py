@@ -30,6 +30,12 @@ from keyfob.server.stores.signing_keys import SigningKeyTable
 __all__ = ["SqliteStore", "StoredRevocation", "open_store"]
 
 _BUSY_MS: Final = 5_000
+# Of those that ended: a bulk of a million must not end in the one transaction of whoever is next.
+_FORGOTTEN_AT_ONCE: Final = 1_000
+_FORGET: Final = """
+DELETE FROM revocation WHERE cursor IN
+  (SELECT cursor FROM revocation WHERE until <= ? ORDER BY until LIMIT ?)
+"""
 _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
        last_token_at, (SELECT max(issued_before) FROM revocation
@@ -177,7 +183,7 @@ class SqliteStore:
     def secret(self, client_id: str, *, now: float) -> StoredSecret | None:
         """Return what a client has to prove now."""
         row = self._connection.execute(
-            "SELECT kind, secret_hash, jwks, old_secret_hash, old_secret_until,"
+            "SELECT kind, secret_hash, jwks, metadata, old_secret_hash, old_secret_until,"
             " old_secret_ends_on_use FROM client WHERE client_id = ?",
             (client_id,),
         ).fetchone()
@@ -187,8 +193,9 @@ class SqliteStore:
             kind=ClientKind(row[0]),
             secret_hash=row[1],
             jwks=row[2],
-            old_hash=row[3] if row[3] is not None and now < row[4] else None,
-            old_ends_on_use=bool(row[5]),
+            metadata=row[3],
+            old_hash=row[4] if row[4] is not None and now < row[5] else None,
+            old_ends_on_use=bool(row[6]),
         )
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
@@ -322,9 +329,9 @@ class SqliteStore:
     ) -> None:
         """Add a revocation, also of what was exchanged for the tokens that it concerns.
 
-        Those that have stopped to matter are forgotten.
+        Some of those that have stopped to matter are forgotten.
         """
-        self._connection.execute("DELETE FROM revocation WHERE until <= ?", (now,))
+        self._connection.execute(_FORGET, (now, _FORGOTTEN_AT_ONCE))
         self._connection.execute(
             "INSERT INTO revocation (subject, issued_before, until, reason, token_id)"
             " VALUES (?, ?, ?, ?, ?)",
