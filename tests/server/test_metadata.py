@@ -53,6 +53,7 @@ async def test_the_grants_of_applications_are_named_once_there_is_one(world: Wor
         "client_credentials",
         "password",
         "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
     ]
     assert document["token_endpoint_auth_methods_supported"][-1] == "none"
     assert document["revocation_endpoint_auth_methods_supported"][-1] == "none"

@@ -25,6 +25,7 @@ from keyfob.cli import (
     inspecting,
     key,
     mosquitto,
+    operator,
     receiver,
     serve,
     service,
@@ -59,6 +60,7 @@ app.add_typer(application.app, name="application")
 app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")
+app.add_typer(operator.app, name="operator")
 app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto")
 

@@ -24,6 +24,7 @@ __all__ = [
     "GrantLifetimesSection",
     "LimitsSection",
     "MosquittoSection",
+    "OpenIdSection",
     "PolicySection",
     "RabbitmqSection",
     "Rights",
@@ -84,6 +85,20 @@ class GrantLifetimesSection(_Section, frozen=True):
     token_exchange: int = 0
 
 
+class OpenIdSection(_Section, frozen=True):
+    """``[server.openid]``: another issuer by which operators sign in; empty ``issuer``: none.
+
+    ``client_secret`` is a reference. ``claim`` is the claim of an ID token that says which
+    operator it is.
+    """
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    claim: str = "sub"
+    ca: Path | None = None
+
+
 class ServerSection(_Section, frozen=True):
     """``[server]``: the authorization server.
 
@@ -99,7 +114,8 @@ class ServerSection(_Section, frozen=True):
     clients authenticate with: whom they may be for, and for how long.
 
     ``dpop_nonce`` is whether DPoP proofs need a nonce, ``access_token_format`` what access tokens
-    are unless a client is registered for another.
+    are unless a client is registered for another. ``device_code_lifetime`` (seconds) is how long a
+    device may wait for an approval.
     """
 
     issuer: str = "https://localhost:8443"
@@ -117,6 +133,7 @@ class ServerSection(_Section, frozen=True):
     assertion_lifetime: int = 600
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    device_code_lifetime: int = 600
     database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
@@ -124,6 +141,7 @@ class ServerSection(_Section, frozen=True):
     limits: LimitsSection = LimitsSection()
     grant_lifetimes: GrantLifetimesSection = GrantLifetimesSection()
     metrics: HttpSection = HttpSection()
+    openid: OpenIdSection = OpenIdSection()
 
 
 class GuardSection(_Section, frozen=True):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +19,10 @@ from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response
 
 __all__ = ["Admission", "Asked"]
+
+# What every honest client is told: one that polls as it shall (RFC 8628 section 3.5), and one that
+# has no nonce yet (RFC 9449 section 8).
+_NO_MISTAKES: Final = frozenset({"authorization_pending", "slow_down", "use_dpop_nonce"})
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class Asked:
         grant_type: The grant that it asks by; empty where it is none.
         owing: Whether a refusal is a mistake of its network: nobody was named, or somebody who
             has nothing to prove. Otherwise the limits have counted what there is to count.
+        operator: The person who asks, in a browser, as far as known.
     """
 
     request: RequestKind
@@ -40,6 +46,7 @@ class Asked:
     subject: str = ""
     grant_type: str = ""
     owing: bool = True
+    operator: str = ""
 
     @classmethod
     def of(cls, request: Request, kind: RequestKind) -> Asked:
@@ -58,6 +65,7 @@ class Asked:
             subject=error.subject or shown_name(self.subject),
             error=error.error,
             reason=error.reason,
+            operator=self.operator,
         )
 
 
@@ -135,8 +143,12 @@ class Admission:
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
-        if asked.owing and error.error != "use_dpop_nonce":  # what every honest client is told
+        return error_response(await self.refused(asked, error))
+
+    async def refused(self, asked: Asked, error: OAuthError) -> OAuthError:
+        """Tell the audit of a request that is refused; return what to answer with."""
+        if asked.owing and error.error not in _NO_MISTAKES:
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))
-        return error_response(error)
+        return error

@@ -19,7 +19,9 @@ Which endpoint takes which step (the order is the endpoints' own matter):
 
 ``introspect`` and ``revoke`` take a form and authenticate as ``token`` does; the former wants a
 service scope, the latter the token's own client; both count towards the limits.
-Neither answer is ever stored by caches.
+Neither answer is ever stored by caches. ``device_authorization`` takes a form, authenticates and
+counts as ``token`` does; the pages below ``/device`` are for people: ``approval.endpoint``
+has their own table.
 
 There are no globals: two applications in one process share nothing.
 """
@@ -38,9 +40,11 @@ from starlette.routing import Route
 
 from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
 from keyfob.server.admission import Admission
+from keyfob.server.approval.routes import approval_routes
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.credentials import SecretVerifier, verify_secret
+from keyfob.server.device_codes import DeviceCodes
 from keyfob.server.dpop.binding import DpopBinding
 from keyfob.server.dpop.nonces import NONCE_KEY_BYTES, Nonces
 from keyfob.server.endpoints.health import HealthEndpoints
@@ -64,6 +68,7 @@ from keyfob.server.events.deliveries import Deliveries
 from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
+from keyfob.server.grants.device_code import DeviceCodeGrant
 from keyfob.server.grants.limited import limited
 from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
@@ -75,14 +80,18 @@ from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.minting import AccessTokens, Mint
 from keyfob.server.oauth_errors import not_here, server_error
 from keyfob.server.opaque_tokens import OpaqueTokens
+from keyfob.server.openid.provider import OpenIdIssuer
+from keyfob.server.passwords import PasswordChecker
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
+from keyfob.server.stores.device_codes import SqliteDeviceCodes
 from keyfob.server.stores.event_receivers import ServingReceivers
 from keyfob.server.stores.opaque_tokens import SqliteOpaqueTokens
+from keyfob.server.stores.operators import SqliteOperators
 from keyfob.server.stores.readiness import SqliteReadiness
 from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
@@ -128,6 +137,9 @@ def create_app(
     Raises:
         ConfigError: The register or a signing key cannot be used.
     """
+    openid = None
+    if settings.openid is not None:
+        openid = OpenIdIssuer(settings.openid, clock, time.monotonic)
     store = open_store(settings.database)
     writer = Writer(settings.database)
     reads = ServingStore(store, writer, clock=clock)
@@ -139,11 +151,14 @@ def create_app(
     limits = limits or _limits(settings)
     revocations = SqliteTokenRevocations(store, writer)
     families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
+    device_requests = SqliteDeviceCodes(store, writer)
+    checker = PasswordChecker()
     parts = _Parts(
         settings=settings,
         reads=reads,
         keyring=keyring,
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
+        device_codes=DeviceCodes(device_requests, settings.device_code_lifetime, clock),
         admission=Admission(
             authenticator=client_authenticator(
                 reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
@@ -172,11 +187,23 @@ def create_app(
     app = Starlette(
         routes=[
             *_routes(parts, token, revocations, stopping),
+            *approval_routes(
+                settings,
+                admission=parts.admission,
+                devices=reads,
+                requests=device_requests,
+                codes=parts.device_codes,
+                operators=SqliteOperators(store, writer),
+                checker=checker,
+                openid=openid,
+                audit=audit,
+                clock=clock,
+            ),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
         exception_handlers={HTTPException: not_here, Exception: server_error},
-        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries),
+        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries, checker, openid),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
@@ -195,6 +222,7 @@ class _Parts:
     reads: ServingStore
     keyring: Keyring
     refresh_tokens: RefreshTokens
+    device_codes: DeviceCodes
     admission: Admission
     audit: AuditSink
     clock: Callable[[], float]
@@ -212,6 +240,7 @@ def _token_endpoint(
         ClientCredentials(),
         Password(parts.reads, verify),
         RefreshTokenGrant(parts.reads, parts.refresh_tokens),
+        DeviceCodeGrant(parts.reads, parts.device_codes),
     ]
     ceilings, default = parts.settings.grant_lifetimes, parts.settings.default_lifetime
     return TokenEndpoint(
@@ -314,7 +343,12 @@ def _limits(settings: ServerSettings) -> LimitStore:
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    store: SqliteStore, last_tokens: LastTokens, keyring: Keyring, deliveries: Deliveries
+    store: SqliteStore,
+    last_tokens: LastTokens,
+    keyring: Keyring,
+    deliveries: Deliveries,
+    checker: PasswordChecker,
+    openid: OpenIdIssuer | None,
 ) -> AsyncIterator[None]:
     flushing = asyncio.create_task(last_tokens.run())
     following = asyncio.create_task(keyring.run())
@@ -327,6 +361,9 @@ async def _lifespan(
         delivering.cancel()
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
+            closing.callback(checker.close)
+            if openid is not None:
+                closing.push_async_callback(openid.aclose)
             closing.push_async_callback(last_tokens.close)
             with contextlib.suppress(asyncio.CancelledError):
                 await flushing

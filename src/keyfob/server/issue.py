@@ -30,6 +30,7 @@ class Access:
             when the refresh token is kept. None where none was.
         refresh_token: What it is renewed by; None where it is not by a refresh token.
         audience: Who it is for (``aud``); None is the server's own setting.
+        device_code: SHA-256 of the device code that it uses up; None where it is not by one.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
         jkt: The thumbprint of the key that the request has to prove; None: any, or none.
@@ -43,6 +44,7 @@ class Access:
     renewable: bool = False
     secret_hash: str | None = field(default=None, repr=False)
     refresh_token: RefreshToken | None = None
+    device_code: bytes | None = field(default=None, repr=False)
     audience: str | tuple[str, ...] | None = None
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)

@@ -12,11 +12,13 @@ from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.http.json_response import json_response
 from keyfob.server.client_authentication import METHODS, SERVICE_METHODS
 from keyfob.server.client_authentication.assertion import AssertionRules
-from keyfob.server.clients import REFRESH_TOKEN, ClientKind
+from keyfob.server.clients import DEVICE_CODE, REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import ALGORITHMS
 
 __all__ = [
+    "DEVICE_AUTHORIZATION_PATH",
+    "DEVICE_PATH",
     "INTROSPECTION_PATH",
     "JWKS_PATH",
     "REVOCATIONS_PATH",
@@ -32,6 +34,8 @@ JWKS_PATH: Final = "/oauth2/jwks"
 REVOCATIONS_PATH: Final = "/oauth2/revocations"
 INTROSPECTION_PATH: Final = "/oauth2/introspect"
 REVOCATION_PATH: Final = "/oauth2/revoke"
+DEVICE_AUTHORIZATION_PATH: Final = "/oauth2/device_authorization"
+DEVICE_PATH: Final = "/device"  # people may have to type it
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
@@ -78,7 +82,7 @@ class MetadataEndpoint:
         """Answer with the metadata (RFC 8414 section 2)."""
         applications = await self._clients.has_clients(ClientKind.APPLICATION)
         base = self._settings.base
-        document = {
+        document: dict[str, object] = {
             "issuer": self._settings.issuer,
             "token_endpoint": base + TOKEN_PATH,
             "jwks_uri": base + JWKS_PATH,
@@ -86,7 +90,7 @@ class MetadataEndpoint:
             "response_types_supported": [],  # required, and empty: there is no such endpoint
             "grant_types_supported": [
                 "client_credentials",
-                *["password", REFRESH_TOKEN] * applications,
+                *["password", REFRESH_TOKEN, DEVICE_CODE] * applications,
             ],
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
             "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
@@ -97,4 +101,6 @@ class MetadataEndpoint:
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "dpop_signing_alg_values_supported": [*ALGORITHMS],
         }
+        if applications:  # RFC 8628 section 4
+            document["device_authorization_endpoint"] = base + DEVICE_AUTHORIZATION_PATH
         return json_response(document, headers=_CACHE)
