@@ -203,7 +203,9 @@ def create_app(
             Route("/readyz", health.readyz),
         ],
         exception_handlers={HTTPException: not_here, Exception: server_error},
-        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries, checker, openid),
+        lifespan=lambda _: _lifespan(
+            store, last_tokens, keyring, deliveries, checker=checker, openid=openid
+        ),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
@@ -347,6 +349,7 @@ async def _lifespan(
     last_tokens: LastTokens,
     keyring: Keyring,
     deliveries: Deliveries,
+    *,
     checker: PasswordChecker,
     openid: OpenIdIssuer | None,
 ) -> AsyncIterator[None]:
