@@ -12,10 +12,16 @@ import httpx
 import pytest
 
 from keyfob.server.app import create_app
+from keyfob.server.approval.desk import Desk
 from keyfob.server.audit import TokenEvent
 from keyfob.server.limits import LimitSettings
+from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.device_codes import SqliteDeviceCodes
+from keyfob.server.stores.serving import ServingStore
+from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.writer import Writer
 from tests.server.approving import (
     PASSWORD,
     Approver,
@@ -466,17 +472,29 @@ async def test_what_others_write_is_text_and_no_markup(
 # Limits
 
 
-async def test_wrong_codes_are_counted_for_each_operator_and_for_all(
-    world: World, browser: Approver, monkeypatch: pytest.MonkeyPatch
+async def test_wrong_codes_of_all_operators_together_are_limited(
+    world: World, client: Gateway
 ) -> None:
-    await browser.sign_in()
+    store = open_store(world.settings.database)
+    ticks = [0.0]
+    requests = SqliteDeviceCodes(store, Writer(world.settings.database))
+    desk = Desk(requests, ServingStore(store, requests._writer), world.clock, lambda: ticks[0])
+
+    async def tried(code: str) -> tuple[str, int]:
+        with pytest.raises(OAuthError) as caught:
+            await desk.find(code)
+        return caught.value.reason, caught.value.retry_after
+
     for _ in range(100):
-        page = await browser.compare("BCDF-GHJK")
-        assert (page.status, "No request waits" in page.text) == (400, True)
-    page = await browser.compare("BCDF-GHJK")
-    assert page.status == 429
-    assert int(page.answer.headers["retry-after"]) > 0
-    assert world.events[-1].reason == "limit_user_codes"
+        assert await tried("BCDF-GHJK") == ("user_code_unknown", 0)
+    begun = await client.begun()
+    assert await tried(begun["user_code"]) == ("limit_user_codes", 2)  # or the answer would tell
+    ticks[0] = 1.0
+    _, found = await desk.find(begun["user_code"])  # a right one costs nothing
+    assert found.client_id == "setup"
+    assert await tried("nonsense") == ("user_code_unknown", 0)
+    assert (await tried("nonsense"))[0] == "limit_user_codes"
+    store.close()
 
 
 async def test_guesses_of_passwords_and_codes_are_limited_by_name_and_address(
