@@ -34,7 +34,9 @@ from keyfob.config import (
     OpenIdSection,
     PolicySection,
     RabbitmqSection,
+    ResourceSection,
     ServerSection,
+    TrustedIssuerSection,
     load,
 )
 from keyfob.config.sections import Rights
@@ -120,6 +122,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[server.limits]`": LimitsSection,
     "`[server.metrics]`": HttpSection,
     "`[server.openid]`": OpenIdSection,
+    "`[[server.resource]]`": ResourceSection,
+    "`[[server.trusted_issuer]]`": TrustedIssuerSection,
     "`[guard]`": GuardSection,
     "`[guard.http]`": HttpSection,
     "`[[issuer]]`": IssuerSection,

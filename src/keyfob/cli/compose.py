@@ -17,6 +17,7 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
+from keyfob.cli.server_grants import grant_settings
 from keyfob.config import (
     GrantLifetimesSection,
     IssuerSection,
@@ -247,6 +248,7 @@ def server_settings(settings: Settings) -> ServerSettings:
         access_token_format=server.access_token_format,
         device_code_lifetime=server.device_code_lifetime,
         openid=_openid(settings),
+        **grant_settings(settings),
     )
 
 

@@ -31,7 +31,9 @@ from keyfob.config.sections import (
     OpenIdSection,
     PolicySection,
     RabbitmqSection,
+    ResourceSection,
     ServerSection,
+    TrustedIssuerSection,
 )
 from keyfob.config.settings import FILE_NAME, Settings, load
 from keyfob.config.source import Origin
@@ -56,9 +58,11 @@ __all__ = [
     "Origin",
     "PolicySection",
     "RabbitmqSection",
+    "ResourceSection",
     "SecretReference",
     "ServerSection",
     "Settings",
+    "TrustedIssuerSection",
     "load",
     "nearest",
 ]

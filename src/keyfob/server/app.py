@@ -33,16 +33,19 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
+from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.admission import Admission
 from keyfob.server.approval.routes import approval_routes
+from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import client_authenticator
+from keyfob.server.client_authentication.grant_assertion import GrantAssertion
 from keyfob.server.credentials import SecretVerifier, verify_secret
 from keyfob.server.device_codes import DeviceCodes
 from keyfob.server.dpop.binding import DpopBinding
@@ -66,12 +69,15 @@ from keyfob.server.endpoints.token import TokenEndpoint
 from keyfob.server.events.credentials import seal_all
 from keyfob.server.events.deliveries import Deliveries
 from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
+from keyfob.server.gateway_statement import GatewayStatements
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
 from keyfob.server.grants.device_code import DeviceCodeGrant
+from keyfob.server.grants.jwt_bearer import JwtBearer
 from keyfob.server.grants.limited import limited
 from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
+from keyfob.server.grants.token_exchange import TokenExchange
 from keyfob.server.issue import TokenIssuer
 from keyfob.server.key_binding import KeyBinding
 from keyfob.server.last_tokens import LastTokens
@@ -90,6 +96,7 @@ from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
 from keyfob.server.stores.device_codes import SqliteDeviceCodes
 from keyfob.server.stores.event_receivers import ServingReceivers
+from keyfob.server.stores.exchanged_tokens import SqliteExchangedTokens
 from keyfob.server.stores.opaque_tokens import SqliteOpaqueTokens
 from keyfob.server.stores.operators import SqliteOperators
 from keyfob.server.stores.readiness import SqliteReadiness
@@ -102,8 +109,12 @@ from keyfob.server.stores.token_revocations import SqliteTokenRevocations
 from keyfob.server.stores.used_assertions import SqliteUsedAssertions
 from keyfob.server.stores.used_proofs import SqliteUsedProofs
 from keyfob.server.stores.writer import Writer
+from keyfob.server.token_lookup import TokenLookup
+from keyfob.server.trusted_issuers.assertions import TrustedAssertions, trusted_assertions
 
 __all__ = ["create_app"]
+
+_T = TypeVar("_T")
 
 
 def create_app(
@@ -152,16 +163,29 @@ def create_app(
     revocations = SqliteTokenRevocations(store, writer)
     families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
     device_requests = SqliteDeviceCodes(store, writer)
+    used = SqliteUsedAssertions(writer)
+    rules = assertion_rules(settings)
+    assertions = _opened(store, lambda: trusted_assertions(settings.trusted_issuers, rules, used))
+    opaque = OpaqueTokens(SqliteOpaqueTokens(store, writer), revocations)
     checker = PasswordChecker()
     parts = _Parts(
         settings=settings,
         reads=reads,
         keyring=keyring,
+        tokens=AccessTokens(SignedAccessTokens(settings, keyring, revocations), opaque),
+        used=used,
+        assertions=assertions,
+        exchanges=SqliteExchangedTokens(writer),
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
         device_codes=DeviceCodes(device_requests, settings.device_code_lifetime, clock),
         admission=Admission(
             authenticator=client_authenticator(
-                reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
+                reads,
+                verify,
+                used,
+                rules,
+                clock,
+                alone=GrantAssertion(reads, assertions, clock),
             ),
             limits=Limits(limits),
             audit=audit,
@@ -174,7 +198,7 @@ def create_app(
             SqliteUsedProofs(writer),
             _nonces(settings, store),
         ),
-        opaque=OpaqueTokens(SqliteOpaqueTokens(store, writer), revocations),
+        opaque=opaque,
     )
     token = _token_endpoint(parts, verify, last_tokens, sleep)
     readiness = Readiness(
@@ -186,7 +210,7 @@ def create_app(
     health = HealthEndpoints(readiness)
     app = Starlette(
         routes=[
-            *_routes(parts, token, revocations, stopping),
+            *_routes(parts, token, stopping),
             *approval_routes(
                 settings,
                 admission=parts.admission,
@@ -223,6 +247,10 @@ class _Parts:
     settings: ServerSettings
     reads: ServingStore
     keyring: Keyring
+    tokens: TokenLookup
+    used: SqliteUsedAssertions
+    assertions: TrustedAssertions
+    exchanges: SqliteExchangedTokens
     refresh_tokens: RefreshTokens
     device_codes: DeviceCodes
     admission: Admission
@@ -241,8 +269,10 @@ def _token_endpoint(
     grants: list[Grant] = [
         ClientCredentials(),
         Password(parts.reads, verify),
-        RefreshTokenGrant(parts.reads, parts.refresh_tokens),
-        DeviceCodeGrant(parts.reads, parts.device_codes),
+        RefreshTokenGrant(parts.reads, parts.refresh_tokens, parts.settings.audience),
+        DeviceCodeGrant(parts.reads, parts.device_codes, parts.settings.audience),
+        JwtBearer(parts.reads, parts.assertions, parts.clock),
+        _token_exchange(parts),
     ]
     ceilings, default = parts.settings.grant_lifetimes, parts.settings.default_lifetime
     return TokenEndpoint(
@@ -254,6 +284,7 @@ def _token_endpoint(
             parts.opaque,
             default=parts.settings.access_token_format,
         ),
+        rights=AskedRights(parts.settings.targets),
         refresh_tokens=parts.refresh_tokens,
         issued=last_tokens.note,
         audit=parts.audit,
@@ -263,18 +294,20 @@ def _token_endpoint(
     )
 
 
-def _routes(
-    parts: _Parts, token: TokenEndpoint, store: AccessTokenStore, stopping: asyncio.Event
-) -> list[Route]:
+def _token_exchange(parts: _Parts) -> TokenExchange:
+    statements = GatewayStatements(parts.reads, parts.used, assertion_rules(parts.settings))
+    return TokenExchange(parts.reads, parts.tokens, statements, parts.exchanges, parts.clock)
+
+
+def _routes(parts: _Parts, token: TokenEndpoint, stopping: asyncio.Event) -> list[Route]:
     settings, admission, clock = parts.settings, parts.admission, parts.clock
     revocations = RevocationsEndpoint(
         admission=admission, store=parts.reads, clock=clock, stopping=stopping
     )
-    tokens = AccessTokens(SignedAccessTokens(settings, parts.keyring, store), parts.opaque)
-    introspection = IntrospectionEndpoint(admission=admission, tokens=tokens, clock=clock)
+    introspection = IntrospectionEndpoint(admission=admission, tokens=parts.tokens, clock=clock)
     revocation = RevocationEndpoint(
         admission=admission,
-        tokens=tokens,
+        tokens=parts.tokens,
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=clock,
@@ -298,12 +331,8 @@ def _keyring(
     clock: Callable[[], float],
     audit: KeyAudit,
 ) -> Keyring:
-    try:
-        keys = prepare(store, settings.signing, clock=clock, audit=audit)
-        seal_all(store, settings.signing.sealer)
-    except BaseException:
-        store.close()
-        raise
+    keys = _opened(store, lambda: prepare(store, settings.signing, clock=clock, audit=audit))
+    _opened(store, lambda: seal_all(store, settings.signing.sealer))
     stored = store.keys.all()
     return Keyring(
         ServingKeys(store, writer), settings.signing, stored, keys, clock=clock, audit=audit
@@ -313,8 +342,14 @@ def _keyring(
 def _nonces(settings: ServerSettings, store: SqliteStore) -> Nonces | None:
     if settings.dpop_nonce == "off":
         return None
+    key = _opened(store, lambda: shared_key(store, "dpop nonces", length=NONCE_KEY_BYTES))
+    return Nonces(key)
+
+
+def _opened(store: SqliteStore, make: Callable[[], _T]) -> _T:
+    """Make something that the server cannot be without; if it fails, the register is closed."""
     try:
-        return Nonces(shared_key(store, "dpop nonces", length=NONCE_KEY_BYTES))
+        return make()
     except BaseException:
         store.close()
         raise

@@ -36,6 +36,8 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "slow_down": 400,
         "access_denied": 400,
         "expired_token": 400,
+        "invalid_target": 400,  # RFC 8707 section 2
+        "invalid_authorization_details": 400,  # RFC 9396 section 5
         "unsupported_token_type": 400,  # RFC 7009 section 2.2.1
         "invalid_dpop_proof": 400,  # RFC 9449 section 5
         "use_dpop_nonce": 400,  # RFC 9449 section 8

@@ -165,6 +165,8 @@ class RefreshTokens:
             expires_at=now + min(self._lifetimes.idle, self._lifetimes.total),
             ends_at=now + self._lifetimes.total,
             jkt=jkt,
+            audience=_audience(access.audience),
+            details=access.details,
         )
         kept = self._store.add(
             family,
@@ -181,6 +183,12 @@ class RefreshTokens:
     ) -> RefreshToken | Standing:
         idle = self._lifetimes.idle
         return await _written(self._store.use(token, client_id, now=now, idle=idle))
+
+
+def _audience(audience: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if audience is None:
+        return ()
+    return (audience,) if isinstance(audience, str) else audience
 
 
 async def _written(change: Awaitable[_T]) -> _T:

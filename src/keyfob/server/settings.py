@@ -16,7 +16,9 @@ from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_li
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.openid.settings import OpenIdSettings
 from keyfob.server.refresh_family import GRACE
+from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
+from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
 __all__ = [
     "MAX_ASSERTION_LIFETIME",
@@ -60,6 +62,8 @@ class ServerSettings:
         device_code_lifetime: Seconds in which somebody has to approve a device, and the device's
             client to fetch its token.
         openid: Another issuer that operators may sign in by; None: by password only.
+        resources: The ``aud`` of tokens that are asked for a resource (RFC 8707), by its URI.
+        trusted_issuers: Whose assertions are taken for devices (RFC 7523 section 2.1).
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -80,6 +84,8 @@ class ServerSettings:
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
     device_code_lifetime: int = MAX_DEVICE_CODE_LIFETIME
     openid: OpenIdSettings | None = None
+    resources: Mapping[str, str] = field(default_factory=dict)
+    trusted_issuers: tuple[TrustedAssertionIssuer, ...] = ()
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -98,6 +104,16 @@ class ServerSettings:
         shortest, longest = MIN_DEVICE_CODE_LIFETIME, MAX_DEVICE_CODE_LIFETIME
         if not shortest <= self.device_code_lifetime <= longest:
             raise ConfigError(f"a device code lives between {shortest} and {longest} seconds")
+        _ = self.targets
+        if len({one.issuer for one in self.trusted_issuers}) < len(self.trusted_issuers):
+            raise ConfigError("an issuer is trusted twice", key="trusted_issuer")
+        if any(one.issuer == self.issuer for one in self.trusted_issuers):
+            raise ConfigError("this server needs not to trust itself", key="trusted_issuer")
+
+    @property
+    def targets(self) -> Resources:
+        """Whom tokens may be for."""
+        return Resources(self.audience, self.resources)
 
     @property
     def path(self) -> str:

@@ -43,7 +43,9 @@ def approval_routes(
 ) -> list[Route]:
     """Make the routes: the endpoint that begins a request, and the pages that decide it."""
     page = settings.base + DEVICE_PATH
-    begin = DeviceAuthorizationEndpoint(admission=admission, codes=codes, page=page)
+    begin = DeviceAuthorizationEndpoint(
+        admission=admission, codes=codes, resources=settings.targets, page=page
+    )
     sessions = Sessions(operators, clock)
     browser = Browser(settings.issuer)
     elsewhere = None

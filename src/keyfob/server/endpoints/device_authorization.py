@@ -3,6 +3,9 @@
 
 ``login_hint`` names the device that the tokens shall be for; without it the approver says which one
 it is. Either way nothing is looked up here: whether there is such a device, the approver learns.
+
+An approver reads scopes. What the page does not show cannot be asked for here:
+``authorization_details`` (RFC 9396) and any ``resource`` but the server's own (RFC 8707).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from keyfob.server.device_codes import BegunRequest, DeviceCodes
 from keyfob.server.forms import read_form
 from keyfob.server.names import is_name
 from keyfob.server.oauth_errors import OAuthError, invalid_request
+from keyfob.server.resources import REPEATABLE, Resources
 
 __all__ = ["DeviceAuthorizationEndpoint"]
 
@@ -34,12 +38,16 @@ class DeviceAuthorizationEndpoint:
     Args:
         admission: Lets in who may ask.
         codes: The device codes.
+        resources: Whom tokens may be for.
         page: The URL where a person approves.
     """
 
-    def __init__(self, *, admission: Admission, codes: DeviceCodes, page: str) -> None:
+    def __init__(
+        self, *, admission: Admission, codes: DeviceCodes, resources: Resources, page: str
+    ) -> None:
         self._admission = admission
         self._codes = codes
+        self._resources = resources
         self._page = page
 
     async def post(self, request: Request) -> Response:
@@ -61,7 +69,9 @@ class DeviceAuthorizationEndpoint:
         return json_response(document, headers=NO_STORE)
 
     async def _begin(self, request: Request, asked: Asked) -> BegunRequest:
-        parameters = {} if _is_empty(request) else await read_form(request)
+        parameters = {}
+        if not _is_empty(request):
+            parameters = await read_form(request, repeatable=REPEATABLE)
         client, _ = await self._admission.prove(request, parameters, asked)
         if DEVICE_CODE not in client.grants:
             raise OAuthError(
@@ -71,9 +81,20 @@ class DeviceAuthorizationEndpoint:
             )
         asked.grant_type = DEVICE_CODE
         hint = asked.subject = _hint(parameters)
+        self._check_shown(parameters)
         return await self._codes.begin(
             client.client_id, peer=asked.peer, scope=_scope(parameters), hint=hint
         )
+
+    def _check_shown(self, parameters: Mapping[str, str]) -> None:
+        """Refuse to ask for what the approver would not see."""
+        if "authorization_details" in parameters:
+            raise OAuthError(
+                "invalid_authorization_details",
+                "a person approves scopes; name the details with the device code, to have less",
+                reason="details_not_shown",
+            )
+        self._resources.targets(parameters, held=(self._resources.default,), by_name=False)
 
 
 def _is_empty(request: Request) -> bool:

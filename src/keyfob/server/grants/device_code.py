@@ -32,13 +32,15 @@ class DeviceCodeGrant:
     Args:
         devices: The register.
         codes: The device codes.
+        audience: Whom its tokens are for: the server's own, because no approver was told another.
     """
 
     grant_type: Final = DEVICE_CODE
 
-    def __init__(self, devices: ApprovedStore, codes: DeviceCodes) -> None:
+    def __init__(self, devices: ApprovedStore, codes: DeviceCodes, audience: str) -> None:
         self._devices = devices
         self._codes = codes
+        self._audience = audience
 
     async def authorize(self, client: Client, parameters: Mapping[str, str]) -> Access:
         """Allow what was approved, as far as the device is still registered for it.
@@ -69,6 +71,7 @@ class DeviceCodeGrant:
             revoked_through=device.revoked_through,
             renewable=REFRESH_TOKEN in client.grants,
             device_code=request.code_hash,
+            audience=self._audience,
         )
 
 

@@ -8,10 +8,12 @@ a token and the others find it replaced. What a method returns is on the disk.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
+from keyfob.server.authorization_details import details_text, read_details
 from keyfob.server.refresh_family import GRACE, Ended, Family, Seen, Standing, standing
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.stores.device_codes import use_device_code
@@ -32,7 +34,7 @@ __all__ = [
 MAX_FAMILIES: Final = 16
 _COLUMNS: Final = (
     "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
-    " expires_at, ends_at, ended, jkt"
+    " expires_at, ends_at, ended, jkt, audience, details"
 )
 _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
 # A login counts only as long as both clients are as they were: what disables or removes one, or
@@ -45,7 +47,7 @@ _ADD: Final = f"""
 INSERT INTO refresh_family ({_COLUMNS}, secret_hash)
 SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
        {_ENDS_BY.format(":expires_at")},
-       {_ENDS_BY.format(":ends_at")}, '', :jkt, :secret_hash
+       {_ENDS_BY.format(":ends_at")}, '', :jkt, :audience, :details, :secret_hash
 FROM client AS device
 WHERE device.client_id = :subject AND device.disabled_at IS NULL
   AND (:secret_hash IS NULL OR device.secret_hash = :secret_hash
@@ -216,6 +218,8 @@ def _add(connection: sqlite3.Connection, family: Family, login: Mapping[str, obj
         "expires_at": family.expires_at,
         "ends_at": family.ends_at,
         "jkt": family.jkt,
+        "audience": json.dumps(family.audience) if family.audience else "",
+        "details": details_text(family.details),
         **login,
     }
     if connection.execute(_ADD, values).rowcount == 0:
@@ -281,4 +285,6 @@ def _family(row: tuple[Any, ...]) -> Family:
         ends_at=row[10],
         ended=row[11],
         jkt=row[12],
+        audience=tuple(json.loads(row[13])) if row[13] else (),
+        details=read_details(row[14]),
     )
