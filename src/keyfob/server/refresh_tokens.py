@@ -94,7 +94,13 @@ class RefreshTokens:
         return token, seen.family
 
     async def issue(
-        self, access: Access, scopes: tuple[str, ...], *, now: float, jkt: str | None = None
+        self,
+        access: Access,
+        scopes: tuple[str, ...],
+        *,
+        now: float,
+        jkt: str | None = None,
+        certificate: str | None = None,
     ) -> str | None:
         """Return the refresh token that goes with an access token; None where none does.
 
@@ -103,6 +109,7 @@ class RefreshTokens:
                 a device code is used up.
             scopes: What the access token says. A login grants these; a refresh changes nothing.
             now: When the request came; its whole second is the access token's ``iat``.
+            certificate: ``x5t#S256`` of the one that a new family is bound to; None: to none.
             jkt: The thumbprint of the key that a login binds its family to; None: to none.
 
         Raises:
@@ -115,7 +122,7 @@ class RefreshTokens:
                 raise _invalid_grant(found)
             return found.encode()
         if access.renewable:
-            return await self._begin(access, scopes, now=now, jkt=jkt)
+            return await self._begin(access, scopes, now=now, jkt=jkt, certificate=certificate)
         if access.device_code is not None:
             used = self._store.use_device_code(access.device_code, access.client_id, now=now)
             if not await _written(used):
@@ -148,7 +155,13 @@ class RefreshTokens:
         return ended.subject
 
     async def _begin(
-        self, access: Access, scopes: tuple[str, ...], *, now: float, jkt: str | None
+        self,
+        access: Access,
+        scopes: tuple[str, ...],
+        *,
+        now: float,
+        jkt: str | None,
+        certificate: str | None,
     ) -> str:
         family_id, key = secrets.token_bytes(FAMILY_ID_BYTES), secrets.token_bytes(KEY_BYTES)
         first = RefreshToken.first(key, family_id=family_id, secret=secrets.token_bytes(32))
@@ -164,6 +177,7 @@ class RefreshTokens:
             rotated_at=now,
             expires_at=now + min(self._lifetimes.idle, self._lifetimes.total),
             ends_at=now + self._lifetimes.total,
+            certificate=certificate,
             jkt=jkt,
             audience=_audience(access.audience),
             details=access.details,

@@ -355,7 +355,8 @@ class ApprovalEndpoint:
             request=found,
             offer=offer,
             peer=peer,
-            # Behind a proxy everybody has its address: that two are the same says nothing.
+            # Behind a proxy that is not trusted (``http.proxy``) everybody has its address: that
+            # two are the same says nothing then.
             other_network=network_of(peer) != found.network,
             asked_at=_time(found.created_at),
         )
