@@ -155,7 +155,8 @@ class Admission:
 
     async def refused(self, asked: Asked, error: OAuthError) -> OAuthError:
         """Tell the audit of a request that is refused; return what to answer with."""
-        if asked.owing and error.error not in _NO_MISTAKES:
+        # What every honest client is told is no mistake, and nothing that the audit is told.
+        if asked.owing and (error.told or error.error not in _NO_MISTAKES):
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))
