@@ -269,6 +269,104 @@ async def test_another_process_goes_on_when_the_lease_of_the_first_has_ended(
             await w.until_told_of(1)
 
 
+async def test_a_lease_from_a_clock_that_was_ahead_ends_with_whoever_held_it(
+    database: Path,
+) -> None:
+    """The clock was set back, or was another machine's; its holder was killed."""
+    async with world(database, running=False) as w:
+        store = open_store(database)
+        with store.transaction():
+            store.connection.execute(
+                "UPDATE receiver SET lease_owner = 'killed', lease_until = ?", (time.time() + 1e6,)
+            )
+        store.close()
+        revoke(database, "dev1")
+        async with delivering(database, w.inbox, lease=0.5):
+            await w.until_told_of(1)
+
+
+async def test_a_lease_that_goes_on_is_not_taken_whatever_its_clock_says(database: Path) -> None:
+    async def slow(_: dict[str, Any]) -> httpx.Response:
+        await asyncio.sleep(1.5)
+        return httpx.Response(202)
+
+    async with world(database, running=False) as w:
+        revoke(database, "dev1")
+        async with delivering(database, Inbox(slow), clock=lambda: time.time() + 900, lease=0.4):
+            await until(lambda: w.status().pending == 1 and _lease_until(database) > time.time())
+            async with delivering(database, w.inbox, lease=0.4):
+                await until(lambda: w.status().delivered == 1)
+        assert w.inbox.came == []
+
+
+def _lease_until(database: Path) -> float:
+    store = open_store(database)
+    (found,) = store.connection.execute("SELECT lease_until FROM receiver").fetchone()
+    store.close()
+    return float(found)
+
+
+async def test_a_clock_that_is_set_back_keeps_no_event_waiting(database: Path) -> None:
+    async with world(database, running=False) as w:
+        revoke(database, "dev1")
+        async with delivering(database, Inbox(gone)):
+            await until(lambda: w.status().failures >= 1)
+        async with delivering(database, w.inbox):
+            w.inbox.answer = gone
+            failures = w.status().failures
+            await until(lambda: w.status().failures > failures)
+            store = open_store(database)
+            with store.transaction():
+                store.connection.execute(
+                    "UPDATE event_delivery SET not_before = ?", (time.time() + 1e6,)
+                )
+            store.close()
+            w.inbox.answer = accept
+            await w.until_told_of(1)
+
+
+async def test_a_push_that_hangs_keeps_no_new_event_of_another_device_waiting(
+    database: Path,
+) -> None:
+    """Nor until the lease is renewed, which here is in an hour."""
+
+    async def hangs(claims: dict[str, Any]) -> httpx.Response:
+        if device_of(claims) == "bad":
+            await asyncio.Event().wait()
+        return httpx.Response(202)
+
+    async with (
+        world(database, running=False) as w,
+        delivering(database, w.inbox, lease=10_800.0),
+    ):
+        w.inbox.answer = hangs
+        revoke(database, "bad")
+        await until(lambda: w.inbox.open)
+        for name in ("good", "better"):
+            revoke(database, name)
+            await until(lambda name=name: name in map(device_of, w.inbox.taken))  # type: ignore[misc]
+        await until(lambda: w.status().delivered == 2)
+        watcher = open_store(database)
+        before = watcher.change_counter()
+        await asyncio.sleep(0.3)
+        assert watcher.change_counter() == before, "while it hangs nothing is written"
+        watcher.close()
+
+
+async def test_what_cannot_even_be_asked_is_told_as_a_failure(
+    database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy in the environment that httpx does not know ends no stream without a word."""
+    monkeypatch.setenv("HTTPS_PROXY", "gopher://user:hidden@proxy.example:70")
+    async with world(database, running=False) as w:
+        revoke(database, "dev1")
+        async with delivering(database, None):
+            await until(lambda: w.status().failures >= 3)
+        assert w.status().last_error == "cannot_connect"
+        assert w.status().pending == 1
+    assert "hidden" not in caplog.text
+
+
 async def test_an_event_is_given_up_when_its_tokens_have_ended_and_that_is_told(
     database: Path,
 ) -> None:

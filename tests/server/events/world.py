@@ -127,7 +127,7 @@ async def until(condition: Callable[[], object]) -> None:
 @asynccontextmanager
 async def delivering(
     database: Path,
-    inbox: Inbox,
+    inbox: Inbox | None,
     *,
     notes: list[DeliveryNote] | None = None,
     keys: Keys | None = None,

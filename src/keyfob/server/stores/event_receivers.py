@@ -16,20 +16,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyfob.errors import ConflictError, NotFoundError
-from keyfob.server.events.answer import Verdict
+from keyfob.server.events.answer import MAX_RETRY_AFTER, Verdict
 from keyfob.server.events.receiver import PendingEvent, Receiver, ReceiverStatus
 from keyfob.server.names import shown_name
 from keyfob.server.stores.sqlite import SqliteStore
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["ReceiverTable", "ServingReceivers", "Settled", "Turn", "TurnTaken"]
+__all__ = ["PURGED_AT_ONCE", "ReceiverTable", "ServingReceivers", "Settled", "Turn", "TurnTaken"]
 
 # At a time; a bulk of a million revocations is no single transaction.
 _TAKEN_UP_AT_ONCE: Final = 10_000
+
+PURGED_AT_ONCE: Final = 10_000
+"""So many events are given up in one turn at most: while it lasts nobody else writes."""
+
 _LEASE: Final = """
 UPDATE receiver SET lease_owner = :owner, lease_until = :until
 WHERE name = :name AND created_at = :created_at
-  AND (lease_owner = :owner OR lease_owner = '' OR lease_until <= :now)
+  AND (lease_owner = :owner OR lease_owner = '' OR lease_until <= :now
+       OR lease_until = :dead)
 """
 # `+ 0`: the range of cursors is the way in, never the index of `until`.
 _TAKE_UP: Final = """
@@ -42,14 +47,14 @@ ON CONFLICT (receiver, event) DO NOTHING
 _HEADS: Final = """
 SELECT d.event, d.subject, r.issued_before, r.until, r.reason, r.token_id, d.attempts
 FROM event_delivery d JOIN revocation r ON r.cursor = d.event
-WHERE d.receiver = :name AND d.not_before <= :now AND r.until > :now
+WHERE d.receiver = :name AND (d.not_before <= :now OR d.not_before > :latest) AND r.until > :now
   AND NOT EXISTS (SELECT 1 FROM event_delivery earlier
                   WHERE earlier.receiver = d.receiver AND earlier.subject = d.subject
                   AND earlier.event < d.event)
 ORDER BY d.event LIMIT :limit
 """
 _NEXT_DUE: Final = """
-SELECT min(d.not_before)
+SELECT min(CASE WHEN d.not_before > :latest THEN 0 ELSE d.not_before END)
 FROM event_delivery d JOIN revocation r ON r.cursor = d.event
 WHERE d.receiver = :name AND r.until > :now
   AND NOT EXISTS (SELECT 1 FROM event_delivery earlier
@@ -58,7 +63,7 @@ WHERE d.receiver = :name AND r.until > :now
 """
 _OVER: Final = """
 SELECT d.event FROM event_delivery d LEFT JOIN revocation r ON r.cursor = d.event
-WHERE d.receiver = ? AND (r.cursor IS NULL OR r.until <= ?)
+WHERE d.receiver = ? AND (r.cursor IS NULL OR r.until <= ?) LIMIT ?
 """
 _DONE: Final = "DELETE FROM event_delivery WHERE receiver = ? AND event = ?"
 
@@ -91,7 +96,9 @@ class Turn:
         lease: For so many seconds nobody else delivers.
         settled: What became of the pushes since the last turn.
         afresh: Whether what waits for its next attempt is to be tried now.
-        purge: Whether to give up what has stopped to matter.
+        purge: Whether to give up what has stopped to matter; not all at once.
+        dead: The end of another process's lease that was not renewed for as long as a lease lasts:
+            whatever the clocks say, it is over. None is at -1.
     """
 
     receiver: Receiver
@@ -101,13 +108,15 @@ class Turn:
     settled: Sequence[Settled] = ()
     afresh: bool = False
     purge: bool = False
+    dead: float = -1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnTaken:
-    """Whether the lease is ours, and how many events were given up."""
+    """Whether the lease is ours, if not until when another's is; how many events were given up."""
 
     ours: bool
+    held_until: float = 0.0
     expired: int = 0
 
 
@@ -180,8 +189,11 @@ class ReceiverTable:
         ).fetchone()
         if row is None:
             return None
-        waiting, oldest = self._connection.execute(
-            "SELECT count(*), min(taken_at) FROM event_delivery WHERE receiver = ?", (name,)
+        (waiting,) = self._connection.execute(
+            "SELECT count(*) FROM event_delivery WHERE receiver = ?", (name,)
+        ).fetchone()
+        head = self._connection.execute(
+            "SELECT taken_at FROM event_delivery WHERE receiver = ? ORDER BY event LIMIT 1", (name,)
         ).fetchone()
         ahead, first = self._connection.execute(
             "SELECT count(*), min(issued_before) FROM revocation"
@@ -190,7 +202,7 @@ class ReceiverTable:
         ).fetchone()
         return ReceiverStatus(
             pending=int(waiting) + int(ahead),
-            oldest_at=first if oldest is None else oldest,
+            oldest_at=first if head is None else head[0],
             delivered=row[0],
             rejected=row[1],
             expired=row[2],
@@ -211,12 +223,12 @@ class ReceiverTable:
 
     def next_due(self, name: str, *, now: float) -> float | None:
         """Return when the first event of any device may be tried again; None: there is none."""
-        row = self._connection.execute(_NEXT_DUE, {"name": name, "now": now}).fetchone()
+        row = self._connection.execute(_NEXT_DUE, _at(name, now)).fetchone()
         return None if row[0] is None else float(row[0])
 
     def heads(self, name: str, *, now: float, limit: int) -> tuple[PendingEvent, ...]:
         """Return the first event of each device that may be tried now, oldest first."""
-        rows = self._connection.execute(_HEADS, {"name": name, "now": now, "limit": limit})
+        rows = self._connection.execute(_HEADS, {**_at(name, now), "limit": limit})
         return tuple(_event(row) for row in rows.fetchall())
 
     def turn(self, turn: Turn) -> TurnTaken:
@@ -232,10 +244,11 @@ class ReceiverTable:
                 "owner": turn.owner,
                 "now": turn.now,
                 "until": turn.now + turn.lease,
+                "dead": turn.dead,
             },
         ).rowcount
         if not ours:
-            return TurnTaken(ours=False)
+            return TurnTaken(ours=False, held_until=self._held_until(name))
         if turn.afresh:
             self._connection.execute(
                 "UPDATE event_delivery SET not_before = 0 WHERE receiver = ? AND not_before > 0",
@@ -252,21 +265,27 @@ class ReceiverTable:
             (name, owner),
         )
 
+    def _held_until(self, name: str) -> float:
+        row = self._connection.execute(
+            "SELECT lease_until FROM receiver WHERE name = ?", (name,)
+        ).fetchone()
+        return 0.0 if row is None else float(row[0])
+
     def _settle(self, name: str, turn: Turn) -> None:
         counts = dict.fromkeys(Verdict, 0)
         error = ""
         for each in turn.settled:
-            counts[each.verdict] += 1
             if each.verdict is Verdict.FAILED:
-                error = each.reason
-                self._connection.execute(
+                changed = self._connection.execute(
                     "UPDATE event_delivery SET attempts = attempts + 1, not_before = ?"
                     " WHERE receiver = ? AND event = ?",
                     (each.not_before, name, each.number),
                 )
             else:
+                changed = self._connection.execute(_DONE, (name, each.number))
+            if changed.rowcount:  # another process may have been told so before us
+                counts[each.verdict] += 1
                 error = each.reason or error
-                self._connection.execute(_DONE, (name, each.number))
         if counts[Verdict.DELIVERED] or counts[Verdict.REJECTED] or counts[Verdict.FAILED]:
             self._connection.execute(
                 "UPDATE receiver SET delivered = delivered + ?, rejected = rejected + ?,"
@@ -303,7 +322,7 @@ class ReceiverTable:
         self._connection.execute("UPDATE receiver SET taken_up = ? WHERE name = ?", (last, name))
 
     def _purge(self, name: str, now: float) -> int:
-        over = self._connection.execute(_OVER, (name, now)).fetchall()
+        over = self._connection.execute(_OVER, (name, now, PURGED_AT_ONCE)).fetchall()
         if over:
             self._connection.executemany(_DONE, [(name, row[0]) for row in over])
             self._connection.execute(
@@ -362,6 +381,11 @@ class ServingReceivers:
         now = time.time()
         found = {one.name: self._table.status(one.name, now=now) for one in self._table.all()}
         return {name: status for name, status in found.items() if status is not None}
+
+
+def _at(name: str, now: float) -> dict[str, object]:
+    # Nobody is made to wait for longer: what is due later was written by a clock that was ahead.
+    return {"name": name, "now": now, "latest": now + MAX_RETRY_AFTER}
 
 
 def _receiver(row: tuple[Any, ...]) -> Receiver:
