@@ -83,6 +83,12 @@ def test_keys_applications_services_and_registration_tokens_too(
     remote.json("application", "set-jwks", app, str(jwks), "--remove-secret")
     assert app in [one["client_id"] for one in remote.json("application", "list")]
     remote.json("application", "remove", app)
+    remote.json("application", "add", f"{app}-2", "--device-code")
+    (by_code,) = [
+        one for one in remote.json("application", "list") if one["client_id"] == f"{app}-2"
+    ]
+    assert by_code["grant_types"] == "urn:ietf:params:oauth:grant-type:device_code"
+    remote.json("application", "remove", f"{app}-2")
     remote.json("service", "add", service, "--scope", "keyfob.revocations")
     assert service in [one["client_id"] for one in remote.json("service", "list")]
     remote.json("service", "remove", service)
@@ -168,7 +174,7 @@ def test_what_is_no_https_server_is_asked_for_nothing(remote: Remote, url: str) 
 
 
 def test_a_command_of_this_machine_refuses_a_server(remote: Remote) -> None:
-    for arguments in (("config", "check"), ("grant", "show", "dev1"), ("receiver", "list")):
+    for arguments in (("config", "check"), ("grant", "show", "dev1"), ("operator", "list")):
         outcome = remote(*arguments)
         assert outcome.code == 2
         assert "goes with" in outcome.err

@@ -27,6 +27,7 @@ from keyfob.cli import (
     inspecting,
     key,
     mosquitto,
+    operator,
     receiver,
     registration_token,
     serve,
@@ -68,6 +69,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")
 app.add_typer(registration_token.app, name="registration-token")
+app.add_typer(operator.app, name="operator")
 app.add_typer(config.app, name="config")
 app.add_typer(mosquitto.app, name="mosquitto", short_help="Build and configure the plugin.")
 
@@ -84,7 +86,7 @@ _REMOTE: Final = frozenset(
 )
 
 # They change a register that no server offers over HTTP: never another one than was meant.
-_HERE: Final = frozenset({"grant", "receiver"})
+_HERE: Final = frozenset({"grant", "operator", "receiver"})
 
 
 @app.callback()

@@ -133,6 +133,7 @@ class AnyRegister(Protocol):
         *,
         public: bool = False,
         refresh: bool = False,
+        device_code: bool = False,
         jwks: bytes | None = None,
         certificate: CertificateIdentity | None = None,
         certificate_bound: bool = False,

@@ -241,6 +241,7 @@ class RemoteRegister:
         *,
         public: bool = False,
         refresh: bool = False,
+        device_code: bool = False,
         jwks: bytes | None = None,
         certificate: CertificateIdentity | None = None,
         certificate_bound: bool = False,
@@ -252,6 +253,7 @@ class RemoteRegister:
             id=client_id,
             public=public,
             refresh=refresh,
+            device_code=device_code,
             jwks=None if jwks is None else _key_set(jwks),
             tokens=_tokens(metadata),
         )

@@ -22,6 +22,7 @@ from keyfob.server.client_metadata import (
 
 __all__ = [
     "ADMIN_GRANTS",
+    "DEVICE_CODE",
     "GUARD_SCOPE",
     "GUARD_SCOPES",
     "INTROSPECTION_SCOPE",
@@ -62,6 +63,9 @@ REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the name of a grant
 
 ADMIN_GRANTS: Final = ("client_credentials",)
 """The grants of a service that is registered for the admin API."""
+
+DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+"""The grant that an application may be registered for instead of those of its kind (RFC 8628)."""
 
 GUARD_SCOPE: Final = "keyfob.revocations"
 GUARD_SCOPES: Final = (GUARD_SCOPE,)

@@ -23,6 +23,7 @@ __all__ = [
     "INITIAL_TOKEN_PREFIX",
     "MIN_GIVEN_LENGTH",
     "ACCESS_TOKEN_PREFIX",
+    "DEVICE_CODE_PREFIX",
     "REFRESH_TOKEN_PREFIX",
     "REGISTRATION_TOKEN_PREFIX",
     "SECRET_PREFIX",
@@ -42,6 +43,7 @@ REFRESH_TOKEN_PREFIX: Final = "kfr_"  # noqa: S105 - the same
 ACCESS_TOKEN_PREFIX: Final = "kfa_"  # noqa: S105 - the same, of opaque ones
 INITIAL_TOKEN_PREFIX: Final = "kfi_"  # noqa: S105 - of those that let clients register
 REGISTRATION_TOKEN_PREFIX: Final = "kfm_"  # noqa: S105 - of those that manage one registration
+DEVICE_CODE_PREFIX: Final = "kfd_"
 _FORM: Final = "v1$sha256$"
 # No secret hashes to it: what unknown clients are compared with, so that they cost the same work.
 _NOBODY: Final = _FORM + "0" * 64

@@ -36,6 +36,7 @@ class Access:
         closed: Whether the request can do no more than take scopes away: to name a target or
             details is refused, and ``audience`` need not be one of those that are registered.
         details: What it may say in ``authorization_details`` beside the scopes.
+        device_code: SHA-256 of the device code that it uses up; None where it is not by one.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
         certificate: ``x5t#S256`` of the one that the client has to show; None: it need not.
@@ -54,6 +55,7 @@ class Access:
     renewable: bool = False
     secret_hash: str | None = field(default=None, repr=False)
     refresh_token: RefreshToken | None = None
+    device_code: bytes | None = field(default=None, repr=False)
     audience: str | tuple[str, ...] | None = None
     closed: bool = False
     details: tuple[Detail, ...] = ()

@@ -16,15 +16,25 @@ from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.mutual_tls import DIRECT, MutualTls
+from keyfob.server.openid.settings import OpenIdSettings
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
-__all__ = ["MAX_ASSERTION_LIFETIME", "ServerSettings"]
+__all__ = [
+    "MAX_ASSERTION_LIFETIME",
+    "MAX_DEVICE_CODE_LIFETIME",
+    "MIN_DEVICE_CODE_LIFETIME",
+    "ServerSettings",
+]
 
 # Beyond an hour an assertion is a password that is written down somewhere.
 MAX_ASSERTION_LIFETIME: Final = 3_600
+# Long enough to fetch a phone; what was stolen or guessed is over soon (RFC 10027 section 6.1.2).
+# A revocation is remembered for longer than that (lifetimes), so no approval outlives one.
+MIN_DEVICE_CODE_LIFETIME: Final = 30
+MAX_DEVICE_CODE_LIFETIME: Final = 600
 
 # Segments of unreserved characters (RFC 3986 section 2.3): nothing to decode, so the issuer that a
 # client compares and the path that a request shows are the same text.
@@ -55,6 +65,9 @@ class ServerSettings:
         client_id_template: What MQTT client identifiers are made of; no new device may hold the
             separator.
         admin_api: Whether the admin API is there.
+        device_code_lifetime: Seconds in which somebody has to approve a device, and the device's
+            client to fetch its token.
+        openid: Another issuer that operators may sign in by; None: by password only.
         resources: The ``aud`` of tokens that are asked for a resource (RFC 8707), by its URI.
         trusted_issuers: Whose assertions are taken for devices (RFC 7523 section 2.1).
 
@@ -78,6 +91,8 @@ class ServerSettings:
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
     client_id_template: str = "{device}"
     admin_api: bool = True
+    device_code_lifetime: int = MAX_DEVICE_CODE_LIFETIME
+    openid: OpenIdSettings | None = None
     resources: Mapping[str, str] = field(default_factory=dict)
     trusted_issuers: tuple[TrustedAssertionIssuer, ...] = ()
 
@@ -99,6 +114,9 @@ class ServerSettings:
             raise ConfigError(
                 f"the audience {self.admin_audience} is the admin API's: write another"
             )
+        shortest, longest = MIN_DEVICE_CODE_LIFETIME, MAX_DEVICE_CODE_LIFETIME
+        if not shortest <= self.device_code_lifetime <= longest:
+            raise ConfigError(f"a device code lives between {shortest} and {longest} seconds")
         if len({one.issuer for one in self.trusted_issuers}) < len(self.trusted_issuers):
             raise ConfigError("an issuer is trusted twice", key="trusted_issuer")
         if any(one.issuer == self.issuer for one in self.trusted_issuers):

@@ -3,7 +3,7 @@
 
 The token says what was granted, the register what still holds: a service that is removed, or made
 anew under its name, has nothing from that moment on, and no token allows more than its service is
-registered for. docs/adr/0019-admin-tokens.md says why it is a token.
+registered for. docs/adr/0020-admin-tokens.md says why it is a token.
 """
 
 from __future__ import annotations

@@ -17,11 +17,15 @@ __all__ = ["OPERATIONS", "ApplicationPage", "CreatedApplication", "NewApplicatio
 
 
 class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An application to register for the password grant, with refresh tokens where it says so."""
+    """An application to register for the password grant, or the one of device codes instead.
+
+    It gets refresh tokens where it says so.
+    """
 
     id: Name
     public: bool = False
     refresh: bool = False
+    device_code: bool = False
     jwks: JwkSet | None = None
     tokens: TokenForm = TokenForm()
 
@@ -53,6 +57,7 @@ def _create(call: Call) -> CreatedApplication:
         wish.id,
         public=wish.public,
         refresh=wish.refresh,
+        device_code=wish.device_code,
         jwks=None if wish.jwks is None else wish.jwks.document,
         metadata=wish.tokens.metadata,
     )
