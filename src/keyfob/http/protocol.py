@@ -145,8 +145,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._count(len(url), too_long=414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header with its colon and line end."""
-        super().on_header(name, value)
+        """Count a header with its colon and line end.
+
+        What comes after a body is a trailer, and no header (RFC 9110 section 6.5.1): a proxy that
+        passes it on has replaced what a client wrote into the head, and nothing here.
+        """
+        if self._in_head:
+            super().on_header(name, value)
         self._count(len(name) + len(value) + 4, too_long=431)
 
     def on_headers_complete(self) -> None:
