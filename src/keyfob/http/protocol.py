@@ -181,6 +181,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._in_head:
             self._arm()
 
+    def end_certified(self) -> None:
+        """End the connection, after its answers, if a certificate was verified when it began.
+
+        Other authorities may be trusted now; whoever has one shows it again.
+        """
+        if self._certificate is not None:
+            self.shutdown()
+
     def _count(self, length: int, *, too_long: int) -> None:
         self._named += length
         if self._named > MAX_HEAD_BYTES:
