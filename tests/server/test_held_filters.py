@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether one of many filters covers another: as by comparing each, in a bounded number of steps."""
+"""Whether one of many filters covers another: as by comparing each, in a few steps."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_filters_with_too_many_ways_through_them_are_not_followed_to_the_end() -
     tree = HeldFilters()
     for number in range(1 << 11):
         tree.add("p", TopicFilter.parse("/".join("+a"[number >> bit & 1] for bit in range(11))))
+    wanted = [TopicFilter.parse(f"{'a/' * 11}{number}") for number in range(127)]
     with pytest.raises(OAuthError) as refused:
-        for number in range(127):
-            tree.cover("p", TopicFilter.parse(f"{'a/' * 11}{number}"))
+        any(tree.cover("p", one) for one in wanted)
     assert (refused.value.error, refused.value.reason) == ("invalid_scope", "rights_tangled")
     assert tree.steps <= MAX_STEPS + (1 << 11)
