@@ -130,6 +130,7 @@ ATTACKS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"events": {}}, "assertion_type_refused"),
     ({"at_hash": "x"}, "assertion_type_refused"),
+    ({"cnf": {"jkt": "x" * 43}}, "assertion_cnf_unproven"),
     ({"aud": None}, "assertion_claim_missing"),
     ({"aud": "https://other.example"}, "assertion_audience_mismatch"),
     ({"aud": [ISSUER, "https://other.example"]}, "assertion_aud_others"),
