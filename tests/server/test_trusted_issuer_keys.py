@@ -79,17 +79,16 @@ async def test_who_asks_while_keys_are_fetched_waits_for_them(
 ) -> None:
     async def slow(request: httpx.Request) -> httpx.Response:
         answer = upstream(request)
+        asked.set()
         await answered.wait()
         return answer
 
     keys = FetchedKeys("https://issuer.example/jwks", clock, transport=httpx.MockTransport(slow))
     for answer, again in ((jwks_of(OLD), False), (jwks_of(OLD, NEW), True)):
-        answered = asyncio.Event()
+        asked, answered = asyncio.Event(), asyncio.Event()
         upstream.answer = lambda answer=answer: httpx.Response(200, content=answer)  # type: ignore[misc]
-        before = len(upstream.asked)
         asking = [asyncio.create_task(kids(keys, again=again))]
-        while len(upstream.asked) == before:
-            await asyncio.sleep(0)
+        await asked.wait()
         clock.now += 1
         asking += [asyncio.create_task(kids(keys, again=again)) for _ in range(3)]
         await asyncio.sleep(0)
