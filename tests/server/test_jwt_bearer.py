@@ -244,6 +244,20 @@ async def test_an_assertion_stands_alone_where_its_issuer_is_trusted_that_far(
     assert application
 
 
+async def test_the_name_of_a_public_application_authenticates_nobody(
+    world: World, application: str
+) -> None:
+    world.register.add_application("open", public=True)
+    world.register.allow_grant("open", "jwt-bearer")
+    answer = await alone(world, made(world), client_id="open")
+    assert answer.json()["error"] == "invalid_grant"
+    assert world.events[-1].reason == "client_public"
+    answer = await alone(world, workload(world), client_id="open")
+    claims = await of(world, answer)
+    assert (claims["sub"], claims["client_id"]) == ("dev1", "open")
+    assert application
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
