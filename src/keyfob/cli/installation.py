@@ -21,6 +21,7 @@ from keyfob.cli.output import here
 from keyfob.cli.ports import Ports
 from keyfob.config import FILE_NAME, IssuerSection, Settings, load
 from keyfob.errors import ConfigError
+from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "host_name",
     "initialise",
     "make_folders",
+    "operators_of",
     "renew",
     "settings_of",
 ]
@@ -101,6 +103,15 @@ class Installation:
         own = [one for one in self.settings.issuers if one.issuer == server.issuer]
         template = own[0].client_id_template if own else "{device}"
         return Register.open(server.database, client_id_template=template)
+
+
+def operators_of(directory: Path) -> OperatorRegister:
+    """Open the operators of an installation that is there; the caller closes them.
+
+    Raises:
+        ConfigError: The folder holds none, or its configuration is wrong.
+    """
+    return OperatorRegister.open(settings_of(directory).settings.server.database)
 
 
 def settings_of(directory: Path) -> Installation:
