@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import httpx
 import pytest
 
 from keyfob.errors import ConfigError
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.settings import ServerSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 from keyfob.tokens.sign import SigningKey
@@ -177,6 +180,21 @@ async def test_an_assertion_is_good_once_and_a_refused_request_costs_nothing(
     assert (await ask(world, application, assertion)).json()["error"] == "invalid_grant"
     assert world.events[-1].reason == "assertion_replayed"
     assert (await ask(world, application, made(world))).status_code == 200
+
+
+async def test_a_replayed_assertion_puts_no_opaque_token_in_the_place_of_others(
+    world: World, application: str
+) -> None:
+    issued = world.register.add_application(
+        "app2", metadata=ClientMetadata(access_token_format="opaque")
+    )
+    world.register.allow_grant("app2", "jwt-bearer")
+    form = {"grant_type": JWT_BEARER, "assertion": made(world)}
+    answers = [await world.token(auth=("app2", str(issued.secret)), **form) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 400, 400]
+    with closing(sqlite3.connect(world.settings.database)) as database:
+        assert database.execute("SELECT count(*) FROM opaque_token").fetchone() == (1,)
+    assert application
 
 
 async def test_of_many_who_show_one_assertion_at_once_one_is_served(
