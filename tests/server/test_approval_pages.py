@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -18,7 +19,8 @@ from keyfob.server.limits import LimitSettings
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.device_codes import SqliteDeviceCodes
+from keyfob.server.stores.device_codes import SqliteDeviceCodes, withdraw_approvals
+from keyfob.server.stores.operators import end_sessions_of
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.sqlite import open_store
 from keyfob.server.stores.writer import Writer
@@ -438,6 +440,27 @@ async def test_a_request_is_decided_once(browser: Approver, client: Gateway) -> 
         page = await browser.submit(form, decision=decision, compared="yes")
         assert (page.status, "No request waits" in page.text) == (400, True)
     assert await client.error(begun["device_code"]) == "access_denied"
+
+
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+async def test_nobody_decides_whose_session_ended_while_the_decision_waited_for_the_database(
+    world: World, browser: Approver, client: Gateway, decision: str
+) -> None:
+    begun = await client.begun(login_hint="dev1")
+    await browser.sign_in()
+    form = (await browser.compare(begun["user_code"])).form("decision")
+    store = open_store(world.settings.database)
+    try:
+        with store.transaction():
+            # It has looked at the session, and waits for the writer's lock now.
+            sent = asyncio.create_task(browser.submit(form, decision=decision, compared="yes"))
+            await asyncio.sleep(0.3)
+            end_sessions_of(store.connection, "alice")
+            withdraw_approvals(store.connection, "alice")
+        assert (await sent).status == 400
+    finally:
+        store.close()
+    assert await client.error(begun["device_code"]) == "authorization_pending"
 
 
 @pytest.mark.parametrize("fields", [{"decision": "maybe"}, {"decision": ""}])

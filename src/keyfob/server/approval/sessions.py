@@ -58,6 +58,11 @@ class SignedIn:
     operator: str
     token: str = field(repr=False)
 
+    @property
+    def token_hash(self) -> bytes:
+        """What is kept of the token."""
+        return _hash(self.token)
+
 
 class Sessions:
     """The sessions of one server.

@@ -51,12 +51,14 @@ VALUES (:code_hash, :user_hash, :client_id, :peer, :network, :scope, :hint, :cre
         :expires_at, :poll_interval, 'pending', '', '', '', 0)
 ON CONFLICT (user_hash) DO NOTHING
 """  # noqa: S608
-# The approver must still be one, and the device must still be allowed to have something.
+# The approver must still be signed in: whose password went while this waited for the database
+# decides nothing any more. The device must still be allowed to have something.
 _DECIDE: Final = """
 UPDATE device_code
 SET state = :state, subject = :subject, scopes = :scopes, decided_by = :operator, decided_at = :now
 WHERE code_hash = :code_hash AND state = 'pending' AND expires_at > :now
-  AND EXISTS (SELECT 1 FROM operator_account WHERE name = :operator)
+  AND EXISTS (SELECT 1 FROM operator_session s JOIN operator_account a ON a.name = s.operator
+              WHERE s.token_hash = :session AND a.name = :operator)
   AND (:state = 'denied' OR EXISTS (
         SELECT 1 FROM client
         WHERE client_id = :subject AND kind = 'device'
@@ -112,20 +114,23 @@ class SqliteDeviceCodes:
         values = {"code_hash": code_hash, "next": slower(interval)}
         await self._writer.run(lambda store: store.connection.execute(_SLOW_DOWN, values).rowcount)
 
-    async def decide(self, request: DeviceRequest, action: AdminAction) -> bool:
+    async def decide(self, request: DeviceRequest, action: AdminAction, *, session: bytes) -> bool:
         """Approve or deny a pending request, with the line of the trail that says so.
 
         Args:
             request: As it shall be from now on.
             action: The line.
+            session: Of the operator: the hash of its token.
 
         Returns:
-            False where it is not pending any more, or who or what it names is gone.
+            False where it is not pending any more, or who or what it names is gone, or the session.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full; nothing was changed.
         """
-        return await self._writer.run(lambda store: _decide(store.connection, request, action))
+        return await self._writer.run(
+            lambda store: _decide(store.connection, request, action, session)
+        )
 
     async def use(self, code_hash: bytes, client_id: str, now: float) -> bool:
         """Use an approval up; False where there is none any more.
@@ -186,13 +191,16 @@ def _add(connection: sqlite3.Connection, request: DeviceRequest) -> str:
     return "" if connection.execute(_ADD, values).rowcount == 1 else "user_code_taken"
 
 
-def _decide(connection: sqlite3.Connection, request: DeviceRequest, action: AdminAction) -> bool:
+def _decide(
+    connection: sqlite3.Connection, request: DeviceRequest, action: AdminAction, session: bytes
+) -> bool:
     values = {
         "code_hash": request.code_hash,
         "state": request.state.value,
         "subject": request.subject,
         "scopes": " ".join(request.scopes),
         "operator": request.decided_by,
+        "session": session,
         "now": request.decided_at,
     }
     if connection.execute(_DECIDE, values).rowcount != 1:
