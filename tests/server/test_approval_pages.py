@@ -492,6 +492,19 @@ async def test_what_others_write_is_text_and_no_markup(
             assert tag not in page.answer.text
 
 
+async def test_what_cannot_be_seen_or_turns_a_line_around_is_shown_percent_encoded(
+    world: World, browser: Approver, client: Gateway
+) -> None:
+    world.register.add_device("dev2", publish=["a/#"])
+    scope = "mqtt.publish:a/%E2%80%AEgnihton%20ylno mqtt.publish:a/%E2%80%8Bb mqtt.publish:a/c%20d"
+    begun = await client.begun(login_hint="dev2", scope=scope)
+    await browser.sign_in()
+    text = (await browser.compare(begun["user_code"])).text
+    assert "mqtt.publish:a/%E2%80%AEgnihton" in text
+    assert "publish to a/c d" in text
+    assert not {"\u202e", "\u200b"} & set(text)
+
+
 # Limits
 
 

@@ -209,7 +209,8 @@ def _right(scope: str) -> str:
         rule = parse_scope(scope)
     except TopicError:
         rule = None
-    if rule is None:
+    # What turns the line around or cannot be seen is shown as it was written, percent-encoded.
+    if rule is None or not str(rule.filter).isprintable():
         return f"what the scope {scope} allows"
     verb = "publish to" if rule.operations is Operation.PUBLISH else "subscribe to"
     return f"{verb} {rule.filter}"
