@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from starlette.types import ASGIApp
 
 from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.operators import Operator
@@ -105,9 +106,9 @@ class Approver:
 
 
 @contextlib.asynccontextmanager
-async def approver(world: World) -> AsyncIterator[Approver]:
-    """A browser of its own, before the server under test."""
-    transport = world.http._transport
+async def approver(world: World, app: ASGIApp | None = None) -> AsyncIterator[Approver]:
+    """A browser of its own, before the server under test or another one."""
+    transport = world.http._transport if app is None else httpx.ASGITransport(app)
     url = urlsplit(world.settings.issuer)
     origin = f"{url.scheme}://{url.netloc}"
     async with httpx.AsyncClient(transport=transport, base_url=origin) as http:

@@ -262,7 +262,9 @@ class ApprovalEndpoint:
         return answer
 
     async def _find(self, form: _Form, asked: Asked) -> tuple[str, DeviceRequest]:
-        async with self._admission.attempt(f"operator~{asked.operator}", asked) as attempt:
+        # Not the name that passwords are guessed under: strangers must not keep who is signed in
+        # from denying what they asked for.
+        async with self._admission.attempt(f"approver~{asked.operator}", asked) as attempt:
             found = await self._desk.find(form.get("user_code", ""))
             attempt.proved(ClientKind.DEVICE)  # as many requests as a device, no more
         return found
