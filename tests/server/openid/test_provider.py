@@ -26,13 +26,14 @@ class Issuer:
 
     url: str = ""
     status: int = 200
+    more: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.asked.append(head.split(b" ")[1].decode())
         await asyncio.sleep(0.05)
-        body = json.dumps(document(self.url)).encode()
+        body = json.dumps(document(self.url) | self.more).encode()
         start = f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(body)}\r\n"
         writer.write(start.encode() + b"Connection: close\r\n\r\n" + body)
         await writer.drain()
@@ -91,3 +92,11 @@ def test_an_issuer_elsewhere_sends_us_to_nothing_on_this_machine(name: str, url:
     assert _metadata(good, issuer).jwks_uri == "https://id.example/k"
     with pytest.raises(OpenIdUnavailableError):
         _metadata(good | {name: url}, issuer)
+
+
+@pytest.mark.parametrize("url", ["https://\u2603.x/t", "https://xn--/t", "https://[v1.x]/t"])
+async def test_an_address_that_is_none_is_no_answer_and_no_crash(url: str) -> None:
+    async with served(Clock()) as (server, issuer):
+        server.more = {"token_endpoint": url}
+        with pytest.raises(OpenIdUnavailableError):
+            await issuer.subject("code", verifier="v", redirect_uri="https://x/", nonce="n")

@@ -35,6 +35,14 @@ _FRESH: Final = 900.0
 _FAILED: Final = 5.0
 # An unknown key causes no more fetches than that, in seconds.
 _COOLDOWN: Final = 30.0
+# A host that IDNA does not allow is an InvalidURL or a UnicodeError.
+_NO_ANSWER: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    UnicodeError,
+    TimeoutError,
+    ssl.SSLError,
+)
 
 
 class OpenIdUnavailableError(Exception):
@@ -172,7 +180,7 @@ class OpenIdIssuer:
         try:
             async with asyncio.timeout(_DEADLINE), self._at_once:
                 status, body = await self._exchange(method, url, form, auth)
-        except (httpx.HTTPError, TimeoutError, ssl.SSLError) as error:
+        except _NO_ANSWER as error:
             # What the library says may repeat the request.
             raise OpenIdUnavailableError(f"no answer ({type(error).__name__})") from None
         if form is not None and 400 <= status < 500:
