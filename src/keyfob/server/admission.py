@@ -135,7 +135,8 @@ class Admission:
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
-        if asked.owing and error.error != "use_dpop_nonce":  # what every honest client is told
+        # What every honest client is told, and what is the server's own fault, are no mistakes.
+        if asked.owing and error.error != "use_dpop_nonce" and error.status != 503:
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))

@@ -36,6 +36,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from keyfob.errors import UpstreamError
 from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
 from keyfob.server.admission import Admission
 from keyfob.server.audit import AuditSink, ignore
@@ -73,7 +74,7 @@ from keyfob.server.last_tokens import LastTokens
 from keyfob.server.limits import Limits, LimitStore, NoLimits
 from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.minting import AccessTokens, Mint
-from keyfob.server.oauth_errors import not_here, server_error
+from keyfob.server.oauth_errors import not_here, server_error, store_unavailable
 from keyfob.server.opaque_tokens import OpaqueTokens
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
@@ -82,16 +83,19 @@ from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
 from keyfob.server.stores.event_receivers import ServingReceivers
-from keyfob.server.stores.opaque_tokens import SqliteOpaqueTokens
-from keyfob.server.stores.readiness import SqliteReadiness
-from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
+from keyfob.server.stores.opaque_tokens import StoredOpaqueTokens
+from keyfob.server.stores.place import PostgresqlUrl
+from keyfob.server.stores.postgresql.limits import PostgresqlLimits
+from keyfob.server.stores.readiness import StoredReadiness
+from keyfob.server.stores.reads import Reads, make_reads
+from keyfob.server.stores.refresh_families import StoredRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
 from keyfob.server.stores.shared_keys import shared_key
-from keyfob.server.stores.sqlite import SqliteStore, open_store
-from keyfob.server.stores.token_revocations import SqliteTokenRevocations
-from keyfob.server.stores.used_assertions import SqliteUsedAssertions
-from keyfob.server.stores.used_proofs import SqliteUsedProofs
+from keyfob.server.stores.store import Store, open_store
+from keyfob.server.stores.token_revocations import StoredTokenRevocations
+from keyfob.server.stores.used_assertions import StoredUsedAssertions
+from keyfob.server.stores.used_proofs import StoredUsedProofs
 from keyfob.server.stores.writer import Writer
 
 __all__ = ["create_app"]
@@ -128,17 +132,18 @@ def create_app(
     Raises:
         ConfigError: The register or a signing key cannot be used.
     """
-    store = open_store(settings.database)
+    store = open_store(settings.database, migrate=settings.migrate)
+    reading = make_reads(settings.database, store)
     writer = Writer(settings.database)
-    reads = ServingStore(store, writer, clock=clock)
+    reads = ServingStore(reading, writer, clock=clock)
     last_tokens = LastTokens(writer)  # which closes it
-    keyring = _keyring(settings, store, writer, clock, key_audit)
-    receivers = ServingReceivers(store, writer)
+    keyring = _keyring(settings, store, ServingKeys(reading, writer), clock, key_audit)
+    receivers = ServingReceivers(reading, writer, store)
     deliveries = _deliveries(settings, receivers, keyring, clock, delivery_audit)
     stopping = asyncio.Event()
-    limits = limits or _limits(settings)
-    revocations = SqliteTokenRevocations(store, writer)
-    families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
+    limits = limits or _limits(settings, reading)
+    revocations = StoredTokenRevocations(reading, writer)
+    families = StoredRefreshFamilies(reading, writer, grace=settings.refresh_grace)
     parts = _Parts(
         settings=settings,
         reads=reads,
@@ -146,7 +151,7 @@ def create_app(
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
         admission=Admission(
             authenticator=client_authenticator(
-                reads, verify, SqliteUsedAssertions(writer), assertion_rules(settings), clock
+                reads, verify, StoredUsedAssertions(writer), assertion_rules(settings), clock
             ),
             limits=Limits(limits),
             audit=audit,
@@ -156,14 +161,14 @@ def create_app(
         clock=clock,
         dpop=DpopBinding(
             frozenset({settings.base + TOKEN_PATH}),
-            SqliteUsedProofs(writer),
+            StoredUsedProofs(writer),
             _nonces(settings, store),
         ),
-        opaque=OpaqueTokens(SqliteOpaqueTokens(store, writer), revocations),
+        opaque=OpaqueTokens(StoredOpaqueTokens(reading, writer), revocations),
     )
     token = _token_endpoint(parts, verify, last_tokens, sleep)
     readiness = Readiness(
-        SqliteReadiness(store, writer),
+        StoredReadiness(reading, writer),
         lambda: keyring.can_sign(clock()),
         stopping,
         time.monotonic,
@@ -175,8 +180,12 @@ def create_app(
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
-        exception_handlers={HTTPException: not_here, Exception: server_error},
-        lifespan=lambda _: _lifespan(store, last_tokens, keyring, deliveries),
+        exception_handlers={
+            HTTPException: not_here,
+            UpstreamError: store_unavailable,
+            Exception: server_error,
+        },
+        lifespan=lambda _: _lifespan(store, reading, last_tokens, keyring, deliveries),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
@@ -262,8 +271,8 @@ def _routes(
 
 def _keyring(
     settings: ServerSettings,
-    store: SqliteStore,
-    writer: Writer,
+    store: Store,
+    served: ServingKeys,
     clock: Callable[[], float],
     audit: KeyAudit,
 ) -> Keyring:
@@ -274,12 +283,10 @@ def _keyring(
         store.close()
         raise
     stored = store.keys.all()
-    return Keyring(
-        ServingKeys(store, writer), settings.signing, stored, keys, clock=clock, audit=audit
-    )
+    return Keyring(served, settings.signing, stored, keys, clock=clock, audit=audit)
 
 
-def _nonces(settings: ServerSettings, store: SqliteStore) -> Nonces | None:
+def _nonces(settings: ServerSettings, store: Store) -> Nonces | None:
     if settings.dpop_nonce == "off":
         return None
     try:
@@ -306,15 +313,21 @@ def _deliveries(
     )
 
 
-def _limits(settings: ServerSettings) -> LimitStore:
+def _limits(settings: ServerSettings, reading: Reads) -> LimitStore:
     if settings.limits is None:
         return NoLimits()
+    if isinstance(settings.database, PostgresqlUrl):  # which several processes share
+        return PostgresqlLimits(settings.limits, reading)
     return InMemoryLimits(settings.limits, time.monotonic)
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    store: SqliteStore, last_tokens: LastTokens, keyring: Keyring, deliveries: Deliveries
+    store: Store,
+    reading: Reads,
+    last_tokens: LastTokens,
+    keyring: Keyring,
+    deliveries: Deliveries,
 ) -> AsyncIterator[None]:
     flushing = asyncio.create_task(last_tokens.run())
     following = asyncio.create_task(keyring.run())
@@ -327,6 +340,7 @@ async def _lifespan(
         delivering.cancel()
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
+            closing.callback(reading.close)
             closing.push_async_callback(last_tokens.close)
             with contextlib.suppress(asyncio.CancelledError):
                 await flushing

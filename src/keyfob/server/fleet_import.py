@@ -33,7 +33,7 @@ from keyfob.server.private_file import PrivateFile
 from keyfob.server.scopes import check_scopes
 from keyfob.server.stores.fleet import NewDevice, State, group_rows, insert_devices, known_clients
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_job, move_job
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 from keyfob.server.templates import compiled
 
 __all__ = ["CHUNK", "DeviceImport", "ImportOutcome", "secret_lines"]
@@ -84,7 +84,7 @@ class DeviceImport:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         reader: RowReader,
         *,
         rejects: PrivateFile,

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from keyfob.errors import UpstreamError
 from keyfob.server.issue import Access
 from keyfob.server.lifetimes import RefreshLifetimes
-from keyfob.server.oauth_errors import OAuthError, token_of_another
+from keyfob.server.oauth_errors import OAuthError, token_of_another, unavailable
 from keyfob.server.refresh_family import Ended, Family, Seen, Standing
 from keyfob.server.refresh_token import FAMILY_ID_BYTES, KEY_BYTES, RefreshToken
 
@@ -71,7 +71,7 @@ class RefreshTokens:
         token = RefreshToken.parse(text)
         if token is None:
             raise _invalid_grant(Standing.UNKNOWN)
-        seen = await self._store.look(token, client_id, now=self._clock())
+        seen = await _answered(self._store.look(token, client_id, now=self._clock()))
         if seen.family is None:
             raise _invalid_grant(Standing.UNKNOWN)
         if seen.standing is Standing.REUSED:
@@ -120,7 +120,7 @@ class RefreshTokens:
         known = RefreshToken.parse(token)
         if known is None:
             return None
-        ended = await _written(self._store.end(known, client_id, "revoked"))
+        ended = await _answered(self._store.end(known, client_id, "revoked"))
         if ended is None:
             return None
         if not ended.done:
@@ -147,7 +147,7 @@ class RefreshTokens:
             jkt=jkt,
         )
         kept = self._store.add(family, issued_at=int(now), secret_hash=access.secret_hash)
-        if not await _written(kept):
+        if not await _answered(kept):
             raise OAuthError("invalid_grant", "the grant is not valid", reason="ended_meanwhile")
         return first.encode()
 
@@ -155,17 +155,15 @@ class RefreshTokens:
         self, token: RefreshToken, client_id: str, *, now: float
     ) -> RefreshToken | Standing:
         idle = self._lifetimes.idle
-        return await _written(self._store.use(token, client_id, now=now, idle=idle))
+        return await _answered(self._store.use(token, client_id, now=now, idle=idle))
 
 
-async def _written(change: Awaitable[_T]) -> _T:
-    """Wait for a change; nobody is told anything that is not on the disk."""
+async def _answered(question: Awaitable[_T]) -> _T:
+    """Wait for the store; nobody is told anything that is not on the disk."""
     try:
-        return await change
+        return await question
     except UpstreamError as error:
-        raise OAuthError(
-            "temporarily_unavailable", "try again later", reason="store_unavailable"
-        ) from error
+        raise unavailable() from error
 
 
 def _invalid_grant(found: Standing, subject: str = "") -> OAuthError:

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from keyfob.errors import ConflictError, NotFoundError
+from keyfob.errors import ConflictError, NotFoundError, UpstreamError
 from keyfob.server.events.answer import Verdict
 from keyfob.server.events.receiver import PendingEvent, Receiver, ReceiverStatus
 from keyfob.server.names import shown_name
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.reads import Reads
+from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
 
 __all__ = ["ReceiverTable", "ServingReceivers", "Settled", "Turn", "TurnTaken"]
@@ -118,7 +119,7 @@ class ReceiverTable:
         store: The register.
     """
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._connection = store.connection
 
@@ -313,37 +314,40 @@ class ReceiverTable:
 
 
 class ServingReceivers:
-    """The tables as the running server uses them: read in the event loop, written by the writer.
+    """The tables as the running server uses them.
 
     Args:
-        reads: What is read from.
+        reads: Where they are read.
         writer: Where writes take their turn.
+        store: What the event loop reads for the metrics.
     """
 
-    def __init__(self, reads: SqliteStore, writer: Writer) -> None:
+    def __init__(self, reads: Reads, writer: Writer, store: Store) -> None:
         self._reads = reads
-        self._table = ReceiverTable(reads)
         self._writer = writer
+        self._table = ReceiverTable(store)
 
     async def receivers(self) -> tuple[Receiver, ...]:
         """Return every receiver."""
-        return self._table.all()
+        return await self._reads.run(lambda store: ReceiverTable(store).all())
 
     async def change_counter(self) -> int:
         """Return a number that changes whenever another connection commits."""
-        return self._reads.change_counter()
+        return await self._reads.change_counter()
 
     async def has_new(self, name: str) -> bool:
         """Say whether something was revoked that is not taken up yet."""
-        return self._table.has_new(name)
+        return await self._reads.run(lambda store: ReceiverTable(store).has_new(name))
 
     async def next_due(self, name: str, *, now: float) -> float | None:
         """Return when the first event of any device may be tried again; None: there is none."""
-        return self._table.next_due(name, now=now)
+        return await self._reads.run(lambda store: ReceiverTable(store).next_due(name, now=now))
 
     async def heads(self, name: str, *, now: float, limit: int) -> tuple[PendingEvent, ...]:
         """Return the first event of each device that may be tried now, oldest first."""
-        return self._table.heads(name, now=now, limit=limit)
+        return await self._reads.run(
+            lambda store: ReceiverTable(store).heads(name, now=now, limit=limit)
+        )
 
     async def turn(self, turn: Turn) -> TurnTaken:
         """Take one turn, committed when this returns.
@@ -358,10 +362,13 @@ class ServingReceivers:
         await self._writer.run(lambda store: ReceiverTable(store).release(name, owner))
 
     def statuses(self) -> dict[str, ReceiverStatus]:
-        """Return how the deliveries to each receiver go; for the metrics."""
+        """Return how the deliveries to each receiver go, for the metrics; nothing without them."""
         now = time.time()
-        found = {one.name: self._table.status(one.name, now=now) for one in self._table.all()}
-        return {name: status for name, status in found.items() if status is not None}
+        try:
+            every = {one.name: self._table.status(one.name, now=now) for one in self._table.all()}
+        except UpstreamError:
+            return {}
+        return {name: status for name, status in every.items() if status is not None}
 
 
 def _receiver(row: tuple[Any, ...]) -> Receiver:
