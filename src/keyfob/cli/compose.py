@@ -17,6 +17,7 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
+from keyfob.cli.server_database import require_encryption, server_database
 from keyfob.config import (
     GrantLifetimesSection,
     IssuerSection,
@@ -210,6 +211,7 @@ def signing_settings(settings: Settings) -> SigningSettings:
             says file and line.
     """
     server = settings.server
+    require_encryption(settings)
     with _placed(settings, "server"):
         text = _secret(server.key_encryption, settings.directory, "key_encryption")
         return SigningSettings(
@@ -232,7 +234,8 @@ def server_settings(settings: Settings) -> ServerSettings:
     return ServerSettings(
         issuer=server.issuer,
         audience=server.audience,
-        database=server.database,
+        database=server_database(settings),
+        migrate=server.migrate,
         default_lifetime=server.token_lifetime,
         refresh=RefreshLifetimes(
             total=server.refresh_token_lifetime, idle=server.refresh_token_idle_lifetime

@@ -10,6 +10,7 @@ import typer
 from keyfob.cli.compose import signing_settings
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.output import Json, answer, table
+from keyfob.cli.server_database import server_database
 from keyfob.cli.shown import time_of
 from keyfob.server.signing.key_register import KeyRegister, ShownKey
 from keyfob.server.signing.timetable import JWKS_MAX_AGE
@@ -89,7 +90,9 @@ def remove(
 
 def _register(directory: Directory) -> KeyRegister:
     settings = settings_of(directory).settings
-    return KeyRegister.open(settings.server.database, signing_settings(settings))
+    return KeyRegister.open(
+        server_database(settings), signing_settings(settings), migrate=settings.server.migrate
+    )
 
 
 def _data(key: ShownKey) -> dict[str, object]:

@@ -17,6 +17,7 @@ from keyfob.cli import (
     application,
     audit,
     config,
+    database,
     device,
     explaining,
     fleet,
@@ -60,6 +61,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")
 app.add_typer(config.app, name="config")
+app.add_typer(database.app, name="database")
 app.add_typer(mosquitto.app, name="mosquitto")
 
 

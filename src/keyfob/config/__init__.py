@@ -32,6 +32,7 @@ from keyfob.config.sections import (
     RabbitmqSection,
     ServerSection,
 )
+from keyfob.config.server_database import database_kind
 from keyfob.config.settings import FILE_NAME, Settings, load
 from keyfob.config.source import Origin
 from keyfob.config.unknown_keys import nearest
@@ -57,6 +58,7 @@ __all__ = [
     "SecretReference",
     "ServerSection",
     "Settings",
+    "database_kind",
     "load",
     "nearest",
 ]
