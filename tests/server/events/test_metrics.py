@@ -15,7 +15,8 @@ from keyfob.server.app import create_app
 from keyfob.server.events.metrics import DeliveryMetrics
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.event_receivers import ServingReceivers
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.reads import InLoop
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from tests.server.events.test_stream import gone, revoke
 from tests.server.events.world import Inbox, delivering, until, world
@@ -27,7 +28,9 @@ DOCS = Path(__file__).parents[3] / "docs/server-operations.md"
 def numbers(database: Path) -> dict[str, float]:
     store, registry = open_store(database), CollectorRegistry(auto_describe=False)
     registry.register(
-        DeliveryMetrics(ServingReceivers(store, Writer(database)).statuses, time.time)
+        DeliveryMetrics(
+            ServingReceivers(InLoop(store), Writer(database), store).statuses, time.time
+        )
     )
     text = generate_latest(registry).decode()
     store.close()

@@ -19,7 +19,7 @@ from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.events.world import URL, Inbox, delivering, until
 
 SECRET = "0123456789abcdef-stream-secret"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from keyfob.server.events.answer import MAX_RETRY_AFTER
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.events.world import (
     URL,
     Inbox,

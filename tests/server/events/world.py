@@ -24,7 +24,8 @@ from keyfob.server.events.told import DeliveryNote
 from keyfob.server.register import Register
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.stores.event_receivers import ServingReceivers
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.reads import InLoop
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from keyfob.tokens.sign import SigningKey
 
@@ -138,7 +139,7 @@ async def delivering(
     """Deliver as one process of the server does."""
     store, writer = open_store(database), Writer(database)
     deliveries = Deliveries(
-        ServingReceivers(store, writer),
+        ServingReceivers(InLoop(store), writer, store),
         keys or Keys(),
         issuer=ISSUER,
         sealer=sealer,
