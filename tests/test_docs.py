@@ -33,7 +33,9 @@ from keyfob.config import (
     MosquittoSection,
     PolicySection,
     RabbitmqSection,
+    ResourceSection,
     ServerSection,
+    TrustedIssuerSection,
     load,
 )
 from keyfob.config.sections import Rights
@@ -118,6 +120,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[server.grant_lifetimes]`": GrantLifetimesSection,
     "`[server.limits]`": LimitsSection,
     "`[server.metrics]`": HttpSection,
+    "`[[server.resource]]`": ResourceSection,
+    "`[[server.trusted_issuer]]`": TrustedIssuerSection,
     "`[guard]`": GuardSection,
     "`[guard.http]`": HttpSection,
     "`[[issuer]]`": IssuerSection,

@@ -36,6 +36,11 @@ ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
     ("device.remove", lambda register: register.remove_device("dev1")),
     ("device.add", lambda register: register.add_device_with_keys("dev1", jwks=KEYS)),
+    (
+        "grant.allow",
+        lambda register: register.allow_grant("dev1", "token-exchange", act_for=["a*"]),
+    ),
+    ("grant.withdraw", lambda register: register.withdraw_grant("dev1", "token-exchange")),
     ("device.remove", lambda register: register.remove_device("dev1")),
     ("application.add", lambda register: register.add_application("dev1")),
     ("application.set-jwks", lambda register: register.set_application_jwks("dev1", KEYS)),
@@ -69,11 +74,13 @@ def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     reading = {"open", "close", "list_devices", "show_device", "list_applications"}
     reading |= {"list_guard_clients", "list_services", "list_actions"}
     reading |= {"database", "fleet"}  # what changes by the fleet: test_fleet_trail
+    reading |= {"show_grants"}
     public = {name for name in vars(Register) if not name.startswith("_")}
     changing = {"add_device", "disable_device", "enable_device", "rotate_secret", "remove_device"}
     changing |= {"change_device", "add_device_with_keys", "set_device_jwks", "set_application_jwks"}
     changing |= {"set_device_tokens", "add_application", "remove_application"}
     changing |= {"ensure_guard_client", "remove_guard_client", "add_service", "remove_service"}
+    changing |= {"allow_grant", "withdraw_grant"}
     assert public - reading == changing  # each of them is in ACTIONS
 
 

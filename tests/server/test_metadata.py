@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 ALGORITHMS = ["ES256", "RS256", "PS256", "Ed25519", "EdDSA"]
 
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 OAUTH = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
 
@@ -34,7 +35,8 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
         "jwks_uri": ISSUER + "/oauth2/jwks",
         "scopes_supported": ["mqtt.connect"],
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", TOKEN_EXCHANGE],
+        "authorization_details_types_supported": ["mqtt"],
         "token_endpoint_auth_methods_supported": METHODS,
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "introspection_endpoint": ISSUER + "/oauth2/introspect",
@@ -53,13 +55,14 @@ async def test_the_grants_of_applications_are_named_once_there_is_one(world: Wor
         "client_credentials",
         "password",
         "refresh_token",
+        TOKEN_EXCHANGE,
     ]
     assert document["token_endpoint_auth_methods_supported"][-1] == "none"
     assert document["revocation_endpoint_auth_methods_supported"][-1] == "none"
     assert "none" not in document["introspection_endpoint_auth_methods_supported"]
     world.register.remove_application("gateway")
     document = (await world.http.get(OAUTH)).json()
-    assert document["grant_types_supported"] == ["client_credentials"]
+    assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE]
 
 
 @pytest.mark.parametrize(

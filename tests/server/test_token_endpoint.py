@@ -381,7 +381,7 @@ async def test_an_empty_parameter_counts_as_left_out_and_an_unknown_one_is_ignor
 ) -> None:
     issued = world.register.add_device("dev1")
     answer = await world.device_token(
-        "dev1", issued.secret, scope="", resource="https://x.example", username="dev2"
+        "dev1", issued.secret, scope="", resource="", nonce="x", username="dev2"
     )
     assert answer.json()["scope"] == "mqtt.connect"
 

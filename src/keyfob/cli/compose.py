@@ -18,6 +18,7 @@ from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
 from keyfob.cli.server_database import require_encryption, server_database
+from keyfob.cli.server_grants import grant_settings
 from keyfob.config import (
     GrantLifetimesSection,
     IssuerSection,
@@ -247,6 +248,7 @@ def server_settings(settings: Settings) -> ServerSettings:
         grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
         dpop_nonce=server.dpop_nonce,
         access_token_format=server.access_token_format,
+        **grant_settings(settings),
     )
 
 

@@ -66,6 +66,7 @@ socket = "run/guard.sock"                 # where Mosquitto's plugin asks
 name = "keyfob"
 issuer = "https://{name}:{server_port}"
 audience = ["mqtt"]
+rights = ["scopes", "authorization_details"]
 ca = "ca.pem"
 revocation_client = "{guard_client}"
 revocation_secret = "{guard_secret}"

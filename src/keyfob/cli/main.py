@@ -21,6 +21,7 @@ from keyfob.cli import (
     device,
     explaining,
     fleet,
+    grant,
     group,
     guarding,
     inspecting,
@@ -57,6 +58,7 @@ app.add_typer(device.app, name="device")
 fleet.add_to(device.app)
 app.add_typer(group.app, name="group")
 app.add_typer(application.app, name="application")
+app.add_typer(grant.app, name="grant")
 app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")

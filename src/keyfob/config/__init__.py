@@ -30,7 +30,9 @@ from keyfob.config.sections import (
     MosquittoSection,
     PolicySection,
     RabbitmqSection,
+    ResourceSection,
     ServerSection,
+    TrustedIssuerSection,
 )
 from keyfob.config.server_database import database_kind
 from keyfob.config.settings import FILE_NAME, Settings, load
@@ -55,9 +57,11 @@ __all__ = [
     "Origin",
     "PolicySection",
     "RabbitmqSection",
+    "ResourceSection",
     "SecretReference",
     "ServerSection",
     "Settings",
+    "TrustedIssuerSection",
     "database_kind",
     "load",
     "nearest",

@@ -26,8 +26,10 @@ __all__ = [
     "MosquittoSection",
     "PolicySection",
     "RabbitmqSection",
+    "ResourceSection",
     "Rights",
     "ServerSection",
+    "TrustedIssuerSection",
 ]
 
 Rights = Literal["scopes", "authorization_details", "aif", "emqx_acl", "rabbitmq"]
@@ -84,6 +86,36 @@ class GrantLifetimesSection(_Section, frozen=True):
     token_exchange: int = 0
 
 
+class ResourceSection(_Section, frozen=True):
+    """``[[server.resource]]``: what tokens may be asked for (RFC 8707), and their ``aud``."""
+
+    uri: str
+    audience: str
+
+
+class TrustedIssuerSection(_Section, frozen=True):
+    """``[[server.trusted_issuer]]``: whose assertions get devices tokens (RFC 7523).
+
+    Its keys come from ``jwks`` (a JWK Set as JSON text), ``jwks_file`` or ``jwks_uri``.
+    ``devices`` are names, or names with one ``*``; ``lifetime`` is in seconds.
+    """
+
+    name: str
+    issuer: str
+    devices: tuple[str, ...]
+    algorithms: tuple[str, ...] = ("ES256",)
+    jwks: str = ""
+    jwks_file: Path | None = None
+    jwks_uri: str = ""
+    ca: Path | None = None
+    device_claim: str = "sub"
+    device_prefix: str = ""
+    audience: tuple[str, ...] = ()
+    lifetime: int = 3600
+    single_use: bool = True
+    without_client: bool = False
+
+
 class ServerSection(_Section, frozen=True):
     """``[server]``: the authorization server.
 
@@ -128,6 +160,8 @@ class ServerSection(_Section, frozen=True):
     limits: LimitsSection = LimitsSection()
     grant_lifetimes: GrantLifetimesSection = GrantLifetimesSection()
     metrics: HttpSection = HttpSection()
+    resource: tuple[ResourceSection, ...] = ()
+    trusted_issuer: tuple[TrustedIssuerSection, ...] = ()
 
 
 class GuardSection(_Section, frozen=True):

@@ -99,4 +99,6 @@ def _with_paths(section: _S, directory: Path) -> _S:
             changes[name] = directory / value
         elif isinstance(value, msgspec.Struct):
             changes[name] = _with_paths(value, directory)
+        elif isinstance(value, tuple) and all(isinstance(row, msgspec.Struct) for row in value):
+            changes[name] = tuple(_with_paths(row, directory) for row in value)
     return msgspec.structs.replace(section, **changes)

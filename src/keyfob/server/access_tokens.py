@@ -84,7 +84,7 @@ class SignedAccessTokens:
         self._issuer = TrustedIssuer(
             name="this server",
             issuer=settings.issuer,
-            audiences=frozenset({settings.audience}),
+            audiences=settings.targets.audiences,
             algorithms=frozenset(ALGORITHMS),  # each key has one of its own
             required_scopes=frozenset(),  # also a token that was narrowed to less is one
         )

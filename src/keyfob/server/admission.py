@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from keyfob.server.audit import AuditSink, RequestKind, TokenEvent
 from keyfob.server.client_authentication import ClientAuthenticator, Proven, presented
-from keyfob.server.clients import Client
+from keyfob.server.client_authentication.grant_assertion import PresentedGrantAssertion
+from keyfob.server.clients import Client, ClientKind
 from keyfob.server.limits import Attempt, Limits
 from keyfob.server.names import shown_name
 from keyfob.server.oauth_errors import OAuthError, error_response
@@ -91,6 +92,7 @@ class Admission:
         asked: Asked,
         *,
         another_follows: bool = False,
+        alone: PresentedGrantAssertion | None = None,
     ) -> tuple[Client, Proven]:
         """Return who asks, and what was proven; once for a request.
 
@@ -101,13 +103,14 @@ class Admission:
             another_follows: Whether somebody else has to prove himself in this request, too. Then
                 a client that shows only its name is not counted: all that use it would share one
                 allowance with strangers.
+            alone: What stands for a client's credentials in a request that has none.
 
         Raises:
             OAuthError: ``invalid_request``, ``invalid_client``, or ``temporarily_unavailable``
                 with status 429.
         """
         asked.client_id = parameters.get("client_id", "")
-        credentials = presented(request.headers.getlist("authorization"), parameters)
+        credentials = alone or presented(request.headers.getlist("authorization"), parameters)
         asked.client_id = credentials.client_id
         if another_follows and credentials.is_name_alone:
             proven = await self._authenticator.prove(credentials)
@@ -116,7 +119,8 @@ class Admission:
             proven = await self._authenticator.prove(credentials)
             client = await self._authenticator.admit(proven)
             if not client.public:
-                attempt.proved(client.kind)
+                attempt.proved(_counted_as(client))
+        asked.client_id = client.client_id
         asked.owing = client.public
         return client, proven
 
@@ -141,3 +145,8 @@ class Admission:
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))
         return error_response(error)
+
+
+def _counted_as(client: Client) -> ClientKind:
+    """Return whose allowance a client has: a gateway asks for many, as an application does."""
+    return ClientKind.APPLICATION if client.metadata.may_act_for else client.kind

@@ -31,16 +31,19 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from keyfob.errors import UpstreamError
-from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
+from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.admission import Admission
+from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.client_authentication import client_authenticator
+from keyfob.server.client_authentication.grant_assertion import GrantAssertion
 from keyfob.server.credentials import SecretVerifier, verify_secret
 from keyfob.server.dpop.binding import DpopBinding
 from keyfob.server.dpop.nonces import NONCE_KEY_BYTES, Nonces
@@ -63,11 +66,14 @@ from keyfob.server.endpoints.token import TokenEndpoint
 from keyfob.server.events.credentials import seal_all
 from keyfob.server.events.deliveries import Deliveries
 from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
+from keyfob.server.gateway_statement import GatewayStatements
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
+from keyfob.server.grants.jwt_bearer import JwtBearer
 from keyfob.server.grants.limited import limited
 from keyfob.server.grants.password import Password
 from keyfob.server.grants.refresh_token import RefreshTokenGrant
+from keyfob.server.grants.token_exchange import TokenExchange
 from keyfob.server.issue import TokenIssuer
 from keyfob.server.key_binding import KeyBinding
 from keyfob.server.last_tokens import LastTokens
@@ -83,6 +89,7 @@ from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
 from keyfob.server.stores.event_receivers import ServingReceivers
+from keyfob.server.stores.exchanged_tokens import StoredExchangedTokens
 from keyfob.server.stores.opaque_tokens import StoredOpaqueTokens
 from keyfob.server.stores.place import PostgresqlUrl
 from keyfob.server.stores.postgresql.limits import PostgresqlLimits
@@ -97,8 +104,12 @@ from keyfob.server.stores.token_revocations import StoredTokenRevocations
 from keyfob.server.stores.used_assertions import StoredUsedAssertions
 from keyfob.server.stores.used_proofs import StoredUsedProofs
 from keyfob.server.stores.writer import Writer
+from keyfob.server.token_lookup import TokenLookup
+from keyfob.server.trusted_issuers.assertions import TrustedAssertions, trusted_assertions
 
 __all__ = ["create_app"]
+
+_T = TypeVar("_T")
 
 
 def create_app(
@@ -138,20 +149,33 @@ def create_app(
     reads = ServingStore(reading, writer, clock=clock)
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, ServingKeys(reading, writer), clock, key_audit)
-    receivers = ServingReceivers(reading, writer, store)
+    receivers = ServingReceivers(reading, writer)
     deliveries = _deliveries(settings, receivers, keyring, clock, delivery_audit)
     stopping = asyncio.Event()
     limits = limits or _limits(settings, reading)
     revocations = StoredTokenRevocations(reading, writer)
     families = StoredRefreshFamilies(reading, writer, grace=settings.refresh_grace)
+    used = StoredUsedAssertions(writer)
+    rules = assertion_rules(settings)
+    assertions = _opened(store, lambda: trusted_assertions(settings.trusted_issuers, rules, used))
+    opaque = OpaqueTokens(StoredOpaqueTokens(reading, writer), revocations)
     parts = _Parts(
         settings=settings,
         reads=reads,
         keyring=keyring,
+        tokens=AccessTokens(SignedAccessTokens(settings, keyring, revocations), opaque),
+        used=used,
+        assertions=assertions,
+        exchanges=StoredExchangedTokens(writer),
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
         admission=Admission(
             authenticator=client_authenticator(
-                reads, verify, StoredUsedAssertions(writer), assertion_rules(settings), clock
+                reads,
+                verify,
+                used,
+                rules,
+                clock,
+                alone=GrantAssertion(reads, assertions, clock),
             ),
             limits=Limits(limits),
             audit=audit,
@@ -164,7 +188,7 @@ def create_app(
             StoredUsedProofs(writer),
             _nonces(settings, store),
         ),
-        opaque=OpaqueTokens(StoredOpaqueTokens(reading, writer), revocations),
+        opaque=opaque,
     )
     token = _token_endpoint(parts, verify, last_tokens, sleep)
     readiness = Readiness(
@@ -176,7 +200,7 @@ def create_app(
     health = HealthEndpoints(readiness)
     app = Starlette(
         routes=[
-            *_routes(parts, token, revocations, stopping),
+            *_routes(parts, token, stopping),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
@@ -203,6 +227,10 @@ class _Parts:
     settings: ServerSettings
     reads: ServingStore
     keyring: Keyring
+    tokens: TokenLookup
+    used: StoredUsedAssertions
+    assertions: TrustedAssertions
+    exchanges: StoredExchangedTokens
     refresh_tokens: RefreshTokens
     admission: Admission
     audit: AuditSink
@@ -220,7 +248,9 @@ def _token_endpoint(
     grants: list[Grant] = [
         ClientCredentials(),
         Password(parts.reads, verify),
-        RefreshTokenGrant(parts.reads, parts.refresh_tokens),
+        RefreshTokenGrant(parts.reads, parts.refresh_tokens, parts.settings.audience),
+        JwtBearer(parts.reads, parts.assertions, parts.clock),
+        _token_exchange(parts),
     ]
     ceilings, default = parts.settings.grant_lifetimes, parts.settings.default_lifetime
     return TokenEndpoint(
@@ -232,6 +262,7 @@ def _token_endpoint(
             parts.opaque,
             default=parts.settings.access_token_format,
         ),
+        rights=AskedRights(parts.settings.targets),
         refresh_tokens=parts.refresh_tokens,
         issued=last_tokens.note,
         audit=parts.audit,
@@ -241,18 +272,20 @@ def _token_endpoint(
     )
 
 
-def _routes(
-    parts: _Parts, token: TokenEndpoint, store: AccessTokenStore, stopping: asyncio.Event
-) -> list[Route]:
+def _token_exchange(parts: _Parts) -> TokenExchange:
+    statements = GatewayStatements(parts.reads, parts.used, assertion_rules(parts.settings))
+    return TokenExchange(parts.reads, parts.tokens, statements, parts.exchanges, parts.clock)
+
+
+def _routes(parts: _Parts, token: TokenEndpoint, stopping: asyncio.Event) -> list[Route]:
     settings, admission, clock = parts.settings, parts.admission, parts.clock
     revocations = RevocationsEndpoint(
         admission=admission, store=parts.reads, clock=clock, stopping=stopping
     )
-    tokens = AccessTokens(SignedAccessTokens(settings, parts.keyring, store), parts.opaque)
-    introspection = IntrospectionEndpoint(admission=admission, tokens=tokens, clock=clock)
+    introspection = IntrospectionEndpoint(admission=admission, tokens=parts.tokens, clock=clock)
     revocation = RevocationEndpoint(
         admission=admission,
-        tokens=tokens,
+        tokens=parts.tokens,
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=clock,
@@ -276,12 +309,8 @@ def _keyring(
     clock: Callable[[], float],
     audit: KeyAudit,
 ) -> Keyring:
-    try:
-        keys = prepare(store, settings.signing, clock=clock, audit=audit)
-        seal_all(store, settings.signing.sealer)
-    except BaseException:
-        store.close()
-        raise
+    keys = _opened(store, lambda: prepare(store, settings.signing, clock=clock, audit=audit))
+    _opened(store, lambda: seal_all(store, settings.signing.sealer))
     stored = store.keys.all()
     return Keyring(served, settings.signing, stored, keys, clock=clock, audit=audit)
 
@@ -289,8 +318,14 @@ def _keyring(
 def _nonces(settings: ServerSettings, store: Store) -> Nonces | None:
     if settings.dpop_nonce == "off":
         return None
+    key = _opened(store, lambda: shared_key(store, "dpop nonces", length=NONCE_KEY_BYTES))
+    return Nonces(key)
+
+
+def _opened(store: Store, make: Callable[[], _T]) -> _T:
+    """Make something that the server cannot be without; if it fails, the register is closed."""
     try:
-        return Nonces(shared_key(store, "dpop nonces", length=NONCE_KEY_BYTES))
+        return make()
     except BaseException:
         store.close()
         raise

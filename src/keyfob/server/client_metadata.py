@@ -29,11 +29,13 @@ class ClientMetadata(
         access_token_confirmation: What its tokens are bound to without being asked: ``jwk``, a key
             that it has registered; ``symmetric``, a key that comes with each token, which then is
             opaque; empty: to nothing.
+        may_act_for: The devices that this gateway may get tokens for (``name_patterns``).
     """
 
     dpop_bound_access_tokens: bool = False
     access_token_format: Literal["", "jwt", "opaque"] = ""
     access_token_confirmation: Literal["", "jwk", "symmetric"] = ""
+    may_act_for: tuple[str, ...] = ()
 
 
 NO_METADATA: Final = ClientMetadata()

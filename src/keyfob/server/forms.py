@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Form-encoded requests, read strictly (RFC 6749 section 3.2 and appendix B).
 
-A parameter that stands twice is an error, an empty one counts as left out, an unknown one is
+A parameter that stands twice is an error unless its RFC lets it (then the values are joined by a
+space, which none of them may hold), an empty one counts as left out, an unknown one is
 carried along and ignored by everybody. Percent-encoding is decoded once; what is not well formed
 UTF-8 is an error, never replaced.
 """
@@ -27,11 +28,17 @@ _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 
 
-async def read_form(request: Request, *, seconds: float = BODY_SECONDS) -> dict[str, str]:
+async def read_form(
+    request: Request,
+    *,
+    seconds: float = BODY_SECONDS,
+    repeatable: frozenset[str] = frozenset(),
+) -> dict[str, str]:
     """Return the parameters of a POST.
 
     Args:
         request: The request, whose body was not read yet.
+        repeatable: The parameters that may stand more than once.
         seconds: How long the client may take to send it.
 
     Raises:
@@ -45,11 +52,15 @@ async def read_form(request: Request, *, seconds: float = BODY_SECONDS) -> dict[
         body = await read_body(request, limit=MAX_BODY_BYTES, seconds=seconds)
     except BodyError as error:
         raise invalid_request(error.message, reason=error.reason, status=error.status) from None
-    return parse_form(body)
+    return parse_form(body, repeatable)
 
 
-def parse_form(body: bytes) -> dict[str, str]:
+def parse_form(body: bytes, repeatable: frozenset[str] = frozenset()) -> dict[str, str]:
     """Decode ``application/x-www-form-urlencoded``.
+
+    Args:
+        body: The body.
+        repeatable: The parameters that may stand more than once.
 
     Raises:
         OAuthError: ``invalid_request``.
@@ -65,10 +76,20 @@ def parse_form(body: bytes) -> dict[str, str]:
     for pair in pairs:
         name, _, value = pair.partition("=")
         name = decode_component(name)
+        if name in repeatable:
+            _add(parameters, name, decode_component(value))
+            continue
         if name in parameters:
             raise invalid_request("a parameter is repeated", reason="parameter_repeated")
         parameters[name] = decode_component(value)
     return {name: value for name, value in parameters.items() if value}
+
+
+def _add(parameters: dict[str, str], name: str, value: str) -> None:
+    if " " in value:
+        raise _malformed()
+    before = parameters.get(name)
+    parameters[name] = f"{before} {value}" if before and value else before or value
 
 
 def decode_component(text: str) -> str:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from keyfob.server.authorization_details import Detail
+from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.sign import SigningKey
@@ -29,10 +31,16 @@ class Access:
         secret_hash: Of the device's secret that was proven for that; it must still be registered
             when the refresh token is kept. None where none was.
         refresh_token: What it is renewed by; None where it is not by a refresh token.
-        audience: Who it is for (``aud``); None is the server's own setting.
+        audience: Who it may be for (``aud``); None is the server's own setting, and whatever is
+            registered where the request names it.
+        details: What it may say in ``authorization_details`` beside the scopes.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
         jkt: The thumbprint of the key that the request has to prove; None: any, or none.
+        answer: What is told about it beside that, such as ``issued_token_type``.
+        shown_confirmations: The ``cnf`` of each token that was shown to get this one; the request
+            has to prove all of it.
+        keep: Writes down what has to be on the disk before the token is given out; it may refuse.
     """
 
     subject: str
@@ -44,9 +52,13 @@ class Access:
     secret_hash: str | None = field(default=None, repr=False)
     refresh_token: RefreshToken | None = None
     audience: str | tuple[str, ...] | None = None
+    details: tuple[Detail, ...] = ()
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
     jkt: str | None = None
+    answer: Mapping[str, object] = field(default_factory=dict)
+    shown_confirmations: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
+    keep: Callable[[IssuedToken], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +67,12 @@ class IssuedToken:
 
     ``cnf`` is the symmetric key that an opaque one is bound to (RFC 9201 section 3.2);
     ``headers`` go with the answer.
+    ``members`` are what the answer says beside what the other fields do.
     """
 
     access_token: str = field(repr=False)
     token_id: str
+    issued_at: int
     expires_in: int
     expires_at: int
     scope: str
@@ -66,6 +80,7 @@ class IssuedToken:
     refresh_token: str | None = field(default=None, repr=False)
     cnf: Mapping[str, object] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, object] = field(default_factory=dict)
 
 
 class SigningKeys(Protocol):
@@ -104,7 +119,7 @@ class TokenIssuer:
             confirmation: What it is bound to (``cnf``, RFC 7800); empty for a bearer token.
 
         Raises:
-            OAuthError: The key that has to sign now cannot be read.
+            OAuthError: The key that has to sign now cannot be read, or it would have ended already.
         """
         token, claims = self.described(access, scopes, now=now, confirmation=confirmation, text="")
         return replace(token, access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"))
@@ -130,6 +145,8 @@ class TokenIssuer:
         expires_at = now + (access.lifetime or self._settings.default_lifetime)
         if access.ends_by is not None:
             expires_at = min(expires_at, access.ends_by)
+        if expires_at <= now:  # what it is derived from ends within this second
+            raise OAuthError("invalid_grant", "the grant has expired", reason="grant_expired")
         scope = " ".join(scopes)
         token_id = secrets.token_urlsafe(16)
         claims: dict[str, object] = {
@@ -140,18 +157,24 @@ class TokenIssuer:
             "iat": now,
             "exp": expires_at,
             "jti": token_id,
-            "scope": scope,
+            **({"scope": scope} if scope else {}),
             **access.claims,
         }
+        members = dict(access.answer)
+        if access.details:  # RFC 9396 sections 7 and 9.1
+            claims["authorization_details"] = [detail.members() for detail in access.details]
+            members["authorization_details"] = claims["authorization_details"]
         if confirmation:
             claims["cnf"] = confirmation
         token = IssuedToken(
             access_token=text,
             token_id=token_id,
+            issued_at=now,
             expires_in=expires_at - now,
             expires_at=expires_at,
             scope=scope,
             token_type=token_type(confirmation),
+            members=members,
         )
         return token, claims
 

@@ -34,6 +34,8 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "unauthorized_client": 400,
         "unsupported_grant_type": 400,
         "invalid_scope": 400,
+        "invalid_target": 400,  # RFC 8707 section 2
+        "invalid_authorization_details": 400,  # RFC 9396 section 5
         "unsupported_token_type": 400,  # RFC 7009 section 2.2.1
         "invalid_dpop_proof": 400,  # RFC 9449 section 5
         "use_dpop_nonce": 400,  # RFC 9449 section 8

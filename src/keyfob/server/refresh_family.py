@@ -16,6 +16,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyfob.server.authorization_details import Detail
 from keyfob.server.refresh_token import RefreshToken
 
 __all__ = ["GRACE", "Ended", "Family", "Seen", "Standing", "standing"]
@@ -65,6 +66,8 @@ class Family:
         ends_at: When it ends however often it is used.
         ended: Why it was ended; empty while it lives.
         jkt: The thumbprint of the key that its use takes a proof of; None: it takes none.
+        audience: Whom its tokens are for; empty: what the server's setting says.
+        details: What was granted beside the scopes.
     """
 
     family_id: bytes
@@ -80,6 +83,8 @@ class Family:
     ends_at: float
     ended: str = ""
     jkt: str | None = None
+    audience: tuple[str, ...] = ()
+    details: tuple[Detail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ class RefreshTokens:
             expires_at=now + min(self._lifetimes.idle, self._lifetimes.total),
             ends_at=now + self._lifetimes.total,
             jkt=jkt,
+            audience=_audience(access.audience),
+            details=access.details,
         )
         kept = self._store.add(family, issued_at=int(now), secret_hash=access.secret_hash)
         if not await _answered(kept):
@@ -156,6 +158,12 @@ class RefreshTokens:
     ) -> RefreshToken | Standing:
         idle = self._lifetimes.idle
         return await _answered(self._store.use(token, client_id, now=now, idle=idle))
+
+
+def _audience(audience: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if audience is None:
+        return ()
+    return (audience,) if isinstance(audience, str) else audience
 
 
 async def _answered(question: Awaitable[_T]) -> _T:

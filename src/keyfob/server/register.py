@@ -15,8 +15,9 @@ from typing import Self
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, NotFoundError
-from keyfob.server import devices
+from keyfob.server import client_grants, devices
 from keyfob.server.admin_trail import os_user, recorded
+from keyfob.server.client_grants import ClientGrants
 from keyfob.server.client_keys import client_jwks
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import (
@@ -424,6 +425,44 @@ class Register:
         """
         with self._recorded("application.remove", client_id):
             self._remove(client_id, ClientKind.APPLICATION)
+
+    # Grants
+
+    def show_grants(self, client_id: str) -> ClientGrants:
+        """Return which grants a device or an application may use.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return client_grants.show_grants(self._store, client_id)
+
+    def allow_grant(
+        self, client_id: str, grant: str, *, act_for: Iterable[str] | None = None
+    ) -> ClientGrants:
+        """Let a device or an application use one more grant.
+
+        Args:
+            client_id: Its name.
+            grant: The grant type, or the short form of its URN, such as ``token-exchange``.
+            act_for: The devices that this gateway gets tokens for from now on (``name_patterns``);
+                None leaves them.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: It is no grant for it, or a pattern is none.
+        """
+        with self._recorded("grant.allow", client_id):
+            return client_grants.allow_grant(self._store, client_id, grant, act_for)
+
+    def withdraw_grant(self, client_id: str, grant: str) -> ClientGrants:
+        """Take a grant from a client; tokens that it got by it end in their own time.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ConfigError: It is no grant for it.
+        """
+        with self._recorded("grant.withdraw", client_id):
+            return client_grants.withdraw_grant(self._store, client_id, grant)
 
     # Guards
 

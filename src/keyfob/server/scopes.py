@@ -28,6 +28,7 @@ __all__ = [
     "checked_extra",
     "device_scopes",
     "fit_a_token",
+    "common_scopes",
     "narrowed",
     "still_registered",
 ]
@@ -134,6 +135,15 @@ def still_registered(registered: tuple[str, ...], granted: tuple[str, ...]) -> t
     held = _rules(registered)
     left = known.union(scope for scope in changed if _is_covered(held, _rule(scope)))
     return tuple(scope for scope in granted if scope in left)
+
+
+def common_scopes(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes of either side that the other one holds, or covers; ``second`` first.
+
+    Where two filters only overlap, as ``a/+/c`` and ``a/b/#`` do, neither is held by both.
+    """
+    both = still_registered(first, second) + still_registered(second, first)
+    return tuple(dict.fromkeys(both))
 
 
 def _all_covered(registered: Iterable[str], requested: Iterable[str]) -> bool:

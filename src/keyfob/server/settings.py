@@ -14,8 +14,10 @@ from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.refresh_family import GRACE
+from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 from keyfob.server.stores.place import Place
+from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
 __all__ = ["MAX_ASSERTION_LIFETIME", "ServerSettings"]
 
@@ -49,6 +51,8 @@ class ServerSettings:
         grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
+        resources: The ``aud`` of tokens that are asked for a resource (RFC 8707), by its URI.
+        trusted_issuers: Whose assertions are taken for devices (RFC 7523 section 2.1).
 
     Raises:
         ConfigError: A value is not what it has to be.
@@ -68,6 +72,8 @@ class ServerSettings:
     grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    resources: Mapping[str, str] = field(default_factory=dict)
+    trusted_issuers: tuple[TrustedAssertionIssuer, ...] = ()
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -83,6 +89,16 @@ class ServerSettings:
             check_lifetime(seconds)
         if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
             raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
+        _ = self.targets
+        if len({one.issuer for one in self.trusted_issuers}) < len(self.trusted_issuers):
+            raise ConfigError("an issuer is trusted twice", key="trusted_issuer")
+        if any(one.issuer == self.issuer for one in self.trusted_issuers):
+            raise ConfigError("this server needs not to trust itself", key="trusted_issuer")
+
+    @property
+    def targets(self) -> Resources:
+        """Whom tokens may be for."""
+        return Resources(self.audience, self.resources)
 
     @property
     def path(self) -> str:

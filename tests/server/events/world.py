@@ -139,7 +139,7 @@ async def delivering(
     """Deliver as one process of the server does."""
     store, writer = open_store(database), Writer(database)
     deliveries = Deliveries(
-        ServingReceivers(InLoop(store), writer, store),
+        ServingReceivers(InLoop(store), writer),
         keys or Keys(),
         issuer=ISSUER,
         sealer=sealer,

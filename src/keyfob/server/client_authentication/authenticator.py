@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from keyfob.server.client_authentication.assertion import AssertionRules, PresentedAssertion
+from keyfob.server.client_authentication.grant_assertion import (
+    GrantAssertion,
+    PresentedGrantAssertion,
+)
 from keyfob.server.client_authentication.presented import Presented
 from keyfob.server.client_authentication.private_key_jwt import PrivateKeyJwt, UsedAssertionStore
 from keyfob.server.client_authentication.proven import ClientStore, Method, Proven
@@ -43,7 +47,7 @@ class ClientAuthenticator:
         """
         return await self.admit(await self.prove(credentials))
 
-    async def prove(self, credentials: Presented) -> Proven:
+    async def prove(self, credentials: Presented | PresentedGrantAssertion) -> Proven:
         """Return who the credentials prove somebody to be; once for a request.
 
         Raises:
@@ -73,6 +77,8 @@ def client_authenticator(
     used: UsedAssertionStore,
     rules: AssertionRules,
     clock: Callable[[], float],
+    *,
+    alone: GrantAssertion | None = None,
 ) -> ClientAuthenticator:
     """Compose the methods of this server.
 
@@ -82,11 +88,14 @@ def client_authenticator(
         used: Which assertions were used.
         rules: What an assertion must say.
         clock: Unix seconds.
+        alone: Proves assertions that stand for a client's credentials; None: there are none.
     """
+    more: dict[type, Method] = {} if alone is None else {PresentedGrantAssertion: alone}
     return ClientAuthenticator(
         clients,
         {
             PresentedSecret: ClientSecret(clients, verify),
             PresentedAssertion: PrivateKeyJwt(clients, used, rules, clock),
+            **more,
         },
     )

@@ -32,7 +32,7 @@ from keyfob.server.oauth_errors import OAuthError, invalid_client
 from keyfob.tokens.jws import CompactJws
 from keyfob.tokens.keys import KeySet
 
-__all__ = ["PrivateKeyJwt", "UsedAssertionStore"]
+__all__ = ["PrivateKeyJwt", "UsedAssertionStore", "signature_fault"]
 
 # A used assertion is remembered for longer than it is good: clocks are set back, and those of
 # several machines differ.
@@ -86,7 +86,7 @@ class PrivateKeyJwt:
         now = self._clock()
         check_assertion(shown, self._rules, now)
         stored = await self._clients.find_secret(shown.client_id)
-        fault = _signature_fault(shown.jws, None if stored is None else stored.jwks)
+        fault = signature_fault(shown.jws, None if stored is None else stored.jwks)
         if stored is None:
             raise invalid_client("client_unknown")
         if fault is not None:
@@ -109,7 +109,7 @@ class PrivateKeyJwt:
             ) from None
 
 
-def _signature_fault(jws: CompactJws, jwks: str | None) -> str | None:
+def signature_fault(jws: CompactJws, jwks: str | None) -> str | None:
     """Check the signature, with the same work whether or not there is a key for it."""
     decoy = decoy_for(jws.header.alg)
     keys = KeySet.from_jwks((decoy.jwks if jwks is None else jwks).encode())

@@ -10,8 +10,11 @@ from starlette.responses import Response
 
 from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.http.json_response import json_response
+from keyfob.server.asked_rights import TOKEN_EXCHANGE
+from keyfob.server.authorization_details import DETAILS_TYPES
 from keyfob.server.client_authentication import METHODS, SERVICE_METHODS
 from keyfob.server.client_authentication.assertion import AssertionRules
+from keyfob.server.client_authentication.grant_assertion import JWT_BEARER
 from keyfob.server.clients import REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import ALGORITHMS
@@ -87,7 +90,10 @@ class MetadataEndpoint:
             "grant_types_supported": [
                 "client_credentials",
                 *["password", REFRESH_TOKEN] * applications,
+                *[JWT_BEARER] * bool(self._settings.trusted_issuers),
+                TOKEN_EXCHANGE,
             ],
+            "authorization_details_types_supported": [*DETAILS_TYPES],  # RFC 9396 section 10
             "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
             "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "introspection_endpoint": base + INTROSPECTION_PATH,

@@ -9,13 +9,14 @@ The steps, in this order, each with the error it may end in:
     4 what it is bound to       by each binding: ``confirmation``
     5 registered for the grant  unauthorized_client
     6 the grant itself          invalid_grant, temporarily_unavailable (429: ``limits``)
-    7 the scope                 invalid_scope
+    7 the rights and the target invalid_scope, invalid_authorization_details, invalid_target
     8 the second                temporarily_unavailable
     9 the token                 temporarily_unavailable
-   10 the refresh token         invalid_grant, temporarily_unavailable
+   10 what is written down      invalid_grant, temporarily_unavailable
 
-Step 10 begins a family of refresh tokens, or replaces the one that was shown; it is the only one
-that changes something, and nothing can be refused after it.
+Step 10 begins a family of refresh tokens, or replaces the one that was shown, or notes that an
+assertion is used up or what a token was exchanged for; it is the only one that changes something,
+and nothing can be refused after it.
 
 Why step 8. A revocation concerns every token of a device whose ``iat``, a whole second, is not
 later than its own. A device that is enabled again within that second would get a token that is
@@ -36,7 +37,9 @@ from starlette.responses import Response
 
 from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
+from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, TokenEvent
+from keyfob.server.client_authentication.grant_assertion import assertion_alone
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.confirmation import Binding, confirmation
 from keyfob.server.forms import read_form
@@ -46,7 +49,7 @@ from keyfob.server.issue import Access, IssuedToken
 from keyfob.server.minting import Mint
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
-from keyfob.server.scopes import narrowed
+from keyfob.server.resources import REPEATABLE
 
 __all__ = ["TokenEndpoint"]
 
@@ -60,6 +63,7 @@ class TokenEndpoint:
     Args:
         admission: Lets in who may ask.
         grants: The grants on offer, by grant type.
+        rights: What a request narrows them to.
         bindings: What tokens may be bound to.
         issuer: Mints the tokens.
         answered: Returns the headers of an answer, from what its token is bound to and the time.
@@ -75,6 +79,7 @@ class TokenEndpoint:
         *,
         admission: Admission,
         grants: Mapping[str, Grant],
+        rights: AskedRights,
         bindings: Sequence[Binding],
         issuer: Mint,
         refresh_tokens: RefreshTokens,
@@ -86,6 +91,7 @@ class TokenEndpoint:
     ) -> None:
         self._admission = admission
         self._grants = grants
+        self._rights = rights
         self._bindings = bindings
         self._issuer = issuer
         self._refresh_tokens = refresh_tokens
@@ -107,7 +113,8 @@ class TokenEndpoint:
             "access_token": token.access_token,
             "token_type": token.token_type,
             "expires_in": token.expires_in,
-            "scope": token.scope,
+            **({"scope": token.scope} if token.scope else {}),
+            **token.members,
         }
         if token.refresh_token is not None:
             document["refresh_token"] = token.refresh_token
@@ -116,23 +123,32 @@ class TokenEndpoint:
         return json_response(document, headers={**NO_STORE, **token.headers})
 
     async def _token(self, request: Request, asked: Asked) -> IssuedToken:
-        parameters = await read_form(request)
+        parameters = await read_form(request, repeatable=REPEATABLE)
         grant = self._grant(parameters, asked)
         asked.subject = parameters.get("username", "")
         now = self._clock()
         client, proven = await self._admission.prove(
-            request, parameters, asked, another_follows=_names_device(grant, parameters)
+            request,
+            parameters,
+            asked,
+            another_follows=_names_device(grant, parameters),
+            alone=assertion_alone(request.headers, parameters),
         )
         bound_to = await confirmation(self._bindings, request, client, parameters, now=now)
         for _ in range(_ATTEMPTS):
             access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
             _check_key(access, bound_to)
-            scopes = narrowed(access.scopes, parameters.get("scope"))
+            access = self._rights.narrow(
+                access, parameters, grant_type=grant.grant_type, proven=bound_to
+            )
+            scopes = access.scopes
             if int(now) > access.revoked_through:
                 token = await self._issuer.issue(
                     client, access, scopes, now=int(now), confirmation=bound_to
                 )
+                if access.keep is not None:
+                    await access.keep(token)
                 refresh_token = await self._refresh_tokens.issue(
                     access, scopes, now=now, jkt=_refresh_key(client, bound_to)
                 )

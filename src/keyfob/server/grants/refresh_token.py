@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from keyfob.server.authorization_details import still_covered
 from keyfob.server.clients import REFRESH_TOKEN, Client
 from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError, invalid_request
@@ -33,13 +34,15 @@ class RefreshTokenGrant:
     Args:
         devices: The register.
         tokens: The refresh tokens.
+        audience: The server's own, which a family has that was granted no other.
     """
 
     grant_type: Final = REFRESH_TOKEN
 
-    def __init__(self, devices: SubjectStore, tokens: RefreshTokens) -> None:
+    def __init__(self, devices: SubjectStore, tokens: RefreshTokens, audience: str) -> None:
         self._devices = devices
         self._tokens = tokens
+        self._audience = audience
 
     async def authorize(self, client: Client, parameters: Mapping[str, str]) -> Access:
         """Allow what was granted at the login, as far as the device is still registered for it.
@@ -56,7 +59,8 @@ class RefreshTokenGrant:
         if device is None or not device.enabled:
             raise _refused("device_disabled", family.subject)
         scopes = still_registered(device.scopes, family.scopes)
-        if not scopes:
+        details = still_covered(device.scopes, family.details)
+        if not scopes and not details:
             raise _refused("scopes_withdrawn", family.subject)
         return Access(
             subject=device.client_id,
@@ -66,6 +70,8 @@ class RefreshTokenGrant:
             revoked_through=device.revoked_through,
             refresh_token=token,
             jkt=family.jkt,
+            audience=family.audience or self._audience,  # RFC 8707 section 2.2
+            details=details,
         )
 
 

@@ -319,13 +319,11 @@ class ServingReceivers:
     Args:
         reads: Where they are read.
         writer: Where writes take their turn.
-        store: What the event loop reads for the metrics.
     """
 
-    def __init__(self, reads: Reads, writer: Writer, store: Store) -> None:
+    def __init__(self, reads: Reads, writer: Writer) -> None:
         self._reads = reads
         self._writer = writer
-        self._table = ReceiverTable(store)
 
     async def receivers(self) -> tuple[Receiver, ...]:
         """Return every receiver."""
@@ -361,14 +359,19 @@ class ServingReceivers:
         """Let another process deliver at once."""
         await self._writer.run(lambda store: ReceiverTable(store).release(name, owner))
 
-    def statuses(self) -> dict[str, ReceiverStatus]:
+    async def statuses(self) -> dict[str, ReceiverStatus]:
         """Return how the deliveries to each receiver go, for the metrics; nothing without them."""
         now = time.time()
         try:
-            every = {one.name: self._table.status(one.name, now=now) for one in self._table.all()}
+            return await self._reads.run(lambda store: _statuses(store, now))
         except UpstreamError:
             return {}
-        return {name: status for name, status in every.items() if status is not None}
+
+
+def _statuses(store: Store, now: float) -> dict[str, ReceiverStatus]:
+    table = ReceiverTable(store)
+    every = {one.name: table.status(one.name, now=now) for one in table.all()}
+    return {name: status for name, status in every.items() if status is not None}
 
 
 def _receiver(row: tuple[Any, ...]) -> Receiver:

@@ -13,6 +13,7 @@ from keyfob.errors import ConflictError
 from keyfob.server.client_metadata import ClientMetadata, metadata_text, read_metadata
 from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.stores.connection import Connection, Database
+from keyfob.server.stores.exchanged_tokens import end_exchanged
 from keyfob.server.stores.place import Place, open_database
 from keyfob.server.stores.placing import set_groups, set_labels
 from keyfob.server.stores.signing_keys import SigningKeyTable
@@ -195,6 +196,12 @@ class Store:
             (at, client_id),
         )
 
+    def set_grants(self, client_id: str, grants: tuple[str, ...]) -> None:
+        """Replace the grant types that a client is registered for."""
+        self._connection.execute(
+            "UPDATE client SET grants = ? WHERE client_id = ?", (" ".join(grants), client_id)
+        )
+
     def set_secret(self, client_id: str, secret_hash: str) -> None:
         """Replace the hash that a client's secret is compared with; see also ``old_secrets``."""
         self._connection.execute(
@@ -251,13 +258,24 @@ class Store:
         now: float,
         token_id: str | None = None,
     ) -> None:
-        """Add a revocation, and forget those that have stopped to matter."""
+        """Add a revocation, also of what was exchanged for the tokens that it concerns.
+
+        Those that have stopped to matter are forgotten.
+        """
         # A whole number as the column is: with a fraction PostgreSQL would use no index.
         self._connection.execute("DELETE FROM revocation WHERE until <= ?", (math.floor(now),))
         self._connection.execute(
             "INSERT INTO revocation (subject, issued_before, until, reason, token_id)"
             " VALUES (?, ?, ?, ?, ?)",
             (subject, issued_before, until, reason, token_id),
+        )
+        end_exchanged(
+            self,
+            subject,
+            token_id=token_id,
+            issued_before=issued_before,
+            reason=reason,
+            now=now,
         )
 
     def is_token_revoked(self, *, subject: str, token_id: str, issued_at: int) -> bool:
