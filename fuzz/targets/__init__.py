@@ -8,7 +8,10 @@ from typing import Final
 from fuzz.target import Target
 from fuzz.targets import (
     altered_tokens,
+    certificate_headers,
+    certificate_subjects,
     claims,
+    client_certificates,
     compact_jws,
     configuration,
     connects,
@@ -51,6 +54,9 @@ TARGETS: Final[tuple[Target, ...]] = (
     guard_link_frames.TARGET,
     forms.TARGET,
     http_basic.TARGET,
+    certificate_headers.TARGET,
+    certificate_subjects.TARGET,
+    client_certificates.TARGET,
     dpop_proofs.TARGET,
     requested_keys.TARGET,
     configuration.TARGET,

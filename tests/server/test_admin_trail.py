@@ -13,6 +13,7 @@ import pytest
 
 from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
 from keyfob.server.admin_trail import os_user
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import NO_METADATA
 from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.register import Register
@@ -25,6 +26,7 @@ from tests.server.assertions import jwks_of
 from tests.server.databases import connected
 from tests.server.world import Clock
 
+NAME = CertificateIdentity(san_dns="dev1.example")
 KEYS = jwks_of(SigningKey.generate())
 ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.add", lambda register: register.add_device("dev1", publish=["a/{device}"])),
@@ -36,6 +38,7 @@ ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
     ("device.remove", lambda register: register.remove_device("dev1")),
     ("device.add", lambda register: register.add_device_with_keys("dev1", jwks=KEYS)),
+    ("device.set-certificate", lambda register: register.set_device_certificate("dev1", NAME)),
     (
         "grant.allow",
         lambda register: register.allow_grant("dev1", "token-exchange", act_for=["a*"]),
@@ -44,6 +47,10 @@ ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.remove", lambda register: register.remove_device("dev1")),
     ("application.add", lambda register: register.add_application("dev1")),
     ("application.set-jwks", lambda register: register.set_application_jwks("dev1", KEYS)),
+    (
+        "application.set-certificate",
+        lambda register: register.set_application_certificate("dev1", NAME),
+    ),
     ("application.remove", lambda register: register.remove_application("dev1")),
     ("guard.add", lambda register: register.ensure_guard_client("dev1")),
     ("guard.rotate-secret", lambda register: register.ensure_guard_client("dev1")),
@@ -75,9 +82,10 @@ def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     reading |= {"list_guard_clients", "list_services", "list_actions"}
     reading |= {"database", "fleet"}  # what changes by the fleet: test_fleet_trail
     reading |= {"show_grants"}
-    public = {name for name in vars(Register) if not name.startswith("_")}
+    public = {name for name in dir(Register) if not name.startswith("_")}
     changing = {"add_device", "disable_device", "enable_device", "rotate_secret", "remove_device"}
     changing |= {"change_device", "add_device_with_keys", "set_device_jwks", "set_application_jwks"}
+    changing |= {"set_device_certificate", "set_application_certificate"}
     changing |= {"set_device_tokens", "add_application", "remove_application"}
     changing |= {"ensure_guard_client", "remove_guard_client", "add_service", "remove_service"}
     changing |= {"allow_grant", "withdraw_grant"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.errors import ConfigError, ConflictError
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.credentials import verify_secret
 from keyfob.server.fleet import Chosen, Selection
 from keyfob.server.private_file import PrivateFile
@@ -200,19 +201,21 @@ def test_a_name_that_stands_twice_is_given_one_new_secret(
         assert register.fleet.rotate(chosen, secrets).done == SIZE
 
 
-def test_devices_that_have_keys_only_are_passed_over_and_told(
+def test_devices_that_have_keys_or_a_certificate_only_are_passed_over_and_told(
     register: Register, tmp_path: Path
 ) -> None:
     keys = jwks_of(SigningKey.generate())
     register.add_device_with_keys("keys", jwks=keys)
+    register.add_device_with_keys("name", certificate=CertificateIdentity(san_dns="dev1.example"))
     before = register.add_device("both").secret
     register.set_device_jwks("both", keys)
     with PrivateFile(tmp_path / "s.csv") as secrets:
         outcome = register.fleet.rotate(Chosen(), secrets)
-    assert (outcome.done, outcome.passed_over, outcome.missing) == (1, 1, 0)
+    assert (outcome.done, outcome.passed_over, outcome.missing) == (1, 2, 0)
     made = secrets_in(tmp_path / "s.csv")
     assert (list(made), made["both"] != before) == (["both"], True)
     assert not register.show_device("keys").has_secret
+    assert not register.show_device("name").has_secret
 
 
 def test_a_group_that_is_removed_leaves_none_of_its_rights_to_a_later_one(

@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfob.errors import ConfigError, ConflictError
+from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.credentials import verify_secret
 from keyfob.server.fleet import EVERY_DEVICE
 from keyfob.server.fleet_import import ImportOutcome
@@ -179,6 +181,15 @@ def test_a_row_that_cannot_be_is_rejected_with_its_line_and_reason_and_the_rest_
         '{"device": "dev1", "jwks": {}}',
         '{"device": "dev1", "jwks": "x"}',
         '{"device": "dev1", "jwks": null}',
+        '{"device": "dev1", "metadata": null}',
+        '{"device": "dev1", "metadata": []}',
+        '{"device": "dev1", "metadata": {"no_such": true}}',
+        '{"device": "dev1", "metadata": {"tls_client_auth_san_dns": "a b"}}',
+        '{"device":"d", "metadata": {"tls_client_auth_san_dns":"a","tls_client_auth_san_ip":"::"}}',
+        '{"device": "dev1", "metadata": {"tls_client_certificate_thumbprints": ["short"]}}',
+        '{"device": "dev1", "metadata": {"access_token_confirmation": "jwk"}}',
+        '{"device": "dev1", "metadata": {"may_act_for": ["*"]}}',
+        '{"device": "d", "metadata": {"access_token_format": "", "access_token_format": "jwt"}}',
         '{"device": "dev1", "secret": "' + "x" * 300 + '"}',
         '{"device": "\\ud800"}',
     ],
@@ -248,6 +259,30 @@ def test_devices_with_keys_are_imported_and_exported_as_they_are(
     (tmp_path / "private").mkdir()
     assert load(register, private, tmp_path / "private", "jsonl", secrets=None).rejected == 1
     assert "c2VjcmV0" not in (tmp_path / "private" / "rejects.csv").read_text()
+
+
+def test_devices_with_certificates_are_imported_and_exported_as_they_are(
+    register: Register, tmp_path: Path
+) -> None:
+    """Nobody gets a secret by the way, and no binding is lost."""
+    name = CertificateIdentity(san_ip="2001:DB8::1")
+    register.add_device_with_keys("name", certificate=name, certificate_bound=True)
+    pins = CertificateIdentity(thumbprints=("A" * 43, "B" * 43))
+    register.add_device_with_keys("pins", certificate=pins)
+    register.add_device("secret", metadata=ClientMetadata(dpop_bound_access_tokens=True))
+    listed = register.list_devices()
+    for form in ("csv", "jsonl"):
+        written = exported(register, form)
+        folder = tmp_path / form
+        folder.mkdir()
+        with fleet(folder) as other:
+            assert load(other, written, folder, form).registered == 3
+            assert exported(other, form) == written
+            assert list(secrets_in(folder / "secrets.csv")) == ["secret"]
+            for device in listed:
+                found = other.show_device(device.id)
+                assert (found.has_secret, found.metadata) == (device.has_secret, device.metadata)
+                assert found.certificate_bound == (device.id == "name")
 
 
 def test_of_a_name_that_stands_twice_the_first_counts_and_so_does_its_secret(

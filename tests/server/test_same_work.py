@@ -63,10 +63,8 @@ async def counted(action: Coroutine[Any, Any, httpx.Response]) -> tuple[Counter[
     return work, answer
 
 
-@pytest.fixture
-async def http(
-    settings: ServerSettings, register: Register, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[httpx.AsyncClient, InMemoryLimits]]:
+def note_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count those to PostgreSQL, too: in threads of its own, whose calls no profile here sees."""
     execute = PostgresqlConnection.execute
 
     def noted(self: PostgresqlConnection, sql: str, parameters: Parameters = ()) -> Cursor:
@@ -74,8 +72,14 @@ async def http(
             STATEMENTS.append(sql)
         return execute(self, sql, parameters)
 
-    # In threads of its own, whose calls the profile does not see.
     monkeypatch.setattr(PostgresqlConnection, "execute", noted)
+
+
+@pytest.fixture
+async def http(
+    settings: ServerSettings, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[httpx.AsyncClient, InMemoryLimits]]:
+    note_statements(monkeypatch)
     store = InMemoryLimits(DEFAULT_LIMITS, lambda: 0.0)
     app = create_app(settings, limits=store)
     transport = httpx.ASGITransport(app)

@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+from keyfob.cli.certificate_options import (
+    Bound,
+    Certificate,
+    CertificateBound,
+    CertificateName,
+    certificate_identity,
+)
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
@@ -32,6 +39,9 @@ def add(
         bool, typer.Option("--refresh", help="It gets refresh tokens and may use them.")
     ] = False,
     jwks: Jwks = None,
+    certificate: Certificate = None,
+    certificate_name: CertificateName = None,
+    certificate_bound: CertificateBound = False,
     opaque: Opaque = None,
     dpop: Dpop = False,
     directory: Directory = DEFAULT_DIRECTORY,
@@ -48,6 +58,8 @@ def add(
             public=public,
             refresh=refresh,
             jwks=keys,
+            certificate=certificate_identity(certificate, certificate_name),
+            certificate_bound=certificate_bound,
             metadata=token_metadata(opaque=opaque, dpop=dpop),
         )
     data: dict[str, object] = {"client_id": issued.application.id}
@@ -91,6 +103,29 @@ def set_jwks(
         register.set_application_jwks(identifier, keys, remove_secret=remove_secret)
     data = {"client_id": identifier, "keys_changed": True}
     answer(data, f"{identifier} has other keys", as_json=as_json)
+
+
+@app.command("set-certificate")
+def set_certificate(
+    identifier: Identifier,
+    certificate: Certificate = None,
+    certificate_name: CertificateName = None,
+    bound: Bound = None,
+    take_away: Annotated[
+        bool, typer.Option("--remove", help="It has no certificate from now on.")
+    ] = False,
+    remove_secret: RemoveSecret = False,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Give it another certificate; the one before stops now."""
+    identity = certificate_identity(certificate, certificate_name, remove=take_away)
+    with settings_of(directory).register() as register:
+        register.set_application_certificate(
+            identifier, identity, bound=bound, remove_secret=remove_secret
+        )
+    data = {"client_id": identifier, "certificate_changed": True}
+    answer(data, f"{identifier} has other certificate settings", as_json=as_json)
 
 
 @app.command()

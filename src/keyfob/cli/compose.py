@@ -15,6 +15,7 @@ import msgspec
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
+from keyfob.cli.fronting import mutual_tls
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
 from keyfob.cli.server_database import require_encryption, server_database
@@ -245,6 +246,7 @@ def server_settings(settings: Settings) -> ServerSettings:
         limits=_limits(server.limits),
         token_endpoint_audience=server.token_endpoint_audience,
         assertion_lifetime=server.assertion_lifetime,
+        mutual_tls=mutual_tls(settings),
         grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
         dpop_nonce=server.dpop_nonce,
         access_token_format=server.access_token_format,
@@ -427,6 +429,7 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
         # What is there by default `keyfob up` makes, wherever it stands in the file.
         if path != settings.directory / getattr(ServerSection(), name):
             yield f"server.{name}", path
+    yield "server.client_ca", settings.server.client_ca
     yield "server.metrics.certificate", settings.server.metrics.certificate
     yield "server.metrics.private_key", settings.server.metrics.private_key
     yield "guard.http.certificate", settings.guard.http.certificate

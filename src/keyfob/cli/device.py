@@ -8,6 +8,14 @@ from typing import Annotated
 
 import typer
 
+from keyfob.cli.certificate_options import (
+    Bound,
+    Certificate,
+    CertificateBound,
+    CertificateName,
+    certificate_data,
+    certificate_identity,
+)
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
@@ -62,6 +70,9 @@ def add(
         typer.Option(metavar="SECONDS", help="How long its tokens live, if not as all others'."),
     ] = None,
     jwks: Jwks = None,
+    certificate: Certificate = None,
+    certificate_name: CertificateName = None,
+    certificate_bound: CertificateBound = False,
     group: Annotated[
         list[str] | None,
         typer.Option(metavar="GROUP", help="A group that it is in. May be repeated."),
@@ -79,16 +90,19 @@ def add(
     """Register a device; its secret is shown this once.
 
     Its tokens always allow to connect; without --publish, --subscribe or --scope nothing else.
-    With --jwks it has no secret.
+    With --jwks, --certificate or --certificate-name it has no secret.
     """
     installation = settings_of(directory)
+    identity = certificate_identity(certificate, certificate_name)
     metadata = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
-    if jwks is not None:
-        keys = read_jwks(jwks)
+    if jwks is not None or identity is not None:
+        keys = None if jwks is None else read_jwks(jwks)
         with installation.register() as register:
             device = register.add_device_with_keys(
                 identifier,
                 jwks=keys,
+                certificate=identity,
+                certificate_bound=certificate_bound,
                 publish=publish or (),
                 subscribe=subscribe or (),
                 scopes=scope or (),
@@ -107,6 +121,7 @@ def add(
             subscribe=subscribe or (),
             scopes=scope or (),
             lifetime=lifetime,
+            certificate_bound=certificate_bound,
             groups=group or (),
             labels=parse_labels(label or ()),
             pending=pending,
@@ -194,7 +209,7 @@ def set_(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Change its groups, its labels and how long its tokens live.
+    """Change its groups, its labels, its tokens' lifetime.
 
     It counts from its next token on. Options may be repeated.
     """
@@ -249,7 +264,7 @@ def enable(
 def remove(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
-    """Remove a device from the register, and end its session now."""
+    """Remove a device, and end its session now."""
     with settings_of(directory).register() as register:
         register.remove_device(identifier)
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)
@@ -320,6 +335,31 @@ def set_jwks(
     _answer_keys(device, as_json=as_json)
 
 
+@app.command("set-certificate")
+def set_certificate(
+    identifier: Identifier,
+    certificate: Certificate = None,
+    certificate_name: CertificateName = None,
+    bound: Bound = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="It has no certificate from now on.")
+    ] = False,
+    remove_secret: RemoveSecret = False,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """Give it another certificate; the one before stops now.
+
+    To change certificates without a gap, register a file with the old and the new one first.
+    """
+    identity = certificate_identity(certificate, certificate_name, remove=remove)
+    with settings_of(directory).register() as register:
+        device = register.set_device_certificate(
+            identifier, identity, bound=bound, remove_secret=remove_secret
+        )
+    _answer_keys(device, as_json=as_json)
+
+
 @app.command("set-tokens")
 def set_tokens(
     identifier: Identifier,
@@ -344,14 +384,20 @@ def _answer_keys(device: Device, *, as_json: bool) -> None:
     data: dict[str, object] = {
         "client_id": device.id,
         "authentication": _methods(device),
-        "keys": _keys(device),
+        **({"keys": _keys(device)} if device.keys else {}),
+        **certificate_data(device.certificate, bound=device.certificate_bound),
         "scope": " ".join(device.scopes),
     }
     answer(data, fields(data), as_json=as_json)
 
 
 def _methods(device: Device) -> str:
-    ways = ("client_secret", device.has_secret), ("private_key_jwt", bool(device.keys))
+    ways = (
+        ("client_secret", device.has_secret),
+        ("private_key_jwt", bool(device.keys)),
+        ("tls_client_auth", device.certificate.names),
+        ("self_signed_tls_client_auth", bool(device.certificate.thumbprints)),
+    )
     return " ".join(way for way, has in ways if has)
 
 
@@ -374,6 +420,7 @@ def _data(device: Device) -> dict[str, object]:
         "state": device.state,
         "authentication": _methods(device),
         "keys": _keys(device) or None,
+        **certificate_data(device.certificate, bound=device.certificate_bound),
         "scope": " ".join(device.scopes),
         "groups": list(device.groups),
         "labels": dict(device.labels),

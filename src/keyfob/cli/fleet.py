@@ -83,7 +83,7 @@ def export(
     form: Format = None,
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
-    """Write the devices as CSV or JSON lines, never their secrets.
+    """Write devices as CSV or JSON lines, without secrets.
 
     `keyfob device import` reads it.
     """

@@ -111,7 +111,8 @@ def answer_many(outcome: ManyOutcome, done: str, *, as_json: bool) -> None:
     }
     text = f"{devices(outcome.done)} {done}"
     if outcome.passed_over:
-        text += f"\n{devices(outcome.passed_over)} passed over: they have keys and no secret"
+        over = devices(outcome.passed_over)
+        text += f"\n{over} passed over: they have keys or a certificate and no secret"
     if outcome.missing:
         names = "1 name belongs" if outcome.missing == 1 else f"{outcome.missing:,} names belong"
         text += f"\n{names} to no device: {', '.join(outcome.examples)}"

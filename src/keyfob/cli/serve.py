@@ -67,6 +67,7 @@ def _server(settings: Settings, show: Show, file: AuditFile) -> HttpServer:
             port=server.port,
             certificate=server.certificate,
             private_key=server.private_key,
+            client_ca=server.client_ca,
         ),
         audit=audit,
         key_audit=lambda event: show(_told_of_key(event)),

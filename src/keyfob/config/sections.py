@@ -25,6 +25,7 @@ __all__ = [
     "LimitsSection",
     "MosquittoSection",
     "PolicySection",
+    "ProxySection",
     "RabbitmqSection",
     "ResourceSection",
     "Rights",
@@ -70,6 +71,22 @@ class LimitsSection(_Section, frozen=True):
     address_failure_burst: int = 500
     address_failure_rate: float = 5.0
     tracked: int = 65536
+
+
+class ProxySection(_Section, frozen=True):
+    """``[server.proxy]``: the proxies in front that may say who really asks.
+
+    ``trusted`` are their addresses and networks. ``certificate_header`` is the header in which
+    they hand over the certificate of a client; ``verification_header`` is the one that says
+    ``SUCCESS`` where they have verified it, and ``only_verified`` is whether they let no other
+    through.
+    """
+
+    trusted: tuple[str, ...] = ()
+    certificate_header: str = ""
+    certificate_format: Literal["url-encoded-pem", "rfc9440"] = "url-encoded-pem"
+    verification_header: str = ""
+    only_verified: bool = False
 
 
 class GrantLifetimesSection(_Section, frozen=True):
@@ -133,6 +150,9 @@ class ServerSection(_Section, frozen=True):
     ``token_endpoint_audience`` and ``assertion_lifetime`` (seconds) are about the assertions that
     clients authenticate with: whom they may be for, and for how long.
 
+    ``client_ca`` is a file of authorities that certificates of clients are verified by; none: no
+    client is asked for one. ``certificate_bound_tokens`` is whether every token is bound to one.
+    ``mtls_url`` is where clients with a certificate find the server, if not at ``issuer``.
     ``dpop_nonce`` is whether DPoP proofs need a nonce, ``access_token_format`` what access tokens
     are unless a client is registered for another.
     """
@@ -156,10 +176,14 @@ class ServerSection(_Section, frozen=True):
     migrate: bool = True
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
+    client_ca: Path | None = None
+    certificate_bound_tokens: bool = False
+    mtls_url: str = ""
     audit: Path = Path("log/server-audit.jsonl")
     limits: LimitsSection = LimitsSection()
     grant_lifetimes: GrantLifetimesSection = GrantLifetimesSection()
     metrics: HttpSection = HttpSection()
+    proxy: ProxySection = ProxySection()
     resource: tuple[ResourceSection, ...] = ()
     trusted_issuer: tuple[TrustedIssuerSection, ...] = ()
 

@@ -27,6 +27,8 @@ class Listen:
         certificate: PEM, the whole chain; None serves without TLS, for the loopback address and
             behind a proxy on the same machine.
         private_key: PEM.
+        client_ca: PEM, the authorities by which certificates of clients are verified; a client may
+            show one. None asks for none.
         head_seconds: How long the head of a request may take.
         strict_transport: Browsers are told to come over TLS only (RFC 6797); not for the loopback
             address, where other programs of the same machine are served without.
@@ -36,6 +38,7 @@ class Listen:
     port: int = 8443
     certificate: Path | None = None
     private_key: Path | None = None
+    client_ca: Path | None = None
     head_seconds: float = HEAD_SECONDS
     strict_transport: bool = False
 

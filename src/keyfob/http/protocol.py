@@ -17,6 +17,11 @@ from typing import Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from keyfob.http.answer_headers import ALWAYS, Header, refusal
+from keyfob.http.client_certificate import (
+    CLIENT_CERTIFICATE,
+    ClientCertificate,
+    certificate_of_connection,
+)
 
 __all__ = ["HEAD_SECONDS", "MAX_HEAD_BYTES", "BoundedHttpProtocol", "connection_limit"]
 
@@ -75,6 +80,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     always: tuple[Header, ...] = ALWAYS
     stopping: bool = False
 
+    _certificate: ClientCertificate | None = None
     _deadline: asyncio.TimerHandle | None = None
     _in_head: bool = True
     _received: int = 0
@@ -87,6 +93,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         """Begin to wait for a head, if there is room for one more."""
         super().connection_made(transport)
+        self._certificate = certificate_of_connection(transport)
         if self.stopping or len(self.connections) > self.most_connections:
             transport.abort()
             return
@@ -129,6 +136,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Begin to count a head."""
         super().on_message_begin()
         self._named = 0
+        if self._certificate is not None:
+            self.scope[CLIENT_CERTIFICATE] = self._certificate  # type: ignore[typeddict-unknown-key]
 
     def on_url(self, url: bytes) -> None:
         """Count a part of the request's target."""

@@ -16,9 +16,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from keyfob.http.answer_headers import ALWAYS, STRICT_TRANSPORT, AnswerHeaders, Header
-from keyfob.http.certificate import load_certificate
 from keyfob.http.listen import BACKLOG, Listen
 from keyfob.http.protocol import BoundedHttpProtocol, connection_limit
+from keyfob.http.tls import RenewableContext
 
 __all__ = ["HttpServer"]
 
@@ -55,7 +55,6 @@ class HttpServer(uvicorn.Server):
         always = (*ALWAYS, STRICT_TRANSPORT) if listen.strict_transport else ALWAYS
         self._protocol = _protocol(listen, always)
         super().__init__(_config(AnswerHeaders(app, always), listen, self._protocol))
-        self._listen = listen
         self._sockets = sockets
         self._on_ready = on_ready
         self._on_stop = on_stop
@@ -85,13 +84,13 @@ class HttpServer(uvicorn.Server):
             yield
 
     def reload_certificate(self) -> None:
-        """Show the certificate that is in the files now, to connections from now on.
+        """Go by what the files hold now, for connections from now on: certificate, authorities.
 
         Raises:
-            ConfigError: The files are not a certificate and its key; the old one stays.
+            ConfigError: The files are not what they have to be; what was before stays.
         """
-        if self.config.ssl is not None:
-            load_certificate(self.config.ssl, self._listen)
+        if isinstance(self.config.ssl, RenewableContext):
+            self.config.ssl.renew()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, then say so."""
@@ -123,10 +122,10 @@ def _config(app: ASGIApp, listen: Listen, protocol: type[BoundedHttpProtocol]) -
         backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        ssl_certfile=listen.certificate,
-        ssl_keyfile=listen.private_key,
     )
     config.load()
+    if listen.certificate is not None:
+        config.ssl = RenewableContext.of(listen)
     return config
 
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp
 
-from keyfob.http.certificate import check_certificate
 from keyfob.http.listen import Listen, bind
 from keyfob.http.server import HttpServer
+from keyfob.http.tls import check_tls
 
 __all__ = ["serving"]
 
@@ -27,7 +27,7 @@ async def serving(app: ASGIApp, listen: Listen) -> AsyncIterator[HttpServer]:
     Raises:
         ConfigError: The certificate or the address cannot be used.
     """
-    check_certificate(listen)
+    check_tls(listen)
     ready = asyncio.Event()
     server = HttpServer(app, listen, bind(listen), on_ready=ready.set, signals=False)
     running = asyncio.create_task(server.serve(), name="http")

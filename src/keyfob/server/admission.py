@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keyfob.server.audit import AuditSink, RequestKind, TokenEvent
+from keyfob.server.certificate_binding import certificate_of
 from keyfob.server.client_authentication import ClientAuthenticator, Proven, presented
 from keyfob.server.client_authentication.grant_assertion import PresentedGrantAssertion
 from keyfob.server.clients import Client, ClientKind
@@ -97,7 +98,7 @@ class Admission:
         """Return who asks, and what was proven; once for a request.
 
         Args:
-            request: For its Authorization headers.
+            request: For its Authorization headers, and the certificate of its connection.
             parameters: Of its form; empty where it has none.
             asked: Learns who claims to ask.
             another_follows: Whether somebody else has to prove himself in this request, too. Then
@@ -110,7 +111,10 @@ class Admission:
                 with status 429.
         """
         asked.client_id = parameters.get("client_id", "")
-        credentials = alone or presented(request.headers.getlist("authorization"), parameters)
+        certificate = certificate_of(request)
+        credentials = alone or presented(
+            request.headers.getlist("authorization"), parameters, certificate
+        )
         asked.client_id = credentials.client_id
         if another_follows and credentials.is_name_alone:
             proven = await self._authenticator.prove(credentials)

@@ -9,6 +9,7 @@ Which endpoint takes which step (the order is the endpoints' own matter):
       by HTTP Basic                 x         x
       by form parameters            x
       by a signed assertion         x
+      by a certificate              x
     grant and scope                 x
     refresh token                   x
     key to be bound to              x
@@ -38,10 +39,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from keyfob.errors import UpstreamError
+from keyfob.http.proxy import BehindProxy
 from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.admission import Admission
 from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, ignore
+from keyfob.server.certificate_binding import CertificateBinding
 from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.client_authentication.grant_assertion import GrantAssertion
 from keyfob.server.credentials import SecretVerifier, verify_secret
@@ -213,6 +216,8 @@ def create_app(
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
+    if settings.mutual_tls.proxies is not None:
+        app.add_middleware(BehindProxy, proxies=settings.mutual_tls.proxies)
     app.state.stopping = stopping
     app.state.keyring = keyring
     app.state.health, app.state.limits = health, limits
@@ -256,7 +261,11 @@ def _token_endpoint(
     return TokenEndpoint(
         admission=parts.admission,
         grants={grant.grant_type: limited(grant, ceilings, default=default) for grant in grants},
-        bindings=(parts.dpop, KeyBinding()),
+        bindings=(
+            CertificateBinding(always=parts.settings.mutual_tls.bound),
+            parts.dpop,
+            KeyBinding(),
+        ),
         issuer=Mint(
             TokenIssuer(parts.settings, parts.keyring),
             parts.opaque,

@@ -11,7 +11,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from keyfob.server.client_metadata import NO_METADATA, ClientMetadata
+from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.client_metadata import (
+    NO_METADATA,
+    NO_METADATA_TEXT,
+    ClientMetadata,
+    read_metadata,
+)
 
 __all__ = [
     "GUARD_SCOPE",
@@ -100,7 +106,7 @@ class Client:
     @property
     def public(self) -> bool:
         """Whether it has nothing to authenticate with (RFC 6749 section 2.1)."""
-        return self.secret_hash is None and self.jwks is None
+        return self.secret_hash is None and self.jwks is None and not self.metadata.certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +116,9 @@ class StoredSecret:
     Args:
         kind: What kind of client it is.
         secret_hash: Of its secret; None without.
-        jwks: Its public keys; None without. A public client has neither.
+        jwks: Its public keys; None without.
+        metadata: What else it is registered with, as ``metadata_text`` wrote it: its certificate
+            among it. A public client has none of the three.
         old_hash: Of the secret before, while both work; None otherwise.
         old_ends_on_use: Whether the first use of the new secret ends the old one.
     """
@@ -118,13 +126,19 @@ class StoredSecret:
     kind: ClientKind
     secret_hash: str | None = field(repr=False)
     jwks: str | None = field(default=None, repr=False)
+    metadata: str = field(default=NO_METADATA_TEXT, repr=False)
     old_hash: str | None = field(default=None, repr=False)
     old_ends_on_use: bool = False
 
     @property
+    def certificate(self) -> CertificateIdentity:
+        """What its certificate has to be; empty where it does not authenticate by one."""
+        return read_metadata(self.metadata).certificate
+
+    @property
     def public(self) -> bool:
         """Whether it has nothing to authenticate with (RFC 6749 section 2.1)."""
-        return self.secret_hash is None and self.jwks is None
+        return self.secret_hash is None and self.jwks is None and not self.certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ import msgspec
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_keys import ClientKey, client_keys
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
@@ -95,6 +96,16 @@ class Device:
     groups: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: ClientMetadata = NO_METADATA
+
+    @property
+    def certificate(self) -> CertificateIdentity:
+        """The certificate that it may authenticate by; empty for none."""
+        return self.metadata.certificate
+
+    @property
+    def certificate_bound(self) -> bool:
+        """Whether its tokens are bound to its certificate."""
+        return self.metadata.tls_client_certificate_bound_access_tokens
 
     @classmethod
     def of(cls, client: Client, labels: Mapping[str, str]) -> Device:
@@ -174,7 +185,7 @@ def add_device_with_keys(
     store: Store,
     device_id: str,
     *,
-    jwks: str,
+    jwks: str | None = None,
     publish: Iterable[str] = (),
     subscribe: Iterable[str] = (),
     scopes: Iterable[str] = (),
@@ -292,7 +303,8 @@ def rotate_secret(
     Raises:
         NotFoundError: There is none of this name.
         ConfigError: The overlap is too long.
-        ConflictError: It has keys and no secret, and shall not get a weaker way in by the way.
+        ConflictError: It has keys or a certificate and no secret, and shall not get a weaker way
+            in by the way.
     """
     check_overlap(overlap)
     secret = generate_secret()
@@ -300,7 +312,8 @@ def rotate_secret(
         client = _row(store, device_id)
         if client.secret_hash is None:
             raise ConflictError(
-                f"the device {device_id!r} has keys and no secret; change its keys with set-jwks"
+                f"the device {device_id!r} has no secret; its keys are changed with set-jwks, its"
+                " certificate with set-certificate"
             )
         until = clock() + overlap if overlap else None
         replace_secret(store, client, hash_secret(secret), old_until=until, until_used=until_used)

@@ -220,7 +220,8 @@ class Fleet:
         """Give devices new secrets, which are in a file before they count; see ``ManyDevices``.
 
         Args:
-            chosen: Which ones; those that have keys and no secret are passed over.
+            chosen: Which ones; those that have keys or a certificate and no secret are passed
+                over.
             secrets: Where the new secrets are written to.
             overlap: Seconds that the old ones work, too.
             until_used: Whether each stops earlier, once the new one was used.

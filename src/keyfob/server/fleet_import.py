@@ -23,6 +23,12 @@ from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
 from keyfob.server.admin_trail import note_done
 from keyfob.server.client_keys import client_jwks
+from keyfob.server.client_metadata import (
+    NO_METADATA,
+    ClientMetadata,
+    check_metadata,
+    given_metadata,
+)
 from keyfob.server.credentials import check_given_secret, generate_secrets, hash_secret
 from keyfob.server.fleet_rows import Row, RowReader
 from keyfob.server.groups import check_groups
@@ -210,7 +216,7 @@ class DeviceImport:
             except KeyfobError as error:
                 prepared.rejects.append((line, row.device, error))
                 continue
-            if device.secret_hash is None and device.jwks is None:
+            if not device.has_credentials:
                 if self._secrets is None:
                     raise ConfigError(
                         f"row {line} brings no secret, so one is made: say with --secrets-out "
@@ -237,11 +243,12 @@ class DeviceImport:
             check_labels(row.labels)
         if row.secret:
             check_given_secret(row.secret)
-        jwks = bytes(row.jwks)
+        jwks = client_jwks(bytes(row.jwks)) if bytes(row.jwks) else None
         return NewDevice(
             device_id=name,
             secret_hash=hash_secret(row.secret) if row.secret else None,
-            jwks=client_jwks(jwks) if jwks else None,
+            jwks=jwks,
+            metadata=_metadata(row, has_keys=jwks is not None),
             scopes=_scopes(row),
             lifetime=row.lifetime,
             state=state,
@@ -297,6 +304,15 @@ def _groups(names: tuple[str, ...]) -> tuple[str, ...]:
     found = tuple(sorted(set(names)))
     check_groups(found)
     return found
+
+
+def _metadata(row: Row, *, has_keys: bool) -> ClientMetadata:
+    document = bytes(row.metadata)
+    if not document:
+        return NO_METADATA
+    metadata = given_metadata(document)
+    check_metadata(metadata, has_keys=has_keys)
+    return metadata
 
 
 def _scopes(row: Row) -> str:

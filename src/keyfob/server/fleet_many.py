@@ -54,7 +54,7 @@ class ManyOutcome:
 
     Args:
         done: To so many devices.
-        passed_over: How many have keys and no secret that could be replaced.
+        passed_over: How many have keys or a certificate, and no secret that could be replaced.
         missing: How many names belong to no device.
         examples: The first of these names.
     """

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final, Literal, get_args
 import msgspec
 
 from keyfob.errors import ConfigError
+from keyfob.server.client_metadata import NO_METADATA, metadata_text
 from keyfob.server.labels import parse_labels
 from keyfob.server.stores.fleet import DeviceRow
 from keyfob.tokens import json_strict
@@ -31,11 +32,11 @@ _ENDINGS: Final[dict[str, Format]] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
-EXPORTED: Final = ("device", "groups", "labels", "scopes", "lifetime", "state", "jwks")
+EXPORTED: Final = ("device", "groups", "labels", "scopes", "lifetime", "state", "jwks", "metadata")
 COLUMNS: Final = (*EXPORTED, "secret", "publish", "subscribe")
 MAX_LINE: Final = 65_536
 _HEAD: Final = 65_536
-_NO_KEYS: Final = msgspec.Raw(b"")
+_NOTHING: Final = msgspec.Raw(b"")
 # Lines are digested together, this many at most: one by one costs more than reading them.
 _UNDIGESTED: Final = 4_096
 # The members of a row, as they stand in a line.
@@ -45,12 +46,14 @@ _MEMBERS: Final = tuple(f'"{column}"'.encode() for column in COLUMNS)
 class Row(msgspec.Struct, forbid_unknown_fields=True):
     """One device, as somebody wrote it: nothing is checked yet but its form.
 
-    ``jwks`` is the JSON text of its public keys; empty without.
+    ``jwks`` is the JSON text of its public keys, ``metadata`` that of its ``ClientMetadata``; both
+    are empty without.
     """
 
     device: str
     secret: str = ""
-    jwks: msgspec.Raw = _NO_KEYS
+    jwks: msgspec.Raw = _NOTHING
+    metadata: msgspec.Raw = _NOTHING
     groups: list[str] = []
     labels: dict[str, str] = {}
     publish: list[str] = []
@@ -212,16 +215,16 @@ def _set_lifetime(row: Row, cell: str) -> None:
     row.lifetime = int(cell)
 
 
-def _set_jwks(row: Row, cell: str) -> None:
-    row.jwks = msgspec.Raw(cell.encode("utf-8", "replace"))
+def _set_json(name: str) -> Callable[[Row, str], None]:
+    return lambda row, cell: setattr(row, name, msgspec.Raw(cell.encode("utf-8", "replace")))
 
 
 _SETTERS: Final[dict[str, Callable[[Row, str], None]]] = {
     **{name: _set_list(name) for name in ("groups", "publish", "subscribe", "scopes")},
     **{name: _set_text(name) for name in ("secret", "state")},
+    **{name: _set_json(name) for name in ("jwks", "metadata")},
     "labels": _set_labels,
     "lifetime": _set_lifetime,
-    "jwks": _set_jwks,
 }
 """What a cell that is not empty makes of a row, by its column."""
 
@@ -271,6 +274,7 @@ def _cells(device: DeviceRow) -> tuple[str, ...]:
         "" if device.lifetime is None else str(device.lifetime),
         device.state,
         device.jwks or "",
+        "" if device.metadata == NO_METADATA else metadata_text(device.metadata),
     )
 
 
@@ -285,4 +289,6 @@ def _json_line(device: DeviceRow) -> str:
     }
     if device.jwks is not None:
         row["jwks"] = json.loads(device.jwks)
+    if device.metadata != NO_METADATA:
+        row["metadata"] = json.loads(metadata_text(device.metadata))
     return json.dumps(row, ensure_ascii=False) + "\n"

@@ -36,6 +36,7 @@ class Access:
         details: What it may say in ``authorization_details`` beside the scopes.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
+        certificate: ``x5t#S256`` of the one that the client has to show; None: it need not.
         jkt: The thumbprint of the key that the request has to prove; None: any, or none.
         answer: What is told about it beside that, such as ``issued_token_type``.
         shown_confirmations: The ``cnf`` of each token that was shown to get this one; the request
@@ -55,6 +56,7 @@ class Access:
     details: tuple[Detail, ...] = ()
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
+    certificate: str | None = None
     jkt: str | None = None
     answer: Mapping[str, object] = field(default_factory=dict)
     shown_confirmations: tuple[Mapping[str, object], ...] = field(default=(), repr=False)

@@ -65,6 +65,7 @@ class Family:
         expires_at: When it ends unless it is used before.
         ends_at: When it ends however often it is used.
         ended: Why it was ended; empty while it lives.
+        certificate: ``x5t#S256`` of the one that has to be shown with its tokens; None: none has.
         jkt: The thumbprint of the key that its use takes a proof of; None: it takes none.
         audience: Whom its tokens are for; empty: what the server's setting says.
         details: What was granted beside the scopes.
@@ -82,6 +83,7 @@ class Family:
     expires_at: float
     ends_at: float
     ended: str = ""
+    certificate: str | None = None
     jkt: str | None = None
     audience: tuple[str, ...] = ()
     details: tuple[Detail, ...] = ()

@@ -81,7 +81,13 @@ class RefreshTokens:
         return token, seen.family
 
     async def issue(
-        self, access: Access, scopes: tuple[str, ...], *, now: float, jkt: str | None = None
+        self,
+        access: Access,
+        scopes: tuple[str, ...],
+        *,
+        now: float,
+        jkt: str | None = None,
+        certificate: str | None = None,
     ) -> str | None:
         """Return the refresh token that goes with an access token; None where none does.
 
@@ -89,6 +95,7 @@ class RefreshTokens:
             access: What a grant allowed; a login begins a family, a refresh token is replaced.
             scopes: What the access token says. A login grants these; a refresh changes nothing.
             now: When the request came; its whole second is the access token's ``iat``.
+            certificate: ``x5t#S256`` of the one that a new family is bound to; None: to none.
             jkt: The thumbprint of the key that a login binds its family to; None: to none.
 
         Raises:
@@ -100,7 +107,9 @@ class RefreshTokens:
             if isinstance(found, Standing):
                 raise _invalid_grant(found)
             return found.encode()
-        return await self._begin(access, scopes, now=now, jkt=jkt) if access.renewable else None
+        if not access.renewable:
+            return None
+        return await self._begin(access, scopes, now=now, jkt=jkt, certificate=certificate)
 
     async def revoke_family_of(self, token: str, client_id: str) -> str | None:
         """End the family of a refresh token, for its client or device (RFC 7009 section 2.1).
@@ -128,7 +137,13 @@ class RefreshTokens:
         return ended.subject
 
     async def _begin(
-        self, access: Access, scopes: tuple[str, ...], *, now: float, jkt: str | None
+        self,
+        access: Access,
+        scopes: tuple[str, ...],
+        *,
+        now: float,
+        jkt: str | None,
+        certificate: str | None,
     ) -> str:
         family_id, key = secrets.token_bytes(FAMILY_ID_BYTES), secrets.token_bytes(KEY_BYTES)
         first = RefreshToken.first(key, family_id=family_id, secret=secrets.token_bytes(32))
@@ -144,6 +159,7 @@ class RefreshTokens:
             rotated_at=now,
             expires_at=now + min(self._lifetimes.idle, self._lifetimes.total),
             ends_at=now + self._lifetimes.total,
+            certificate=certificate,
             jkt=jkt,
             audience=_audience(access.audience),
             details=access.details,

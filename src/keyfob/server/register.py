@@ -17,6 +17,8 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import client_grants, devices
 from keyfob.server.admin_trail import os_user, recorded
+from keyfob.server.certificate_register import CertificateRegister, certificate_metadata
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_grants import ClientGrants
 from keyfob.server.client_keys import client_jwks
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
@@ -45,7 +47,7 @@ from keyfob.server.stores.store import Store, open_store
 __all__ = ["Register"]
 
 
-class Register:
+class Register(CertificateRegister):
     """Devices, applications and guards; a context manager that closes its database.
 
     Args:
@@ -115,6 +117,7 @@ class Register:
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
         """Register a device and return it with its secret, which is not kept.
@@ -128,6 +131,7 @@ class Register:
             groups: Groups that it is in; each gives its rights.
             labels: What is noted about it.
             pending: Whether it gets no token before it is enabled.
+            certificate_bound: Whether its tokens are bound to the certificate that it shows.
             metadata: What else it is registered with.
 
         Raises:
@@ -147,7 +151,7 @@ class Register:
                 groups=groups,
                 labels=labels,
                 pending=pending,
-                metadata=metadata,
+                metadata=certificate_metadata(metadata, bound=certificate_bound),
                 template=self._template,
                 now=self._clock(),
             )
@@ -156,7 +160,8 @@ class Register:
         self,
         device_id: str,
         *,
-        jwks: bytes,
+        jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
         publish: Iterable[str] = (),
         subscribe: Iterable[str] = (),
         scopes: Iterable[str] = (),
@@ -164,13 +169,15 @@ class Register:
         groups: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         pending: bool = False,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
-        """Register a device that authenticates by ``private_key_jwt`` and has no secret.
+        """Register a device that authenticates by keys, a certificate, or both; without a secret.
 
         Args:
             device_id: Its name; see ``names``.
             jwks: A JWK Set of its public keys; see ``client_keys``.
+            certificate: What its certificate has to be.
             publish: As in ``add_device``.
             subscribe: The same.
             scopes: The same.
@@ -178,19 +185,24 @@ class Register:
             groups: The same.
             labels: The same.
             pending: The same.
+            certificate_bound: The same.
             metadata: The same.
 
         Raises:
-            ConfigError: Name, keys, scope, lifetime, a group, a label or metadata is not allowed.
+            ConfigError: Name, keys, certificate, scope, lifetime, a group, a label or metadata is
+                not allowed.
             TopicError: A filter is not one.
             ConflictError: There is a client of this name.
             NotFoundError: There is no such group.
         """
         with self._recorded("device.add", device_id):
+            metadata = certificate_metadata(metadata, certificate, bound=certificate_bound)
+            if jwks is None and not metadata.certificate:
+                raise ConfigError("a device without a secret has keys or a certificate")
             return devices.add_device_with_keys(
                 self._store,
                 device_id,
-                jwks=client_jwks(jwks),
+                jwks=None if jwks is None else client_jwks(jwks),
                 publish=publish,
                 subscribe=subscribe,
                 scopes=scopes,
@@ -333,7 +345,7 @@ class Register:
         Raises:
             NotFoundError: There is none of this name.
             ConfigError: The overlap is too long.
-            ConflictError: It has keys and no secret.
+            ConflictError: It has keys or a certificate and no secret.
         """
         with self._recorded("device.rotate-secret", device_id):
             return devices.rotate_secret(
@@ -354,6 +366,8 @@ class Register:
         public: bool = False,
         refresh: bool = False,
         jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
+        certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
         """Register an application for the password grant.
@@ -363,16 +377,23 @@ class Register:
             public: Whether it has no secret of its own because it could not keep one.
             refresh: Whether it gets refresh tokens and may use them.
             jwks: Its public keys, which it has instead of a secret; see ``client_keys``.
+            certificate: What its certificate has to be, which it has instead of a secret.
+            certificate_bound: Whether its tokens are bound to the certificate that it shows.
             metadata: What else it is registered with.
 
         Raises:
-            ConfigError: Name, metadata or keys are not allowed, or it is public and has keys.
+            ConfigError: Name, metadata, keys or certificate are not allowed, or it is public and
+                has some.
             ConflictError: There is a client of this name.
         """
         with self._recorded("application.add", client_id):
-            if public and jwks is not None:
-                raise ConfigError("a public application has neither a secret nor keys")
-            secret = None if public or jwks is not None else generate_secret()
+            metadata = certificate_metadata(metadata, certificate, bound=certificate_bound)
+            keyed = jwks is not None or bool(metadata.certificate)
+            if public and keyed:
+                raise ConfigError(
+                    "a public application has neither secret nor keys nor certificate"
+                )
+            secret = None if public or keyed else generate_secret()
             keys = None if jwks is None else client_jwks(jwks)
             more = (REFRESH_TOKEN,) if refresh else ()
             check_metadata(metadata, has_keys=keys is not None)

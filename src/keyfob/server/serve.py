@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from keyfob.http.certificate import check_certificate
 from keyfob.http.listen import Listen, bind, close
 from keyfob.http.server import HttpServer
+from keyfob.http.tls import check_tls
 from keyfob.server.app import create_app
 from keyfob.server.audit import AuditSink, TokenEvent, ignore
 from keyfob.server.events.metrics import DeliveryMetrics
@@ -132,7 +132,7 @@ class _Server(HttpServer):
 
 
 def _bound(listen: Listen, undoing: contextlib.ExitStack) -> list[socket.socket]:
-    check_certificate(listen)
+    check_tls(listen)
     sockets = bind(listen)
     undoing.callback(close, sockets)
     return sockets

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
+from keyfob.server.mutual_tls import DIRECT, MutualTls
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
@@ -48,6 +49,7 @@ class ServerSettings:
         token_endpoint_audience: Whether a client's assertion may name the token endpoint's URL,
             or put its audience into an array; otherwise it is the issuer, as one string.
         assertion_lifetime: How many seconds ahead the ``exp`` of such an assertion may be.
+        mutual_tls: How clients can show certificates, and who is in front.
         grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
@@ -69,6 +71,7 @@ class ServerSettings:
     limits: LimitSettings | None = DEFAULT_LIMITS
     token_endpoint_audience: bool = True
     assertion_lifetime: int = 600
+    mutual_tls: MutualTls = DIRECT
     grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form

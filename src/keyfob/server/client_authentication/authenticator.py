@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from keyfob.server.client_authentication.assertion import AssertionRules, PresentedAssertion
+from keyfob.server.client_authentication.certificate import (
+    PresentedCertificate,
+    TlsClientCertificate,
+)
 from keyfob.server.client_authentication.grant_assertion import (
     GrantAssertion,
     PresentedGrantAssertion,
@@ -96,6 +100,7 @@ def client_authenticator(
         {
             PresentedSecret: ClientSecret(clients, verify),
             PresentedAssertion: PrivateKeyJwt(clients, used, rules, clock),
+            PresentedCertificate: TlsClientCertificate(clients, clock),
             **more,
         },
     )

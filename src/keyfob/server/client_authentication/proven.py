@@ -41,9 +41,11 @@ class Proven:
     def still_holds_for(self, client: Client) -> bool:
         """Say whether the client is still registered with what was proven."""
         stored = self.stored
-        if self.secret_hash is not None and client.jwks == stored.jwks:
+        if client.jwks != stored.jwks or client.metadata.certificate != stored.certificate:
+            return False
+        if self.secret_hash is not None:
             return self.secret_hash in (client.secret_hash, client.old_hash)
-        return client.secret_hash == stored.secret_hash and client.jwks == stored.jwks
+        return client.secret_hash == stored.secret_hash
 
 
 class Method(Protocol):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyfob.server.client_authentication.proven import ClientStore, Proven
+from keyfob.server.clients import StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.forms import decode_component
 from keyfob.server.oauth_errors import OAuthError, invalid_client
@@ -94,5 +95,11 @@ class ClientSecret:
         # A public client has nothing to show: showing a secret is a mistake.
         proven = not shown.secret if stored.public else by is not None
         if not proven:
-            raise invalid_client("secret_wrong" if shown.secret else "secret_missing")
+            raise invalid_client(_fault(shown, stored))
         return Proven(client_id=shown.client_id, stored=stored, secret_hash=by)
+
+
+def _fault(shown: PresentedSecret, stored: StoredSecret) -> str:
+    if shown.secret:
+        return "secret_wrong"
+    return "certificate_missing" if stored.certificate else "secret_missing"

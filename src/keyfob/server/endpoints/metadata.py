@@ -37,6 +37,8 @@ INTROSPECTION_PATH: Final = "/oauth2/introspect"
 REVOCATION_PATH: Final = "/oauth2/revoke"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
+# What a client that authenticates by a certificate, or has its tokens bound to one, asks.
+_WITH_CERTIFICATE: Final = ("token_endpoint", "revocation_endpoint")
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
 
 
@@ -80,8 +82,9 @@ class MetadataEndpoint:
     async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everybody
         """Answer with the metadata (RFC 8414 section 2)."""
         applications = await self._clients.has_clients(ClientKind.APPLICATION)
-        base = self._settings.base
-        document = {
+        base, mutual_tls = self._settings.base, self._settings.mutual_tls
+        methods = [*METHODS, *mutual_tls.methods, *["none"] * applications]
+        document: dict[str, object] = {
             "issuer": self._settings.issuer,
             "token_endpoint": base + TOKEN_PATH,
             "jwks_uri": base + JWKS_PATH,
@@ -94,13 +97,17 @@ class MetadataEndpoint:
                 TOKEN_EXCHANGE,
             ],
             "authorization_details_types_supported": [*DETAILS_TYPES],  # RFC 9396 section 10
-            "token_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+            "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "introspection_endpoint": base + INTROSPECTION_PATH,
             "introspection_endpoint_auth_methods_supported": [*SERVICE_METHODS],
             "revocation_endpoint": base + REVOCATION_PATH,
-            "revocation_endpoint_auth_methods_supported": [*METHODS, *["none"] * applications],
+            "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "dpop_signing_alg_values_supported": [*ALGORITHMS],
         }
+        if mutual_tls.possible:  # RFC 8705 section 3.3
+            document["tls_client_certificate_bound_access_tokens"] = True
+        if aliases := mutual_tls.aliases(_WITH_CERTIFICATE, document):  # section 5
+            document["mtls_endpoint_aliases"] = aliases
         return json_response(document, headers=_CACHE)

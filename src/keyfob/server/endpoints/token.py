@@ -39,6 +39,7 @@ from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
 from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, TokenEvent
+from keyfob.server.certificate_binding import check_certificate, family_certificate
 from keyfob.server.client_authentication.grant_assertion import assertion_alone
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.confirmation import Binding, confirmation
@@ -138,6 +139,7 @@ class TokenEndpoint:
         for _ in range(_ATTEMPTS):
             access = await self._access(grant, client, parameters, asked)
             asked.subject = access.subject
+            check_certificate(request, access)
             _check_key(access, bound_to)
             access = self._rights.narrow(
                 access, parameters, grant_type=grant.grant_type, proven=bound_to
@@ -150,7 +152,11 @@ class TokenEndpoint:
                 if access.keep is not None:
                     await access.keep(token)
                 refresh_token = await self._refresh_tokens.issue(
-                    access, scopes, now=now, jkt=_refresh_key(client, bound_to)
+                    access,
+                    scopes,
+                    now=now,
+                    jkt=_refresh_key(client, bound_to),
+                    certificate=family_certificate(client, bound_to),
                 )
                 self._issued(access.subject, now)
                 headers = self._answered(bound_to, now)

@@ -69,6 +69,7 @@ class RefreshTokenGrant:
             lifetime=device.lifetime,
             revoked_through=device.revoked_through,
             refresh_token=token,
+            certificate=family.certificate,
             jkt=family.jkt,
             audience=family.audience or self._audience,  # RFC 8707 section 2.2
             details=details,

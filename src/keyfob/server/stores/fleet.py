@@ -9,7 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-from keyfob.server.client_metadata import ClientMetadata, read_metadata
+from keyfob.server.client_metadata import (
+    NO_METADATA,
+    ClientMetadata,
+    metadata_text,
+    read_metadata,
+)
 from keyfob.server.clients import KIND_GRANTS, ClientKind
 from keyfob.server.groups import Group
 from keyfob.server.stores.placing import labels_text, read_labels, set_groups
@@ -88,8 +93,9 @@ class NewDevice:
 
     Args:
         device_id: Its name.
-        secret_hash: Of its secret; None where it has keys instead.
+        secret_hash: Of its secret; None where it has keys or a certificate instead.
         jwks: Its public keys, from ``client_keys.client_jwks``; None without.
+        metadata: What else it is registered with, its certificate among it.
         scopes: Separated by spaces.
         lifetime: Seconds its tokens live; None for its groups' or the server's.
         state: Whether it gets tokens.
@@ -100,11 +106,17 @@ class NewDevice:
     device_id: str
     secret_hash: str | None = field(repr=False)
     jwks: str | None = None
+    metadata: ClientMetadata = NO_METADATA
     scopes: str
     lifetime: int | None
     state: State
     groups: Sequence[str]
     labels: Mapping[str, str]
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether it has anything to authenticate with."""
+        return bool(self.secret_hash or self.jwks or self.metadata.certificate)
 
 
 # Groups
@@ -225,7 +237,7 @@ def insert_devices(store: Store, devices: Sequence[NewDevice], *, now: float) ->
     _insert(
         store,
         "client (client_id, kind, secret_hash, grants, scopes, lifetime, created_at, disabled_at,"
-        " pending, jwks, group_names, labels)",
+        " pending, jwks, metadata, group_names, labels)",
         [
             (
                 each.device_id,
@@ -238,6 +250,7 @@ def insert_devices(store: Store, devices: Sequence[NewDevice], *, now: float) ->
                 now if each.state == "disabled" else None,
                 1 if each.state == "pending" else 0,
                 each.jwks,
+                metadata_text(each.metadata),
                 " ".join(each.groups),
                 labels_text(each.labels),
             )

@@ -35,7 +35,7 @@ MAX_FAMILIES: Final = 16
 _MANY: Final = 1_000_000
 _COLUMNS: Final = (
     "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
-    " expires_at, ends_at, ended, jkt, audience, details"
+    " expires_at, ends_at, ended, jkt, certificate, audience, details"
 )
 _FIND: Final = f"SELECT {_COLUMNS} FROM refresh_family WHERE family_id = ?"  # noqa: S608
 # A login counts only as long as both clients are as they were: what disables or removes one, or
@@ -48,7 +48,8 @@ _ADD: Final = f"""
 INSERT INTO refresh_family ({_COLUMNS}, secret_hash)
 SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL, :rotated_at,
        {_ENDS_BY.format(":expires_at")},
-       {_ENDS_BY.format(":ends_at")}, '', :jkt, :audience, :details, :secret_hash
+       {_ENDS_BY.format(":ends_at")}, '', :jkt, :certificate, :audience, :details,
+       :secret_hash
 FROM client AS device
 WHERE device.client_id = :subject AND device.disabled_at IS NULL
   AND (CAST(:secret_hash AS TEXT) IS NULL OR device.secret_hash = :secret_hash
@@ -194,6 +195,7 @@ def _add(connection: Connection, family: Family, login: Mapping[str, object]) ->
         "rotated_at": family.rotated_at,
         "expires_at": family.expires_at,
         "ends_at": family.ends_at,
+        "certificate": family.certificate,
         "jkt": family.jkt,
         "audience": json.dumps(family.audience) if family.audience else "",
         "details": details_text(family.details),
@@ -260,6 +262,7 @@ def _family(row: tuple[Any, ...]) -> Family:
         ends_at=row[10],
         ended=row[11],
         jkt=row[12],
-        audience=tuple(json.loads(row[13])) if row[13] else (),
-        details=read_details(row[14]),
+        certificate=row[13],
+        audience=tuple(json.loads(row[14])) if row[14] else (),
+        details=read_details(row[15]),
     )

@@ -127,7 +127,7 @@ class Store:
     def secret(self, client_id: str, *, now: float) -> StoredSecret | None:
         """Return what a client has to prove now."""
         row = self._connection.execute(
-            "SELECT kind, secret_hash, jwks, old_secret_hash, old_secret_until,"
+            "SELECT kind, secret_hash, jwks, metadata, old_secret_hash, old_secret_until,"
             " old_secret_ends_on_use FROM client WHERE client_id = ?",
             (client_id,),
         ).fetchone()
@@ -137,8 +137,9 @@ class Store:
             kind=ClientKind(row[0]),
             secret_hash=row[1],
             jwks=row[2],
-            old_hash=row[3] if row[3] is not None and now < row[4] else None,
-            old_ends_on_use=bool(row[5]),
+            metadata=row[3],
+            old_hash=row[4] if row[4] is not None and now < row[5] else None,
+            old_ends_on_use=bool(row[6]),
         )
 
     def clients(self, kind: ClientKind) -> tuple[Client, ...]:
