@@ -75,6 +75,17 @@ async def test_an_unknown_key_is_refused_only_by_the_issuers_last_word(
         await keys.aclose()
 
 
+async def test_an_event_from_ahead_of_our_clock_is_to_be_sent_again(world: World) -> None:
+    """Ours may be the one that is wrong, and a transmitter never repeats what was refused."""
+    token = event_token(iat=int(world.clock.now) + 120)
+    answer = await world.push(token)
+    assert (answer.status_code, answer.content) == (503, b"")
+    (told,) = world.told()
+    assert told.reason == "token_not_yet_valid"
+    world.clock.now += 120
+    assert (await world.push(token)).status_code == 202
+
+
 # --- who may send ---
 
 

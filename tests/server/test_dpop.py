@@ -14,6 +14,7 @@ import pytest
 
 from keyfob.server.app import create_app
 from keyfob.server.client_metadata import ClientMetadata
+from keyfob.server.limits import LimitSettings
 from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import thumbprint
 from keyfob.tokens.sign import SigningKey
@@ -26,6 +27,9 @@ pytestmark = pytest.mark.anyio
 
 KEY = SigningKey.generate("ES256")
 OTHER = SigningKey.generate("ES256")
+FEW_MISTAKES = LimitSettings(
+    failure_burst=1, failure_rate=0.001, address_failure_burst=1, address_failure_rate=0.001
+)
 
 
 @pytest.fixture
@@ -296,12 +300,54 @@ async def test_a_nonce_missing_is_no_mistake_that_limits_count(
     world.register.add_application("phone", public=True)
     form = {"grant_type": "password", "client_id": "phone"}
     form |= {"username": device[0], "password": device[1]}
-    from keyfob.server.limits import LimitSettings
-
-    async with another_server(world, limits=LimitSettings(address_failure_burst=1)) as server:
+    async with another_server(world, limits=FEW_MISTAKES) as server:
         for _ in range(5):
             answer = await post(server, signed(KEY, claims_for(world.clock.now)), form)
             assert answer.json()["error"] == "use_dpop_nonce"
+
+
+async def test_nonces_that_are_made_up_under_a_public_name_are_limited_and_do_not_fill_the_audit(
+    world: World,
+) -> None:
+    world.register.add_application("phone", public=True, refresh=True)
+    before = len(world.events)
+    async with another_server(world, limits=FEW_MISTAKES) as server:
+        for more in ({"grant_type": "password", "username": "x", "password": "x"}, {}):
+            form = {"grant_type": "refresh_token", "client_id": "phone"} | more
+            for _ in range(10):
+                shown = signed(KEY, claims_for(world.clock.now, nonce="A" * 32))
+                await post(server, shown, form)
+    told = [event.reason for event in world.events[before:]]
+    assert told.count("dpop_nonce_unknown") <= 2
+
+
+async def test_wrong_proofs_under_a_public_name_are_mistakes_that_limits_count(
+    world: World, device: tuple[str, str]
+) -> None:
+    world.register.add_application("phone", public=True)
+    form = {"grant_type": "password", "client_id": "phone", "username": "x", "password": "x"}
+    async with another_server(world, limits=FEW_MISTAKES) as server:
+        answers = [await post(server, "no.proof.x", form) for _ in range(4)]
+    assert [answer.status_code for answer in answers][2:] == [429, 429]
+
+
+async def test_whoever_has_to_wait_writes_nothing_by_his_proofs(
+    world: World, device: tuple[str, str]
+) -> None:
+    """A public application's name is no secret: behind it only the device proves anything."""
+    world.register.add_application("phone", public=True)
+    form = {"grant_type": "password", "client_id": "phone"}
+    form |= {"username": device[0], "password": "wrong"}
+    nonce = await nonce_of(world, device)
+    async with another_server(world, limits=FEW_MISTAKES) as server:
+        answers = [
+            await post(server, signed(KEY, claims_for(world.clock.now, nonce=nonce)), form)
+            for _ in range(20)
+        ]
+    assert [answer.status_code for answer in answers] == [400] + [429] * 19
+    store = open_store(world.settings.database)
+    assert store.connection.execute("SELECT count(*) FROM used_dpop_proof").fetchone() == (1,)
+    store.close()
 
 
 # Clients that need one

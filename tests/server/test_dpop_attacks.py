@@ -200,6 +200,7 @@ TABLE: dict[str, tuple[str | Sequence[str], str]] = {
     "htu with a space": (claims(htu=ENDPOINT + " "), "dpop_htu_refused"),
     "htu with a line feed": (claims(htu=ENDPOINT + "\n"), "dpop_htu_invalid"),
     "htu in other letters": (claims(htu=ENDPOINT.replace("e", "\u0435")), "dpop_htu_refused"),
+    "htu port 0": (claims(htu=ENDPOINT.replace("8443", "0")), "dpop_htu_refused"),
     "htu huge": (claims(htu=ENDPOINT + "?" + "x" * 2_048), "dpop_htu_invalid"),
     # When
     "no iat": (claims(iat=None), "dpop_iat_missing"),
@@ -369,6 +370,9 @@ def test_any_value_in_the_key_is_taken_or_refused_and_never_another_error(
         ("https://as.example:99999999/", None),
         ("https://as.example\\@evil.example/", None),
         ("", None),
+        ("https://as.example:0/token", "https://as.example:0/token"),
+        ("https://as.example:000/token", "https://as.example:0/token"),
+        ("https://\u212aeyfob.example/token", None),
     ],
 )
 def test_an_address_has_one_spelling(url: str, spelling: str | None) -> None:

@@ -255,6 +255,24 @@ async def test_of_one_device_there_are_so_many_and_the_oldest_give_way(
     assert (await told(world, asker, other))["active"] is True
 
 
+async def test_a_token_that_has_ended_gives_way_before_one_that_lives(
+    world: World, asker: Asker
+) -> None:
+    """Whichever is older: what has ended is kept for a while, so that it can be revoked."""
+    secret, lasting = await issued(world)
+    world.register.change_device("dev1", lifetime=1)
+    for _ in range(MAX_OPAQUE_TOKENS):
+        assert (await world.device_token("dev1", secret)).status_code == 200
+        world.clock.now += 2
+    last = (await world.device_token("dev1", secret)).json()["access_token"]
+    assert (await told(world, asker, lasting))["active"] is True
+    assert (await told(world, asker, last))["active"] is True
+    store = open_store(world.settings.database)
+    count = store.connection.execute("SELECT count(*) FROM opaque_token").fetchone()
+    store.close()
+    assert count == (MAX_OPAQUE_TOKENS,)
+
+
 async def test_what_is_over_is_removed(world: World) -> None:
     secret, _ = await issued(world)
     await issued(world, "dev2")

@@ -71,6 +71,17 @@ async def test_nothing_that_somebody_writes_beside_the_key_gets_into_a_token(wor
     assert await cnf_of(world, answer) == {"jwk": bare(KEY)}
 
 
+@pytest.mark.parametrize("key", [KEY, OTHER, SigningKey.generate("RS256")])
+async def test_what_makes_a_key_of_another_type_is_no_part_of_this_one(
+    world: World, key: SigningKey
+) -> None:
+    """Or who looks for n before kty proves another key than was checked."""
+    secret = world.register.add_device("dev1").secret
+    strange = {"crv": {"any": ["thing"]}, "x": 1.5, "y": "AQAB", "n": {"a": []}, "e": "AQAB"}
+    answer = await world.device_token("dev1", secret, req_cnf=asking(strange | bare(key)))
+    assert await cnf_of(world, answer) == {"jwk": bare(key)}
+
+
 async def test_a_key_is_named_by_the_kid_that_it_is_registered_with(world: World) -> None:
     world.register.add_device_with_keys("dev1", jwks=assertions.jwks_of(KEY, OTHER))
     answer = await by_key(world, KEY, req_cnf=asking(OTHER.kid, "kid"))

@@ -65,6 +65,8 @@ _ERRORS: Final = MappingProxyType(
 )
 """Codes of RFC 8935 section 2.4; of every other fault it is ``invalid_request``."""
 
+# A clock is wrong, maybe ours: not refused, as a transmitter never repeats what was.
+_AHEAD: Final = "token_not_yet_valid"
 _EXPLANATIONS: Final = MappingProxyType({"type_refused": "It is not a security event token."})
 """Where a security event is refused for another reason than an access token."""
 
@@ -204,7 +206,7 @@ class EventReceiver:
 
         Raises:
             EventRefusedError: It is not to be trusted, or means nothing to anybody.
-            EventUnavailableError: No keys at hand, or the disk refuses it.
+            EventUnavailableError: No keys at hand, it is from the future, or the disk refuses it.
         """
         try:
             verified = await self._verify(token)
@@ -212,6 +214,8 @@ class EventReceiver:
             # Nothing that an unverified token says goes into the audit, not even the issuer.
             explanation = _EXPLANATIONS.get(error.code) or DenyReason(error.code).explanation
             self._tell(Outcome.EVENT_REFUSED, error.code, explanation, peer=peer)
+            if error.code == _AHEAD:
+                raise EventUnavailableError("it is from ahead of our clock") from None
             err = _ERRORS.get(error.code, "invalid_request")
             raise EventRefusedError(err, error.message) from None
         except EventUnavailableError:

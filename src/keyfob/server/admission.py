@@ -143,8 +143,10 @@ class Admission:
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
-        # What every honest client is told, and what is the server's own fault, are no mistakes.
-        if asked.owing and error.error != "use_dpop_nonce" and error.status != 503:
+        # What every honest client is told is no mistake, and nothing that the audit is told; nor
+        # is what is the server's own fault.
+        mistake = error.status != 503 and (error.told or error.error != "use_dpop_nonce")
+        if asked.owing and mistake:
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))

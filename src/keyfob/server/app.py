@@ -91,7 +91,6 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
-from keyfob.server.stores.event_receivers import ServingReceivers
 from keyfob.server.stores.exchanged_tokens import StoredExchangedTokens
 from keyfob.server.stores.opaque_tokens import StoredOpaqueTokens
 from keyfob.server.stores.place import PostgresqlUrl
@@ -101,6 +100,7 @@ from keyfob.server.stores.reads import Reads, make_reads
 from keyfob.server.stores.refresh_families import StoredRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
+from keyfob.server.stores.serving_receivers import ServingReceivers
 from keyfob.server.stores.shared_keys import shared_key
 from keyfob.server.stores.store import Store, open_store
 from keyfob.server.stores.token_revocations import StoredTokenRevocations

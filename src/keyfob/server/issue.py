@@ -109,7 +109,7 @@ class TokenIssuer:
         access: Access,
         scopes: tuple[str, ...],
         *,
-        now: int,
+        now: float,
         confirmation: Mapping[str, object],
     ) -> IssuedToken:
         """Mint a token.
@@ -117,13 +117,16 @@ class TokenIssuer:
         Args:
             access: What a grant allowed.
             scopes: What the token says, already narrowed.
-            now: ``iat``: the whole second before anything was read for this token.
+            now: Before anything was read for this token; its whole second is ``iat``, and the key
+                of that moment signs.
             confirmation: What it is bound to (``cnf``, RFC 7800); empty for a bearer token.
 
         Raises:
             OAuthError: The key that has to sign now cannot be read, or it would have ended already.
         """
-        token, claims = self.described(access, scopes, now=now, confirmation=confirmation, text="")
+        token, claims = self.described(
+            access, scopes, now=int(now), confirmation=confirmation, text=""
+        )
         return replace(token, access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"))
 
     def described(
@@ -140,7 +143,7 @@ class TokenIssuer:
         Args:
             access: As in ``issue``.
             scopes: The same.
-            now: The same.
+            now: ``iat``: the whole second of it.
             confirmation: The same.
             text: The token.
         """

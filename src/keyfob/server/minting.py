@@ -37,7 +37,7 @@ class Mint:
         access: Access,
         scopes: tuple[str, ...],
         *,
-        now: int,
+        now: float,
         confirmation: Mapping[str, object],
     ) -> IssuedToken:
         """Make a token; an opaque one is on the disk when this returns.
@@ -46,7 +46,7 @@ class Mint:
             client: Who asks: its registration says the form.
             access: What a grant allowed.
             scopes: What the token says, already narrowed.
-            now: ``iat``: the whole second before anything was read for this token.
+            now: Before anything was read for this token; its whole second is ``iat``.
             confirmation: What it is bound to (``cnf``, RFC 7800); empty for a bearer token. With
                 ``kid``, to a symmetric key, which a JWT could not carry.
 
@@ -57,9 +57,9 @@ class Mint:
         if form == "jwt" and "kid" not in confirmation:
             return self._issuer.issue(access, scopes, now=now, confirmation=confirmation)
         token, claims = self._issuer.described(
-            access, scopes, now=now, confirmation=confirmation, text=generate_opaque_token()
+            access, scopes, now=int(now), confirmation=confirmation, text=generate_opaque_token()
         )
-        return await self._opaque.keep(token, claims, now=now)
+        return await self._opaque.keep(token, claims, now=int(now))
 
 
 class AccessTokens:

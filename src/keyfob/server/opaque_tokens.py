@@ -71,8 +71,8 @@ class KeptToken:
 class OpaqueTokenStore(Protocol):
     """What opaque tokens need of a store."""
 
-    async def keep(self, token: KeptToken, *, limit: int, forgotten: int) -> None:
-        """Keep a token, durably; of one subject no more than a limit, the oldest go.
+    async def keep(self, token: KeptToken, *, now: int, limit: int, forgotten: int) -> None:
+        """Keep a token, durably; of one subject no more than a limit, ended and oldest ones go.
 
         Raises:
             UpstreamError: It could not be written down.
@@ -126,7 +126,7 @@ class OpaqueTokens:
         )
         try:
             await self._store.keep(
-                kept, limit=MAX_OPAQUE_TOKENS, forgotten=now - int(MAX_EXPIRY_LEEWAY)
+                kept, now=now, limit=MAX_OPAQUE_TOKENS, forgotten=now - int(MAX_EXPIRY_LEEWAY)
             )
         except UpstreamError:
             raise OAuthError(

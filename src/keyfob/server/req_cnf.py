@@ -20,8 +20,9 @@ __all__ = ["MAX_REQ_CNF_CHARS", "confirmation_key", "read_req_cnf", "unsupported
 # The longest RSA key that is taken has some 1,400 characters.
 MAX_REQ_CNF_CHARS: Final = 4_096
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
-# What makes the key, and how it is used. Whatever else somebody writes into it stays out of tokens.
-_KEPT: Final = ("kty", "crv", "x", "y", "n", "e", "alg")
+# What makes a key of each type. Whatever else somebody writes into it is not checked, and stays out
+# of tokens.
+_KEPT: Final = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x"), "RSA": ("n", "e")}
 
 
 def read_req_cnf(text: str) -> Mapping[str, Any]:
@@ -61,7 +62,7 @@ def confirmation_key(jwk: Mapping[str, Any]) -> Mapping[str, Any]:
         )
     if not KeySet.from_jwks({"keys": [jwk]}).keys:
         raise unsupported_key("pop_key_refused")
-    return {name: jwk[name] for name in _KEPT if name in jwk}
+    return {name: jwk[name] for name in ("kty", *_KEPT[jwk["kty"]], "alg") if name in jwk}
 
 
 def unsupported_key(reason: str) -> OAuthError:

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from keyfob.server.app import create_app
 from keyfob.server.events.metrics import DeliveryMetrics
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.event_receivers import ServingReceivers
 from keyfob.server.stores.reads import InLoop, make_reads
+from keyfob.server.stores.serving_receivers import ServingReceivers
 from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from tests.postgresql import Cluster

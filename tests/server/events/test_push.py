@@ -30,6 +30,36 @@ async def test_a_push_is_a_post_of_the_token_with_its_type_and_secret() -> None:
         assert headers["accept"] == "application/json"
 
 
+@pytest.mark.parametrize(("status", "body"), [(202, b""), (202, b"taken"), (503, b"later"),
+                                              (400, b'{"err": "invalid_request"}')])  # fmt: skip
+async def test_pushes_go_over_the_connection_that_is_there(status: int, body: bytes) -> None:
+    async with http_server() as http:
+        http.answer("/events", body, status=status)
+        push = Push(f"{http.url}/events", connections=1)
+        for _ in range(3):
+            await push.send("a.b.c")
+        await push.aclose()
+        assert len(http.bodies) == 3
+        assert http.connections == 1
+
+
+@pytest.mark.parametrize("sends", [b"", b"x", b"x" * 500_000])
+async def test_an_acknowledgement_stands_whatever_comes_behind_it(sends: bytes) -> None:
+    """Its body is endless, drips, or never comes: the event was taken all the same."""
+    dripping = asyncio.Event()
+
+    async def endless(writer: asyncio.StreamWriter, _: str) -> None:
+        writer.write(b"HTTP/1.1 202 X\r\nContent-Length: 10000000000\r\n\r\n" + sends)
+        await dripping.wait()
+
+    async with http_server() as http:
+        http.routes["/events"] = endless
+        push = Push(f"{http.url}/events", connections=1, deadline=2.0)
+        for _ in range(2):
+            assert (await push.send("a.b.c")).verdict is Verdict.DELIVERED
+        await push.aclose()
+
+
 async def test_a_redirect_is_not_followed_and_no_cookie_comes_back() -> None:
     async with http_server() as http:
         http.answer("/events", b"", status=307,

@@ -201,6 +201,20 @@ async def test_in_an_emergency_the_new_key_signs_at_once_and_the_old_can_be_ende
     ]
 
 
+async def test_a_key_that_signs_at_once_does_so_also_within_the_second(
+    settings: ServerSettings, clock: Clock, fetch: Callable[[Server], Any], database: Path
+) -> None:
+    """Although ``iat`` is the whole second before it was made."""
+    clock.now = float(int(clock.now)) + 0.25
+    async with serving(settings, clock) as server:
+        clock.now += 10.25
+        with keys_of(database, settings, clock) as keys:
+            new = keys.rotate(at_once=True)
+        await server.look()
+        clock.now += 0.25
+        assert await Verifier(clock, 0).verify(await fetch(server), server) == new.kid
+
+
 async def test_another_algorithm_is_announced_like_any_rotation(
     settings: ServerSettings, clock: Clock, fetch: Callable[[Server], Any]
 ) -> None:

@@ -33,14 +33,15 @@ def normalised(url: str) -> str | None:
     Returns:
         None for what is no such URL.
     """
-    if not 0 < len(url) <= MAX_URL_CHARS:
+    # The Kelvin sign is a letter k in lower case, and to nobody else the same.
+    if not 0 < len(url) <= MAX_URL_CHARS or not url.isascii():
         return None
     head, at, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
     authority, slash, path = rest.partition("/")
     match = _URL.fullmatch(head.lower() + at + authority.lower() + slash + path)
     if match is None:
         return None
-    scheme, port = match["scheme"], (match["port"] or "").lstrip("0")
+    scheme, port = match["scheme"], match["port"] and str(int(match["port"]))
     suffix = f":{port}" if port and port != _PORTS[scheme] else ""
     return f"{scheme}://{match['host']}{suffix}{_PERCENT.sub(_decoded, match['path'] or '/')}"
 

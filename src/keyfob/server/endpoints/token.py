@@ -29,6 +29,7 @@ before that look: ``devices`` says what depends on that.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -47,6 +48,7 @@ from keyfob.server.forms import read_form
 from keyfob.server.grants import Grant
 from keyfob.server.grants.password import Password
 from keyfob.server.issue import Access, IssuedToken
+from keyfob.server.limits import Attempt
 from keyfob.server.minting import Mint
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 from keyfob.server.refresh_tokens import RefreshTokens
@@ -56,6 +58,7 @@ __all__ = ["TokenEndpoint"]
 
 # One wait brings the next second; where it does not, the clock was set back.
 _ATTEMPTS: Final = 3
+_NOBODY: Final = nullcontext()
 
 
 class TokenEndpoint:
@@ -135,9 +138,14 @@ class TokenEndpoint:
             another_follows=_names_device(grant, parameters),
             alone=assertion_alone(request.headers, parameters),
         )
-        bound_to = await confirmation(self._bindings, request, client, parameters, now=now)
+        bound_to: Mapping[str, object] | None = None
         for _ in range(_ATTEMPTS):
-            access = await self._access(grant, client, parameters, asked)
+            async with self._device_proves(grant, parameters, asked) as attempt:
+                if bound_to is None:  # a proof counts once
+                    bound_to = await self._bound_to(request, client, parameters, asked, now=now)
+                access = await self._access(grant, client, parameters)
+                if attempt is not None:
+                    attempt.proved(ClientKind.DEVICE)
             asked.subject = access.subject
             check_certificate(request, access)
             _check_key(access, bound_to)
@@ -147,7 +155,7 @@ class TokenEndpoint:
             scopes = access.scopes
             if int(now) > access.revoked_through:
                 token = await self._issuer.issue(
-                    client, access, scopes, now=int(now), confirmation=bound_to
+                    client, access, scopes, now=now, confirmation=bound_to
                 )
                 if access.keep is not None:
                     await access.keep(token)
@@ -179,21 +187,41 @@ class TokenEndpoint:
         asked.grant_type = grant.grant_type
         return grant
 
-    async def _access(
-        self, grant: Grant, client: Client, parameters: Mapping[str, str], asked: Asked
-    ) -> Access:
+    def _device_proves(
+        self, grant: Grant, parameters: Mapping[str, str], asked: Asked
+    ) -> AbstractAsyncContextManager[Attempt | None]:
+        """Let the device that is named prove itself inside; nobody where there is none.
+
+        Proofs of keys are looked at inside, too: behind a public client's name is nobody yet, and a
+        network that has to wait must not make us write.
+        """
+        if not _names_device(grant, parameters):
+            return _NOBODY
+        return self._admission.attempt(parameters["username"], asked)
+
+    async def _bound_to(
+        self,
+        request: Request,
+        client: Client,
+        parameters: Mapping[str, str],
+        asked: Asked,
+        *,
+        now: float,
+    ) -> Mapping[str, object]:
+        # The limits count what is no password as mistakes of the network.
+        owing, asked.owing = asked.owing, client.public
+        bound_to = await confirmation(self._bindings, request, client, parameters, now=now)
+        asked.owing = owing
+        return bound_to
+
+    async def _access(self, grant: Grant, client: Client, parameters: Mapping[str, str]) -> Access:
         if grant.grant_type not in client.grants:
             raise OAuthError(
                 "unauthorized_client",
                 "the client is not registered for this grant",
                 reason="grant_not_registered",
             )
-        if not _names_device(grant, parameters):
-            return await grant.authorize(client, parameters)
-        async with self._admission.attempt(parameters["username"], asked) as attempt:
-            access = await grant.authorize(client, parameters)
-            attempt.proved(ClientKind.DEVICE)
-        return access
+        return await grant.authorize(client, parameters)
 
     def _event_of(self, asked: Asked, token: IssuedToken) -> TokenEvent:
         return TokenEvent(

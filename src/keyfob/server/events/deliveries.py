@@ -9,7 +9,6 @@ it; streams look further only then.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -172,10 +171,11 @@ class _Sender:
         self._issuer = issuer
         self._clock = clock
         self._push: Push | None = None
+        self._fault = ""
 
     def open(self, sealer: KeySealer | None, transport: httpx.AsyncBaseTransport | None) -> None:
-        """Make what pushes; where the secret cannot be opened, every push says so."""
-        with contextlib.suppress(ConfigError):
+        """Make what pushes; where that cannot be made, every push says so."""
+        try:
             self._push = Push(
                 self._receiver.url,
                 credential=opened(self._receiver, sealer),
@@ -184,11 +184,17 @@ class _Sender:
                 clock=self._clock,
                 transport=transport,
             )
+        except ConfigError:
+            self._fault = "secret_unreadable"
+        except (ValueError, ImportError, OSError) as error:
+            # A proxy in the environment that is none; its text may hold a password.
+            self._fault = "cannot_connect"
+            _log.warning("nothing can connect to %s: %s", self.name, type(error).__name__)
 
     async def push(self, event: PendingEvent) -> Answer:
         """Sign and send; see ``Stream``."""
         if self._push is None:
-            return Answer(verdict=Verdict.FAILED, reason="secret_unreadable")
+            return Answer(verdict=Verdict.FAILED, reason=self._fault)
         now = self._clock()
         try:
             key = self._keys.signing_key(now)

@@ -9,6 +9,7 @@ address), and no cookie is kept. Errors name what failed and quote nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import ssl
 import time
@@ -28,6 +29,10 @@ DEADLINE: Final = 10.0
 
 MAX_ANSWER_BYTES: Final = 4_096
 """What is read of an answer: a code and a sentence."""
+
+# For so many seconds the end of an answer is waited for that says nothing more: a connection that
+# is left in the middle of one has to be closed, and the next event pays for a new one.
+_PASSING_OVER: Final = 0.5
 
 # Usual servers close an idle connection after 5 seconds or more.
 _KEEP_ALIVE: Final = 4.0
@@ -85,29 +90,39 @@ class Push:
 
     async def send(self, token: str) -> Answer:
         """Push a security event token, and say what became of it; never raises for the network."""
+        answer: Answer | None = None
         try:
             async with (
                 asyncio.timeout(self._deadline),
                 self._client.stream("POST", self._url, content=token) as response,
             ):
                 body = await _beginning(response) if response.status_code == 400 else b""
-                return judged(
+                answer = judged(
                     response.status_code,
                     body=body,
                     retry_after=response.headers.get("retry-after", ""),
                     now=self._clock(),
                 )
-        except TimeoutError:
-            return Answer(verdict=Verdict.FAILED, reason="timeout")
-        except httpx.ConnectError:
-            return Answer(verdict=Verdict.FAILED, reason="unreachable")
-        except (httpx.HTTPError, httpx.InvalidURL):
-            # Not its text: it may quote a header that we sent, or what the other side made of it.
-            return Answer(verdict=Verdict.FAILED, reason="no_answer")
+                if response.status_code != 400:
+                    await _pass_over(response)
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
+            # What the status said stands, whatever comes behind it.
+            return answer or _failure(error)
+        return answer
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _failure(error: Exception) -> Answer:
+    """Say why there was no answer; not by the error's text, which may quote what we sent."""
+    reason = "no_answer"
+    if isinstance(error, TimeoutError):
+        reason = "timeout"
+    elif isinstance(error, httpx.ConnectError):
+        reason = "unreachable"
+    return Answer(verdict=Verdict.FAILED, reason=reason)
 
 
 def _is_loopback(host: str) -> bool:
@@ -126,3 +141,16 @@ async def _beginning(response: httpx.Response) -> bytes:
         if len(body) >= MAX_ANSWER_BYTES:
             break
     return bytes(body[:MAX_ANSWER_BYTES])
+
+
+async def _pass_over(response: httpx.Response) -> None:
+    """Read an answer to its end, if that is near, so that its connection serves again."""
+    if response.is_stream_consumed:
+        return
+    passed = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PASSING_OVER):
+            async for chunk in response.aiter_raw():
+                passed += len(chunk)
+                if passed >= MAX_ANSWER_BYTES:
+                    break

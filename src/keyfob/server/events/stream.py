@@ -28,7 +28,7 @@ from keyfob.errors import KeyfobError
 from keyfob.server.events.answer import Answer, Verdict, delay
 from keyfob.server.events.receiver import PendingEvent, Receiver
 from keyfob.server.events.told import DeliveryAudit, DeliveryNote, What
-from keyfob.server.stores.event_receivers import Settled, Turn, TurnTaken
+from keyfob.server.stores.event_receivers import PURGED_AT_ONCE, Settled, Turn, TurnTaken
 
 __all__ = ["LEASE", "WIDTH", "DeliveryStore", "Stream", "full_jitter"]
 
@@ -117,6 +117,8 @@ class Stream:
         self._rest_until: float | None = 0.0
         self._quiet_until = 0.0
         self._purge_at = 0.0
+        # Another's lease, by its end, and since when it is seen: clocks may differ, or be set.
+        self._other = (-1.0, 0.0)
 
     def wake(self) -> None:
         """Look whether something was revoked."""
@@ -173,9 +175,7 @@ class Stream:
                 if not running:
                     await self._plan(ours=taken.ours)
                     return
-                done, _ = await asyncio.wait(
-                    running, timeout=self._lease / 3, return_when=asyncio.FIRST_COMPLETED
-                )
+                done = await self._ended(running)
                 for task in done:
                     del running[task]
                 if done:
@@ -184,6 +184,29 @@ class Stream:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    async def _ended(
+        self, running: dict[asyncio.Task[tuple[PendingEvent, Answer]], str]
+    ) -> list[asyncio.Task[tuple[PendingEvent, Answer]]]:
+        """Wait for the end of a push, for a new event, or until the lease is to be renewed."""
+        until = self._now() + self._lease / 3
+        while True:
+            waking = asyncio.create_task(self._woken.wait())
+            try:
+                await asyncio.wait(
+                    {*running, waking},
+                    timeout=max(0.0, until - self._now()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                waking.cancel()
+            done = [task for task in running if task.done()]
+            if done or not self._woken.is_set():
+                return done
+            # Our own turns wake us, too.
+            self._woken.clear()
+            if await self._store.has_new(self._receiver.name):
+                return done
 
     async def _turn(self, settled: Sequence[Settled]) -> TurnTaken:
         purge = self._now() >= self._purge_at
@@ -198,8 +221,13 @@ class Stream:
                 settled=settled,
                 afresh=self._afresh,
                 purge=purge,
+                dead=self._other[0] if self._now() - self._other[1] > self._lease else -1.0,
             )
         )
+        if taken.ours or taken.held_until != self._other[0]:
+            self._other = (-1.0 if taken.ours else taken.held_until, self._now())
+        if taken.expired >= PURGED_AT_ONCE:
+            self._purge_at = 0.0
         self._afresh = self._afresh and not taken.ours
         if taken.expired:
             self._tell("expired", "tokens_ended", count=taken.expired)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The receivers of security events in SQLite, and what each of them has still to be told.
+"""The receivers of security events, and what each of them has still to be told.
 
 A row of ``revocation`` is an event, committed with what it tells of; cursors come in the order of
 the commits. A *turn* of the process that delivers is one transaction: it takes the receiver's lease
@@ -10,27 +10,29 @@ after a crash, and an event that is held back holds back none of another device.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from keyfob.errors import ConflictError, NotFoundError, UpstreamError
-from keyfob.server.events.answer import Verdict
+from keyfob.errors import ConflictError, NotFoundError
+from keyfob.server.events.answer import MAX_RETRY_AFTER, Verdict
 from keyfob.server.events.receiver import PendingEvent, Receiver, ReceiverStatus
 from keyfob.server.names import shown_name
-from keyfob.server.stores.reads import Reads
 from keyfob.server.stores.store import Store
-from keyfob.server.stores.writer import Writer
 
-__all__ = ["ReceiverTable", "ServingReceivers", "Settled", "Turn", "TurnTaken"]
+__all__ = ["PURGED_AT_ONCE", "ReceiverTable", "Settled", "Turn", "TurnTaken"]
 
 # At a time; a bulk of a million revocations is no single transaction.
 _TAKEN_UP_AT_ONCE: Final = 10_000
+
+PURGED_AT_ONCE: Final = 10_000
+"""So many events are given up in one turn at most: while it lasts nobody else writes."""
+
 _LEASE: Final = """
 UPDATE receiver SET lease_owner = :owner, lease_until = :until
 WHERE name = :name AND created_at = :created_at
-  AND (lease_owner = :owner OR lease_owner = '' OR lease_until <= :now)
+  AND (lease_owner = :owner OR lease_owner = '' OR lease_until <= :now
+       OR lease_until = :dead)
 """
 # `+ 0`: the range of cursors is the way in, never the index of `until`.
 _TAKE_UP: Final = """
@@ -43,14 +45,14 @@ ON CONFLICT (receiver, event) DO NOTHING
 _HEADS: Final = """
 SELECT d.event, d.subject, r.issued_before, r.until, r.reason, r.token_id, d.attempts
 FROM event_delivery d JOIN revocation r ON r.cursor = d.event
-WHERE d.receiver = :name AND d.not_before <= :now AND r.until > :now
+WHERE d.receiver = :name AND (d.not_before <= :now OR d.not_before > :latest) AND r.until > :now
   AND NOT EXISTS (SELECT 1 FROM event_delivery earlier
                   WHERE earlier.receiver = d.receiver AND earlier.subject = d.subject
                   AND earlier.event < d.event)
 ORDER BY d.event LIMIT :limit
 """
 _NEXT_DUE: Final = """
-SELECT min(d.not_before)
+SELECT min(CASE WHEN d.not_before > :latest THEN 0 ELSE d.not_before END)
 FROM event_delivery d JOIN revocation r ON r.cursor = d.event
 WHERE d.receiver = :name AND r.until > :now
   AND NOT EXISTS (SELECT 1 FROM event_delivery earlier
@@ -59,7 +61,7 @@ WHERE d.receiver = :name AND r.until > :now
 """
 _OVER: Final = """
 SELECT d.event FROM event_delivery d LEFT JOIN revocation r ON r.cursor = d.event
-WHERE d.receiver = ? AND (r.cursor IS NULL OR r.until <= ?)
+WHERE d.receiver = ? AND (r.cursor IS NULL OR r.until <= ?) LIMIT ?
 """
 _DONE: Final = "DELETE FROM event_delivery WHERE receiver = ? AND event = ?"
 
@@ -92,7 +94,9 @@ class Turn:
         lease: For so many seconds nobody else delivers.
         settled: What became of the pushes since the last turn.
         afresh: Whether what waits for its next attempt is to be tried now.
-        purge: Whether to give up what has stopped to matter.
+        purge: Whether to give up what has stopped to matter; not all at once.
+        dead: The end of another process's lease that was not renewed for as long as a lease lasts:
+            whatever the clocks say, it is over. None is at -1.
     """
 
     receiver: Receiver
@@ -102,13 +106,15 @@ class Turn:
     settled: Sequence[Settled] = ()
     afresh: bool = False
     purge: bool = False
+    dead: float = -1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnTaken:
-    """Whether the lease is ours, and how many events were given up."""
+    """Whether the lease is ours, if not until when another's is; how many events were given up."""
 
     ours: bool
+    held_until: float = 0.0
     expired: int = 0
 
 
@@ -181,8 +187,11 @@ class ReceiverTable:
         ).fetchone()
         if row is None:
             return None
-        waiting, oldest = self._connection.execute(
-            "SELECT count(*), min(taken_at) FROM event_delivery WHERE receiver = ?", (name,)
+        (waiting,) = self._connection.execute(
+            "SELECT count(*) FROM event_delivery WHERE receiver = ?", (name,)
+        ).fetchone()
+        head = self._connection.execute(
+            "SELECT taken_at FROM event_delivery WHERE receiver = ? ORDER BY event LIMIT 1", (name,)
         ).fetchone()
         ahead, first = self._connection.execute(
             "SELECT count(*), min(issued_before) FROM revocation"
@@ -191,7 +200,7 @@ class ReceiverTable:
         ).fetchone()
         return ReceiverStatus(
             pending=int(waiting) + int(ahead),
-            oldest_at=first if oldest is None else oldest,
+            oldest_at=first if head is None else head[0],
             delivered=row[0],
             rejected=row[1],
             expired=row[2],
@@ -212,12 +221,12 @@ class ReceiverTable:
 
     def next_due(self, name: str, *, now: float) -> float | None:
         """Return when the first event of any device may be tried again; None: there is none."""
-        row = self._connection.execute(_NEXT_DUE, {"name": name, "now": now}).fetchone()
+        row = self._connection.execute(_NEXT_DUE, _at(name, now)).fetchone()
         return None if row[0] is None else float(row[0])
 
     def heads(self, name: str, *, now: float, limit: int) -> tuple[PendingEvent, ...]:
         """Return the first event of each device that may be tried now, oldest first."""
-        rows = self._connection.execute(_HEADS, {"name": name, "now": now, "limit": limit})
+        rows = self._connection.execute(_HEADS, {**_at(name, now), "limit": limit})
         return tuple(_event(row) for row in rows.fetchall())
 
     def turn(self, turn: Turn) -> TurnTaken:
@@ -233,10 +242,11 @@ class ReceiverTable:
                 "owner": turn.owner,
                 "now": turn.now,
                 "until": turn.now + turn.lease,
+                "dead": turn.dead,
             },
         ).rowcount
         if not ours:
-            return TurnTaken(ours=False)
+            return TurnTaken(ours=False, held_until=self._held_until(name))
         if turn.afresh:
             self._connection.execute(
                 "UPDATE event_delivery SET not_before = 0 WHERE receiver = ? AND not_before > 0",
@@ -253,21 +263,27 @@ class ReceiverTable:
             (name, owner),
         )
 
+    def _held_until(self, name: str) -> float:
+        row = self._connection.execute(
+            "SELECT lease_until FROM receiver WHERE name = ?", (name,)
+        ).fetchone()
+        return 0.0 if row is None else float(row[0])
+
     def _settle(self, name: str, turn: Turn) -> None:
         counts = dict.fromkeys(Verdict, 0)
         error = ""
         for each in turn.settled:
-            counts[each.verdict] += 1
             if each.verdict is Verdict.FAILED:
-                error = each.reason
-                self._connection.execute(
+                changed = self._connection.execute(
                     "UPDATE event_delivery SET attempts = attempts + 1, not_before = ?"
                     " WHERE receiver = ? AND event = ?",
                     (each.not_before, name, each.number),
                 )
             else:
+                changed = self._connection.execute(_DONE, (name, each.number))
+            if changed.rowcount:  # another process may have been told so before us
+                counts[each.verdict] += 1
                 error = each.reason or error
-                self._connection.execute(_DONE, (name, each.number))
         if counts[Verdict.DELIVERED] or counts[Verdict.REJECTED] or counts[Verdict.FAILED]:
             self._connection.execute(
                 "UPDATE receiver SET delivered = delivered + ?, rejected = rejected + ?,"
@@ -304,7 +320,7 @@ class ReceiverTable:
         self._connection.execute("UPDATE receiver SET taken_up = ? WHERE name = ?", (last, name))
 
     def _purge(self, name: str, now: float) -> int:
-        over = self._connection.execute(_OVER, (name, now)).fetchall()
+        over = self._connection.execute(_OVER, (name, now, PURGED_AT_ONCE)).fetchall()
         if over:
             self._connection.executemany(_DONE, [(name, row[0]) for row in over])
             self._connection.execute(
@@ -313,65 +329,9 @@ class ReceiverTable:
         return len(over)
 
 
-class ServingReceivers:
-    """The tables as the running server uses them.
-
-    Args:
-        reads: Where they are read.
-        writer: Where writes take their turn.
-    """
-
-    def __init__(self, reads: Reads, writer: Writer) -> None:
-        self._reads = reads
-        self._writer = writer
-
-    async def receivers(self) -> tuple[Receiver, ...]:
-        """Return every receiver."""
-        return await self._reads.run(lambda store: ReceiverTable(store).all())
-
-    async def change_counter(self) -> int:
-        """Return a number that changes whenever another connection commits."""
-        return await self._reads.change_counter()
-
-    async def has_new(self, name: str) -> bool:
-        """Say whether something was revoked that is not taken up yet."""
-        return await self._reads.run(lambda store: ReceiverTable(store).has_new(name))
-
-    async def next_due(self, name: str, *, now: float) -> float | None:
-        """Return when the first event of any device may be tried again; None: there is none."""
-        return await self._reads.run(lambda store: ReceiverTable(store).next_due(name, now=now))
-
-    async def heads(self, name: str, *, now: float, limit: int) -> tuple[PendingEvent, ...]:
-        """Return the first event of each device that may be tried now, oldest first."""
-        return await self._reads.run(
-            lambda store: ReceiverTable(store).heads(name, now=now, limit=limit)
-        )
-
-    async def turn(self, turn: Turn) -> TurnTaken:
-        """Take one turn, committed when this returns.
-
-        Raises:
-            UpstreamError: The database stayed locked, or the disk is full; nothing was written.
-        """
-        return await self._writer.run(lambda store: ReceiverTable(store).turn(turn))
-
-    async def release(self, name: str, owner: str) -> None:
-        """Let another process deliver at once."""
-        await self._writer.run(lambda store: ReceiverTable(store).release(name, owner))
-
-    async def statuses(self) -> dict[str, ReceiverStatus]:
-        """Return how the deliveries to each receiver go, for the metrics; nothing without them."""
-        now = time.time()
-        try:
-            return await self._reads.run(lambda store: _statuses(store, now))
-        except UpstreamError:
-            return {}
-
-
-def _statuses(store: Store, now: float) -> dict[str, ReceiverStatus]:
-    table = ReceiverTable(store)
-    every = {one.name: table.status(one.name, now=now) for one in table.all()}
-    return {name: status for name, status in every.items() if status is not None}
+def _at(name: str, now: float) -> dict[str, object]:
+    # Nobody is made to wait for longer: what is due later was written by a clock that was ahead.
+    return {"name": name, "now": now, "latest": now + MAX_RETRY_AFTER}
 
 
 def _receiver(row: tuple[Any, ...]) -> Receiver:

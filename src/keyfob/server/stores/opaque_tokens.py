@@ -28,7 +28,8 @@ INSERT INTO opaque_token (token_hash, subject, expires_at, claims, key_salt) VAL
 """
 _TRIM: Final = """
 DELETE FROM opaque_token WHERE id IN
-  (SELECT id FROM opaque_token WHERE subject = ? ORDER BY id DESC LIMIT ? OFFSET ?)
+  (SELECT id FROM opaque_token WHERE subject = ?
+   ORDER BY expires_at > ? DESC, id DESC LIMIT ? OFFSET ?)
 """
 _FIND: Final = """
 SELECT token_hash, subject, expires_at, claims, key_salt FROM opaque_token WHERE token_hash = ?
@@ -47,19 +48,21 @@ class StoredOpaqueTokens:
         self._reads = reads
         self._writer = writer
 
-    async def keep(self, token: KeptToken, *, limit: int, forgotten: int) -> None:
+    async def keep(self, token: KeptToken, *, now: int, limit: int, forgotten: int) -> None:
         """Keep a token and return once that is on the disk.
 
         Args:
             token: What it says.
-            limit: How many of its subject there are at most; the oldest go.
+            now: Unix seconds.
+            limit: How many of its subject there are at most; those that have ended go first, then
+                the oldest.
             forgotten: Tokens that ended by then are removed, some at a time.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         await self._writer.run(
-            lambda store: _keep(store.connection, token, limit=limit, forgotten=forgotten),
+            lambda store: _keep(store.connection, token, now=now, limit=limit, forgotten=forgotten),
             beside=token.subject.encode(),
         )
 
@@ -88,10 +91,12 @@ class StoredOpaqueTokens:
         )
 
 
-def _keep(connection: Connection, token: KeptToken, *, limit: int, forgotten: int) -> None:
+def _keep(
+    connection: Connection, token: KeptToken, *, now: int, limit: int, forgotten: int
+) -> None:
     connection.execute(_SWEEP, (forgotten, _REMOVED_AT_ONCE))
     claims = msgspec.json.encode(token.claims).decode()  # as a JWT is written
     connection.execute(
         _INSERT, (token.token_hash, token.subject, token.expires_at, claims, token.key_salt)
     )
-    connection.execute(_TRIM, (token.subject, _REMOVED_AT_ONCE, limit))
+    connection.execute(_TRIM, (token.subject, now, _REMOVED_AT_ONCE, limit))

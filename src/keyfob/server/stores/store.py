@@ -20,6 +20,12 @@ from keyfob.server.stores.signing_keys import SigningKeyTable
 
 __all__ = ["Store", "StoredRevocation", "open_store"]
 
+# Of those that ended: a bulk of a million must not end in the one transaction of whoever is next.
+_FORGOTTEN_AT_ONCE: Final = 1_000
+_FORGET: Final = """
+DELETE FROM revocation WHERE cursor IN
+  (SELECT cursor FROM revocation WHERE until <= ? ORDER BY until LIMIT ?)
+"""
 _CLIENT: Final = """
 SELECT client_id, kind, secret_hash, grants, scopes, lifetime, disabled_at, created_at,
        last_token_at, (SELECT max(issued_before) FROM revocation
@@ -261,10 +267,10 @@ class Store:
     ) -> None:
         """Add a revocation, also of what was exchanged for the tokens that it concerns.
 
-        Those that have stopped to matter are forgotten.
+        Some of those that have stopped to matter are forgotten.
         """
         # A whole number as the column is: with a fraction PostgreSQL would use no index.
-        self._connection.execute("DELETE FROM revocation WHERE until <= ?", (math.floor(now),))
+        self._connection.execute(_FORGET, (math.floor(now), _FORGOTTEN_AT_ONCE))
         self._connection.execute(
             "INSERT INTO revocation (subject, issued_before, until, reason, token_id)"
             " VALUES (?, ?, ?, ?, ?)",
