@@ -140,6 +140,7 @@ def test_a_row_that_cannot_be_is_rejected_with_its_line_and_reason_and_the_rest_
         ("dev1,,", "config_invalid"),
         ("dev1,,,,", "config_invalid"),
         ('"dev1,,,', "config_invalid"),
+        ('",,,', "config_invalid"),
         ("\udcff,,,", "config_invalid"),
         ("", ""),
         ('"good2",,60,', ""),
@@ -298,7 +299,7 @@ def test_of_a_name_that_stands_twice_the_first_counts_and_so_does_its_secret(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "name\n", "device,device\n", "device,secret,password\n", "device\n" + "x" * 70_000]
+    "text", ["", "name\n", "device,device\n", "device,secret,password\n", "device" + "x" * 70_000]
 )
 def test_an_input_that_is_none_is_an_error_of_its_own(
     register: Register, tmp_path: Path, text: str

@@ -41,11 +41,13 @@ from keyfob.server.stores.fleet import NewDevice, State, group_rows, insert_devi
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_job, move_job
 from keyfob.server.stores.store import Store
 from keyfob.server.templates import compiled
+from keyfob.server.void_secrets import cut_void
 
 __all__ = ["CHUNK", "DeviceImport", "ImportOutcome", "secret_lines"]
 
 CHUNK: Final = 5_000
 """Devices a transaction: a server that runs waits for no more than that."""
+_HEAD: Final = b"row,device,code,reason\n"
 _STATES: Final[dict[str, State]] = {state: state for state in get_args(State)}
 
 
@@ -128,7 +130,7 @@ class DeviceImport:
         job = self._begin(restart=restart)
         outcome = ImportOutcome(before=job.count)
         self._skip(rows, job)
-        while chunk := list(itertools.islice(rows, self._chunk)):
+        while chunk := self._reader.take(rows, self._chunk):
             prepared = self._prepare(chunk)
             moved = replace(job, position=self._reader.position(), count=job.count + len(chunk))
             job = self._commit(prepared, job, moved)
@@ -157,7 +159,7 @@ class DeviceImport:
                 self._resume(known, path)
             else:
                 self._check_unused(job, path)
-                self._rejects.cut(0)
+                self._clear_rejects()
             job = replace(
                 job,
                 secrets_path=path,
@@ -174,10 +176,11 @@ class DeviceImport:
         if known.finished or not known.secrets_path or not path.exists():
             return
         if self._secrets is not None and self._secrets.path.absolute() == path:
-            self._secrets.cut(known.secrets_size)
+            cut_void(self._store, self._secrets, known.secrets_size)
             return
         with PrivateFile(path) as before:
-            before.cut(known.secrets_size)
+            if before.size > known.secrets_size:
+                cut_void(self._store, before, known.secrets_size)
 
     def _resume(self, known: Job, path: str) -> None:
         if path != known.secrets_path:
@@ -186,13 +189,18 @@ class DeviceImport:
                 f"this import had begun with {where}: go on with that, or --restart with a new file"
             )
         if self._secrets is not None:
-            self._secrets.cut(known.secrets_size)
+            cut_void(self._store, self._secrets, known.secrets_size)
         # The reasons from before may have been thrown away; the secrets must not be.
         self._rejects.cut(min(known.rejects_size, self._rejects.size))
 
     def _check_unused(self, job: Job, path: str) -> None:
         if self._secrets is not None and self._secrets.size and path != job.secrets_path:
             raise ConflictError(f"{path} holds secrets already: name a new file")
+
+    def _clear_rejects(self) -> None:
+        if self._rejects.size and self._rejects.read(0, len(_HEAD)) != _HEAD:
+            raise ConflictError(f"{self._rejects.path} is no file of rejects: name another")
+        self._rejects.cut(0)
 
     def _skip(self, rows: Iterator[object], job: Job) -> None:
         """Pass over what an earlier run did, and see that it is the same."""
@@ -337,7 +345,7 @@ def _reject_lines(file: PrivateFile, rejects: Sequence[tuple[int, str, KeyfobErr
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if rejects and not file.size:
-        writer.writerow(("row", "device", "code", "reason"))
+        text.write(_HEAD.decode())
     for line, device, error in sorted(rejects, key=lambda reject: reject[0]):
         writer.writerow((line, shown_name(device), error.code, error.message))
     return text.getvalue()

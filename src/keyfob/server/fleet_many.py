@@ -27,6 +27,7 @@ from keyfob.server.stores.fleet import Selection, device_page
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_done, move_job, not_done
 from keyfob.server.stores.old_secrets import replace_secret
 from keyfob.server.stores.store import Store
+from keyfob.server.void_secrets import cut_void
 
 __all__ = ["CHUNK", "EVERY_DEVICE", "Chosen", "ManyDevices", "ManyOutcome"]
 
@@ -182,24 +183,31 @@ class ManyDevices:
         note_done(self._store, action, names, actor=self._actor, now=now)
 
     def _finish(self, job: Job) -> None:
+        """End a job; only then forget whom it was done to, else it were done to them again."""
+        with self._store.transaction():
+            move_job(self._store, job, replace(job, finished=True))
+        self._forget_done(job.key)
+
+    def _forget_done(self, key: str) -> None:
         left = CHUNK
         while left == CHUNK:
             with self._store.transaction():
-                left = forget_done(self._store, job.key, limit=CHUNK)
-                if left < CHUNK:
-                    move_job(self._store, job, replace(job, finished=True))
+                left = forget_done(self._store, key, limit=CHUNK)
 
     def _begin_rotation(self, chosen: Chosen, secrets: PrivateFile) -> Job:
         path = str(secrets.path.absolute())
-        wish = hashlib.sha256(repr((path, chosen)).encode()).hexdigest()
+        key = f"rotate {hashlib.sha256(repr((path, chosen)).encode()).hexdigest()}"
+        known = find_job(self._store, key)
+        if known is None or known.finished:
+            self._forget_done(key)  # what an end that was interrupted left of it
         with self._store.transaction():
-            job = find_job(self._store, f"rotate {wish}")
+            job = find_job(self._store, key)
             if job is not None and not job.finished:
-                secrets.cut(job.secrets_size)
+                cut_void(self._store, secrets, job.secrets_size)
                 return job
             if secrets.size:
                 raise ConflictError(f"{path} holds secrets already: name a new file")
-            job = Job(key=f"rotate {wish}", secrets_path=path)
+            job = Job(key=key, secrets_path=path)
             begin_job(self._store, job)
         return job
 
@@ -212,9 +220,11 @@ class ManyDevices:
                 yield [row.device_id for row in page], after
             return
         try:
-            with chosen.names.open(encoding="utf-8", errors="surrogateescape") as file:
+            with chosen.names.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+                # From the beginning, also where a job goes on: the file may be another by now, and
+                # those that it was done to are known by name.
                 names = (line.strip() for line in file)
-                wanted = itertools.islice((name for name in names if name), job.count, None)
+                wanted = (name for name in names if name)
                 while chunk := list(itertools.islice(wanted, CHUNK)):
                     yield chunk, ""
         except OSError as error:

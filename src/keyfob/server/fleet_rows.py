@@ -6,6 +6,7 @@ One row is one device. A row that cannot be read is an error of its own, and rea
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -37,8 +38,10 @@ COLUMNS: Final = (*EXPORTED, "secret", "publish", "subscribe")
 MAX_LINE: Final = 65_536
 _HEAD: Final = 65_536
 _NOTHING: Final = msgspec.Raw(b"")
-# Lines are digested together, this many at most: one by one costs more than reading them.
-_UNDIGESTED: Final = 4_096
+# Lines are digested together, this many bytes: one by one costs more than reading them.
+_UNDIGESTED: Final = 1 << 18
+# Rows that are worked on together: thousands of short ones, and few of the longest.
+_TAKEN: Final = 4 << 20
 # The members of a row, as they stand in a line.
 _MEMBERS: Final = tuple(f'"{column}"'.encode() for column in COLUMNS)
 
@@ -104,72 +107,136 @@ class RowReader:
         """Names the input, by how it begins."""
         self._digest = hashlib.sha256()
         self._undigested: list[bytes] = []
+        self._digested = 0
         self.line = 0
         """The last line that was read, as editors count."""
         self.bytes = 0
 
     def position(self) -> str:
-        """Return a digest of everything up to here."""
-        self._digest.update(b"".join(self._undigested))
-        self._undigested.clear()
+        """Return a digest of every row up to here; empty lines are none."""
+        self._digest_lines()
         return self._digest.copy().hexdigest()
+
+    def take(
+        self, rows: Iterator[tuple[int, Row | ConfigError]], count: int
+    ) -> list[tuple[int, Row | ConfigError]]:
+        """Return the next rows, so many or as many as little memory holds; none at the end."""
+        taken: list[tuple[int, Row | ConfigError]] = []
+        most = self.bytes + _TAKEN
+        while len(taken) < count and self.bytes < most:
+            some = list(itertools.islice(rows, min(50, count - len(taken))))
+            if not some:
+                break
+            taken += some
+        return taken
 
     def rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
         """Yield each row with its line, or what is wrong with it.
 
         Raises:
-            ConfigError: The header is not one, or a line has no end.
+            ConfigError: The header is not one.
         """
         return self._json_rows() if self._form == "jsonl" else self._csv_rows()
 
     def _lines(self) -> Iterator[bytes]:
+        """Yield each line that is not empty; of one that is too long, its first part."""
         for source in (io.BytesIO(self._head), self._stream):
             while line := source.readline(MAX_LINE + 1):
                 self.line += 1
+                self._note(line)
                 if len(line) > MAX_LINE:
-                    raise ConfigError(f"line {self.line} is longer than {MAX_LINE} bytes")
-                self._undigested.append(line)
-                if len(self._undigested) == _UNDIGESTED:
-                    self.position()
-                self.bytes += len(line)
+                    line += self._pass_over(source, line)
+                elif not line.strip():
+                    continue
                 yield line
+
+    def _pass_over(self, source: BinaryIO, piece: bytes) -> bytes:
+        """Read to the end of a line, and return what keeps the number of its quotes odd or even."""
+        quotes = 0
+        while piece and not piece.endswith(b"\n"):
+            # The beginning of the input may end within the line.
+            piece = source.readline(MAX_LINE) or self._stream.readline(MAX_LINE)
+            self._note(piece)
+            quotes += piece.count(b'"')
+        return b'"' if quotes % 2 else b""
+
+    def _note(self, line: bytes) -> None:
+        self.bytes += len(line)
+        if line.isspace():
+            return
+        self._undigested.append(line)
+        if self.bytes - self._digested > _UNDIGESTED:
+            self._digest_lines()
+
+    def _digest_lines(self) -> None:
+        self._digest.update(b"".join(self._undigested))
+        self._undigested.clear()
+        self._digested = self.bytes
 
     def _json_rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
         decode = msgspec.json.Decoder(Row).decode
         for line in self._lines():
-            if line.strip():
-                row: Row | ConfigError
-                try:
-                    row = decode(line)
-                    if _may_repeat(line, row):
-                        json_strict.loads(line)
-                except (msgspec.MsgspecError, json_strict.JsonError, UnicodeDecodeError) as error:
-                    row = ConfigError(_told(error))
-                yield self.line, row
+            row: Row | ConfigError
+            text = line.removeprefix(codecs.BOM_UTF8) if self.line == 1 else line
+            try:
+                if len(line) > MAX_LINE:
+                    raise _too_long()
+                row = decode(text)
+                if _may_repeat(text, row):
+                    json_strict.loads(text)
+            except (msgspec.MsgspecError, json_strict.JsonError, UnicodeDecodeError) as error:
+                row = ConfigError(_told(error))
+            except ConfigError as error:
+                row = error
+            yield self.line, row
 
     def _csv_rows(self) -> Iterator[tuple[int, Row | ConfigError]]:
-        # What is no UTF-8 is refused where it stands: no name, filter or label allows it.
-        texts = (line.decode("utf-8", "surrogateescape").rstrip("\r\n") for line in self._lines())
-        head = next(texts, "")
+        lines = self._lines()
+        first = next(lines, b"")
+        if len(first) > MAX_LINE:
+            raise _too_long()
+        head = _text_of(first)
         columns = [cell.strip() for cell in _cut(head.removeprefix("\ufeff"))]
         _check_columns(columns)
         place = columns.index("device")
         setters = [
             (index, _SETTERS[column]) for index, column in enumerate(columns) if column != "device"
         ]
-        for text in texts:
-            if not text:
-                continue
+        opened = 0
+        for line in lines:
+            text = _text_of(line)
             row: Row | ConfigError
             try:
+                if opened:
+                    error = ConfigError(f"it stands within the quotes that row {opened} opened")
+                    opened = 0 if text.count('"') % 2 else opened
+                    raise error
+                if len(line) > MAX_LINE:
+                    opened = self.line if text.count('"') % 2 else 0
+                    raise _too_long()
                 cells = _cells_of(text, len(columns))
                 row = Row(cells[place])
                 for index, setter in setters:
                     if cell := cells[index]:
                         setter(row, cell)
+            except _OpenQuotesError as error:
+                row, opened = error, self.line
             except ConfigError as error:
                 row = error
             yield self.line, row
+
+
+class _OpenQuotesError(ConfigError):
+    """A row whose quotes are not closed: what follows may be a part of it, and is no row."""
+
+
+def _text_of(line: bytes) -> str:
+    # What is no UTF-8 is refused where it stands: no name, filter or label allows it.
+    return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _too_long() -> ConfigError:
+    return ConfigError(f"the line is longer than {MAX_LINE} bytes")
 
 
 def _cells_of(text: str, count: int) -> list[str]:
@@ -180,13 +247,18 @@ def _cells_of(text: str, count: int) -> list[str]:
 
 
 def _cut(text: str) -> list[str]:
-    """Cut a row at its commas; one line is one row, so that a stray quote spoils no other."""
+    """Cut a row at its commas; one line is one row."""
     if '"' not in text:
         return text.split(",")
     try:
         return next(csv.reader((text,), strict=True))
     except csv.Error:
+        pass
+    try:
+        next(csv.reader((text + '"',), strict=True))
+    except csv.Error:
         raise ConfigError("the row is not well-formed CSV") from None
+    raise _OpenQuotesError("a quote is not closed in the row; no cell holds the end of a line")
 
 
 def _check_columns(columns: Sequence[str]) -> None:
@@ -198,7 +270,13 @@ def _check_columns(columns: Sequence[str]) -> None:
 
 
 def _set_list(name: str) -> Callable[[Row, str], None]:
-    return lambda row, cell: setattr(row, name, cell.split())
+    return lambda row, cell: setattr(row, name, _words(cell))
+
+
+def _words(cell: str) -> list[str]:
+    if cell.isascii():
+        return cell.split()
+    return [word for word in cell.split(" ") if word]  # others mean something in a filter
 
 
 def _set_text(name: str) -> Callable[[Row, str], None]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from keyfob.errors import ConfigError, ConflictError
+from keyfob.errors import ConfigError, ConflictError, UpstreamError
 
 __all__ = ["PrivateFile"]
 
@@ -21,7 +24,7 @@ class PrivateFile:
         path: Where it is.
 
     Raises:
-        ConfigError: It cannot be opened, or others may read it.
+        ConfigError: It cannot be opened, is no file of ours, or others may read it.
         ConflictError: Another process writes it now.
     """
 
@@ -40,7 +43,12 @@ class PrivateFile:
         self.size = os.fstat(self._file).st_size
 
     def _admit(self) -> None:
-        if os.fstat(self._file).st_mode & 0o077:
+        found = os.fstat(self._file)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"{self.path} is not an ordinary file")
+        if found.st_uid != os.geteuid():  # its owner could read what is written into it
+            raise ConfigError(f"{self.path} belongs to another user")
+        if found.st_mode & 0o077:
             raise ConfigError(f"{self.path}: others may open it: chmod 600 it")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,19 +80,40 @@ class PrivateFile:
         os.ftruncate(self._file, size)
         self.size = size
 
+    def read(self, start: int, most: int) -> bytes:
+        """Return what stands in it from some byte on, so many bytes at most."""
+        return os.pread(self._file, most, start)
+
     def write(self, text: str) -> None:
-        """Add text at the end."""
+        """Add text at the end.
+
+        Raises:
+            UpstreamError: The disk is full, or fails.
+        """
         data = text.encode("utf-8", "backslashreplace")
-        while data:
-            done = os.pwrite(self._file, data, self.size)
-            self.size += done
-            data = data[done:]
+        with self._telling():
+            while data:
+                done = os.pwrite(self._file, data, self.size)
+                self.size += done
+                data = data[done:]
 
     def sync(self) -> None:
-        """Return when all of it is on the disk, also its place in its folder."""
-        os.fsync(self._file)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Return when all of it is on the disk, also its place in its folder.
+
+        Raises:
+            UpstreamError: The disk is full, or fails.
+        """
+        with self._telling():
+            os.fsync(self._file)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            yield
+        except OSError as error:
+            raise UpstreamError(f"{self.path}: {error.strerror}") from error
