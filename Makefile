@@ -2,7 +2,8 @@
 # The verbs of this repository. Each sets up what it needs, idempotently; CI calls the same ones.
 #
 #   make up       set everything up, start server, guard and Mosquitto, show the demonstration
-#   make test     all tests, with the short form of every long proof; fetches oidc-provider, some 5 MB
+#   make test     all tests, with the short form of every long proof; fetches oidc-provider, some 5 MB,
+#                 and Chromium from Debian
 #   make lint     format, lint, types, who imports whom, C style
 #   make interop  the full matrix against real brokers and authorization servers; fetches newer
 #                 Mosquittos, some 60 MB, and Keycloak, some 170 MB
@@ -16,6 +17,8 @@ SHELL := /bin/sh
 BIN := .venv/bin
 C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c)
 DIR ?= keyfob-data
+# The page for people is tested in a real one; nobody else needs it.
+BROWSER := chromium:chromium chromedriver:chromium-driver
 
 .PHONY: setup up test lint interop bench soak fuzz pins clean
 
@@ -25,7 +28,8 @@ setup:
 up: setup
 	$(BIN)/keyfob up --dir $(DIR) --demo
 
-test: setup
+test:
+	@scripts/setup $(BROWSER)
 	$(BIN)/python -m pytest -m "not interop and not soak"
 
 lint:
@@ -36,7 +40,8 @@ lint:
 	$(BIN)/lint-imports
 	clang-format --dry-run --Werror $(C_SOURCES)
 
-interop: setup
+interop:
+	@scripts/setup $(BROWSER)
 	$(BIN)/python -m pytest -m interop --timeout 1800
 
 bench: setup

@@ -29,7 +29,7 @@ def test_one_client_and_the_last_lines_can_be_asked_for(shell: Shell) -> None:
     for name in ("dev1", "dev2"):
         shell.secret(name)
     head, *rows = shell.ok("audit", "dev1").out.splitlines()
-    assert head.split() == ["TIME", "WHO", "WHAT", "ID", "RESULT"]
+    assert head.split() == ["TIME", "WHO", "WHAT", "ID", "RESULT", "DETAIL"]
     assert [row.split()[-3:] for row in rows] == [["device.add", "dev1", "done"]]
     assert len(shell.json("audit", "--last", "1")) == 1
     assert shell.ok("audit", "nobody").out == "nothing was changed\n"

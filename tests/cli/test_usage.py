@@ -54,7 +54,9 @@ def test_misuse_ends_with_2_and_one_line_that_says_where_to_read_on(
     assert set(as_json.json) == {"error", "message"}
 
 
-@pytest.mark.parametrize("group", [(), ("device",), ("application",), ("config",), ("mosquitto",)])
+@pytest.mark.parametrize(
+    "group", [(), ("device",), ("application",), ("operator",), ("config",), ("mosquitto",)]
+)
 def test_a_command_group_alone_shows_its_help_and_is_misuse(
     shell: Shell, group: tuple[str, ...]
 ) -> None:

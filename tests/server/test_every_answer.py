@@ -22,7 +22,15 @@ from tests.running import free_port
 
 EVERY = {name.decode(): value.decode() for name, value in ALWAYS}
 PATHS = (
-    *("/oauth2/token", "/oauth2/revocations", "/oauth2/jwks", "/healthz", "/readyz", "/"),
+    *(
+        "/oauth2/token",
+        "/oauth2/revocations",
+        "/oauth2/jwks",
+        "/oauth2/device_authorization",
+        "/healthz",
+        "/readyz",
+        "/",
+    ),
     *("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"),
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND")

@@ -55,6 +55,7 @@ async def test_the_grants_of_applications_are_named_once_there_is_one(world: Wor
         "client_credentials",
         "password",
         "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
         TOKEN_EXCHANGE,
     ]
     assert document["token_endpoint_auth_methods_supported"][-1] == "none"

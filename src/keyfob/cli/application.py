@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``keyfob application``: OAuth clients that may use the password grant for devices."""
+"""``keyfob application``: OAuth clients through which devices get tokens."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ def add(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="It gets refresh tokens and may use them.")
     ] = False,
+    device_code: Annotated[
+        bool,
+        typer.Option(
+            "--device-code",
+            help="It gets tokens for devices that somebody approves, not for their passwords.",
+        ),
+    ] = False,
     jwks: Jwks = None,
     certificate: Certificate = None,
     certificate_name: CertificateName = None,
@@ -47,7 +54,7 @@ def add(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Register one for the password grant.
+    """Register one, without --device-code for the password grant.
 
     Its secret, if it has one, is shown this once.
     """
@@ -57,6 +64,7 @@ def add(
             identifier,
             public=public,
             refresh=refresh,
+            device_code=device_code,
             jwks=keys,
             certificate=certificate_identity(certificate, certificate_name),
             certificate_bound=certificate_bound,

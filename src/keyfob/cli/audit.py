@@ -25,13 +25,17 @@ def audit(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Show who changed what in the register.
+    """Show who changed what in the register, and approved whom.
 
     Tokens that were issued or refused stand in a file, as server.audit names it.
     """
     with settings_of(directory).register() as register:
         actions = register.list_actions(last=last, subject=identifier)
     data = [dataclasses.asdict(one) | {"at": time_of(one.at)} for one in actions]
-    rows = [(time_of(one.at), one.actor, one.action, one.subject, one.result) for one in actions]
-    text = table(("TIME", "WHO", "WHAT", "ID", "RESULT"), rows) if rows else "nothing was changed"
+    rows = [
+        (time_of(one.at), one.actor, one.action, one.subject, one.result, one.detail)
+        for one in actions
+    ]
+    columns = ("TIME", "WHO", "WHAT", "ID", "RESULT", "DETAIL")
+    text = table(columns, rows) if rows else "nothing was changed"
     answer(data, text, as_json=as_json)

@@ -39,6 +39,7 @@ from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.sessions import SessionStore
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.limits import LimitSettings
+from keyfob.server.openid.settings import OpenIdSettings
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
@@ -250,6 +251,8 @@ def server_settings(settings: Settings) -> ServerSettings:
         grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
         dpop_nonce=server.dpop_nonce,
         access_token_format=server.access_token_format,
+        device_code_lifetime=server.device_code_lifetime,
+        openid=_openid(settings),
         **grant_settings(settings),
     )
 
@@ -257,6 +260,20 @@ def server_settings(settings: Settings) -> ServerSettings:
 def _grant_lifetimes(section: GrantLifetimesSection) -> dict[str, int]:
     seconds = msgspec.structs.asdict(section)
     return {_GRANT_TYPES.get(name, name): each for name, each in seconds.items() if each}
+
+
+def _openid(settings: Settings) -> OpenIdSettings | None:
+    section = settings.server.openid
+    if not section.issuer:
+        return None
+    with _placed(settings, "server.openid"):
+        return OpenIdSettings(
+            issuer=section.issuer,
+            client_id=section.client_id,
+            client_secret=_secret(section.client_secret, settings.directory, "client_secret"),
+            claim=section.claim,
+            ca=section.ca,
+        )
 
 
 def _limits(section: LimitsSection) -> LimitSettings | None:
@@ -432,6 +449,7 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
     yield "server.client_ca", settings.server.client_ca
     yield "server.metrics.certificate", settings.server.metrics.certificate
     yield "server.metrics.private_key", settings.server.metrics.private_key
+    yield "server.openid.ca", settings.server.openid.ca
     yield "guard.http.certificate", settings.guard.http.certificate
     yield "guard.http.private_key", settings.guard.http.private_key
     for place, issuer in enumerate(settings.issuers):
@@ -440,6 +458,7 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path | None]]:
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     """List every reference to a secret with its key; empty ones too."""
+    yield "server.openid.client_secret", settings.server.openid.client_secret
     for place, issuer in enumerate(settings.issuers):
         key = f"issuer.{place}"
         yield f"{key}.revocation_secret", issuer.revocation_secret

@@ -22,6 +22,7 @@ from keyfob.cli.ports import Ports
 from keyfob.cli.server_database import server_database
 from keyfob.config import FILE_NAME, IssuerSection, Settings, load
 from keyfob.errors import ConfigError
+from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "host_name",
     "initialise",
     "make_folders",
+    "operators_of",
     "renew",
     "settings_of",
 ]
@@ -104,6 +106,16 @@ class Installation:
         return Register.open(
             server_database(self.settings), client_id_template=template, migrate=server.migrate
         )
+
+
+def operators_of(directory: Path) -> OperatorRegister:
+    """Open the operators of an installation that is there; the caller closes them.
+
+    Raises:
+        ConfigError: The folder holds none, or its configuration is wrong.
+    """
+    settings = settings_of(directory).settings
+    return OperatorRegister.open(server_database(settings), migrate=settings.server.migrate)
 
 
 def settings_of(directory: Path) -> Installation:

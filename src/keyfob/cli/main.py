@@ -27,6 +27,7 @@ from keyfob.cli import (
     inspecting,
     key,
     mosquitto,
+    operator,
     receiver,
     serve,
     service,
@@ -62,6 +63,7 @@ app.add_typer(grant.app, name="grant")
 app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")
+app.add_typer(operator.app, name="operator")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="database")
 app.add_typer(mosquitto.app, name="mosquitto")

@@ -31,6 +31,9 @@ _REFUSED: Final = {
     "revocations": "the revocations",
     "introspection": "an introspection",
     "revocation": "a revocation",
+    "device_authorization": "a device code",
+    "sign_in": "a sign-in",
+    "approval": "an approval",
 }
 
 
@@ -108,11 +111,15 @@ def _reload(server: HttpServer, show: Show, file: AuditFile) -> None:
 
 
 def _told(event: TokenEvent) -> str:
-    device = event.subject or event.client_id or "?"
+    device = event.subject or event.client_id or event.operator or "?"
     if event.outcome == "issued":
         return f"issued a token to {device} for {event.expires_at - int(event.at)} s"
     if event.outcome == "revoked":
         return f"revoked a token of {device}, as {event.client_id} asked"
+    if event.outcome == "signed_in":
+        return f"{event.operator} signed in from {event.peer}"
+    if event.outcome in ("approved", "denied"):
+        return f"{event.operator} {event.outcome} {device} for {event.client_id} from {event.peer}"
     what = _REFUSED[event.request]
     return f"refused {what} to {device} from {event.peer}: {event.error} ({event.reason})"
 

@@ -24,6 +24,7 @@ __all__ = [
     "GrantLifetimesSection",
     "LimitsSection",
     "MosquittoSection",
+    "OpenIdSection",
     "PolicySection",
     "ProxySection",
     "RabbitmqSection",
@@ -103,6 +104,20 @@ class GrantLifetimesSection(_Section, frozen=True):
     token_exchange: int = 0
 
 
+class OpenIdSection(_Section, frozen=True):
+    """``[server.openid]``: another issuer by which operators sign in; empty ``issuer``: none.
+
+    ``client_secret`` is a reference. ``claim`` is the claim of an ID token that says which
+    operator it is.
+    """
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    claim: str = "sub"
+    ca: Path | None = None
+
+
 class ResourceSection(_Section, frozen=True):
     """``[[server.resource]]``: what tokens may be asked for (RFC 8707), and their ``aud``."""
 
@@ -154,7 +169,8 @@ class ServerSection(_Section, frozen=True):
     client is asked for one. ``certificate_bound_tokens`` is whether every token is bound to one.
     ``mtls_url`` is where clients with a certificate find the server, if not at ``issuer``.
     ``dpop_nonce`` is whether DPoP proofs need a nonce, ``access_token_format`` what access tokens
-    are unless a client is registered for another.
+    are unless a client is registered for another. ``device_code_lifetime`` (seconds) is how long a
+    device may wait for an approval.
     """
 
     issuer: str = "https://localhost:8443"
@@ -174,6 +190,7 @@ class ServerSection(_Section, frozen=True):
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
     database: str = "server.db"
     migrate: bool = True
+    device_code_lifetime: int = 600
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
     client_ca: Path | None = None
@@ -183,6 +200,7 @@ class ServerSection(_Section, frozen=True):
     limits: LimitsSection = LimitsSection()
     grant_lifetimes: GrantLifetimesSection = GrantLifetimesSection()
     metrics: HttpSection = HttpSection()
+    openid: OpenIdSection = OpenIdSection()
     proxy: ProxySection = ProxySection()
     resource: tuple[ResourceSection, ...] = ()
     trusted_issuer: tuple[TrustedIssuerSection, ...] = ()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,10 @@ from keyfob.server.oauth_errors import OAuthError, error_response
 
 __all__ = ["Admission", "Asked"]
 
+# What every honest client is told: one that polls as it shall (RFC 8628 section 3.5), and one that
+# has no nonce yet (RFC 9449 section 8).
+_NO_MISTAKES: Final = frozenset({"authorization_pending", "slow_down", "use_dpop_nonce"})
+
 
 @dataclass(slots=True)
 class Asked:
@@ -34,6 +39,7 @@ class Asked:
         grant_type: The grant that it asks by; empty where it is none.
         owing: Whether a refusal is a mistake of its network: nobody was named, or somebody who
             has nothing to prove. Otherwise the limits have counted what there is to count.
+        operator: The person who asks, in a browser, as far as known.
     """
 
     request: RequestKind
@@ -42,6 +48,7 @@ class Asked:
     subject: str = ""
     grant_type: str = ""
     owing: bool = True
+    operator: str = ""
 
     @classmethod
     def of(cls, request: Request, kind: RequestKind) -> Asked:
@@ -60,6 +67,7 @@ class Asked:
             subject=error.subject or shown_name(self.subject),
             error=error.error,
             reason=error.reason,
+            operator=self.operator,
         )
 
 
@@ -143,14 +151,18 @@ class Admission:
 
     async def refuse(self, asked: Asked, error: OAuthError) -> Response:
         """Return the answer to a request that is refused, and tell the audit."""
+        return error_response(await self.refused(asked, error))
+
+    async def refused(self, asked: Asked, error: OAuthError) -> OAuthError:
+        """Tell the audit of a request that is refused; return what to answer with."""
         # What every honest client is told is no mistake, and nothing that the audit is told; nor
         # is what is the server's own fault.
-        mistake = error.status != 503 and (error.told or error.error != "use_dpop_nonce")
+        mistake = error.status != 503 and (error.told or error.error not in _NO_MISTAKES)
         if asked.owing and mistake:
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))
-        return error_response(error)
+        return error
 
 
 def _counted_as(client: Client) -> ClientKind:

@@ -20,7 +20,9 @@ Which endpoint takes which step (the order is the endpoints' own matter):
 
 ``introspect`` and ``revoke`` take a form and authenticate as ``token`` does; the former wants a
 service scope, the latter the token's own client; both count towards the limits.
-Neither answer is ever stored by caches.
+Neither answer is ever stored by caches. ``device_authorization`` takes a form, authenticates and
+counts as ``token`` does; the pages below ``/device`` are for people: ``approval.endpoint``
+has their own table.
 
 There are no globals: two applications in one process share nothing.
 """
@@ -42,12 +44,14 @@ from keyfob.errors import UpstreamError
 from keyfob.http.proxy import BehindProxy
 from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.admission import Admission
+from keyfob.server.approval.routes import approval_routes
 from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, ignore
 from keyfob.server.certificate_binding import CertificateBinding
 from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.client_authentication.grant_assertion import GrantAssertion
 from keyfob.server.credentials import SecretVerifier, verify_secret
+from keyfob.server.device_codes import DeviceCodes
 from keyfob.server.dpop.binding import DpopBinding
 from keyfob.server.dpop.nonces import NONCE_KEY_BYTES, Nonces
 from keyfob.server.endpoints.health import HealthEndpoints
@@ -72,6 +76,7 @@ from keyfob.server.events.told import DeliveryAudit, ignore_deliveries
 from keyfob.server.gateway_statement import GatewayStatements
 from keyfob.server.grants import Grant
 from keyfob.server.grants.client_credentials import ClientCredentials
+from keyfob.server.grants.device_code import DeviceCodeGrant
 from keyfob.server.grants.jwt_bearer import JwtBearer
 from keyfob.server.grants.limited import limited
 from keyfob.server.grants.password import Password
@@ -85,14 +90,18 @@ from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.minting import AccessTokens, Mint
 from keyfob.server.oauth_errors import not_here, server_error, store_unavailable
 from keyfob.server.opaque_tokens import OpaqueTokens
+from keyfob.server.openid.provider import OpenIdIssuer
+from keyfob.server.passwords import PasswordChecker
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
+from keyfob.server.stores.device_codes import StoredDeviceCodes
 from keyfob.server.stores.exchanged_tokens import StoredExchangedTokens
 from keyfob.server.stores.opaque_tokens import StoredOpaqueTokens
+from keyfob.server.stores.operators import StoredOperators
 from keyfob.server.stores.place import PostgresqlUrl
 from keyfob.server.stores.postgresql.limits import PostgresqlLimits
 from keyfob.server.stores.readiness import StoredReadiness
@@ -146,6 +155,9 @@ def create_app(
     Raises:
         ConfigError: The register or a signing key cannot be used.
     """
+    openid = None
+    if settings.openid is not None:
+        openid = OpenIdIssuer(settings.openid, clock, time.monotonic)
     store = open_store(settings.database, migrate=settings.migrate)
     reading = make_reads(settings.database, store)
     writer = Writer(settings.database)
@@ -158,10 +170,12 @@ def create_app(
     limits = limits or _limits(settings, reading)
     revocations = StoredTokenRevocations(reading, writer)
     families = StoredRefreshFamilies(reading, writer, grace=settings.refresh_grace)
+    device_requests = StoredDeviceCodes(reading, writer)
     used = StoredUsedAssertions(writer)
     rules = assertion_rules(settings)
     assertions = _opened(store, lambda: trusted_assertions(settings.trusted_issuers, rules, used))
     opaque = OpaqueTokens(StoredOpaqueTokens(reading, writer), revocations)
+    checker = PasswordChecker()
     parts = _Parts(
         settings=settings,
         reads=reads,
@@ -171,6 +185,7 @@ def create_app(
         assertions=assertions,
         exchanges=StoredExchangedTokens(writer),
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
+        device_codes=DeviceCodes(device_requests, settings.device_code_lifetime, clock),
         admission=Admission(
             authenticator=client_authenticator(
                 reads,
@@ -204,6 +219,18 @@ def create_app(
     app = Starlette(
         routes=[
             *_routes(parts, token, stopping),
+            *approval_routes(
+                settings,
+                admission=parts.admission,
+                devices=reads,
+                requests=device_requests,
+                codes=parts.device_codes,
+                operators=StoredOperators(reading, writer),
+                checker=checker,
+                openid=openid,
+                audit=audit,
+                clock=clock,
+            ),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
@@ -212,7 +239,9 @@ def create_app(
             UpstreamError: store_unavailable,
             Exception: server_error,
         },
-        lifespan=lambda _: _lifespan(store, reading, last_tokens, keyring, deliveries),
+        lifespan=lambda _: _lifespan(
+            store, reading, last_tokens, keyring, deliveries, checker=checker, openid=openid
+        ),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
     app.router.redirect_slashes = False
@@ -237,6 +266,7 @@ class _Parts:
     assertions: TrustedAssertions
     exchanges: StoredExchangedTokens
     refresh_tokens: RefreshTokens
+    device_codes: DeviceCodes
     admission: Admission
     audit: AuditSink
     clock: Callable[[], float]
@@ -254,6 +284,7 @@ def _token_endpoint(
         ClientCredentials(),
         Password(parts.reads, verify),
         RefreshTokenGrant(parts.reads, parts.refresh_tokens, parts.settings.audience),
+        DeviceCodeGrant(parts.reads, parts.device_codes, parts.settings.audience),
         JwtBearer(parts.reads, parts.assertions, parts.clock),
         _token_exchange(parts),
     ]
@@ -372,6 +403,9 @@ async def _lifespan(
     last_tokens: LastTokens,
     keyring: Keyring,
     deliveries: Deliveries,
+    *,
+    checker: PasswordChecker,
+    openid: OpenIdIssuer | None,
 ) -> AsyncIterator[None]:
     flushing = asyncio.create_task(last_tokens.run())
     following = asyncio.create_task(keyring.run())
@@ -385,6 +419,9 @@ async def _lifespan(
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
             closing.callback(reading.close)
+            closing.callback(checker.close)
+            if openid is not None:
+                closing.push_async_callback(openid.aclose)
             closing.push_async_callback(last_tokens.close)
             with contextlib.suppress(asyncio.CancelledError):
                 await flushing

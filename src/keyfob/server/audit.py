@@ -9,7 +9,15 @@ from typing import Literal, TypeAlias
 
 __all__ = ["AuditSink", "RequestKind", "TokenEvent", "ignore"]
 
-RequestKind: TypeAlias = Literal["token", "revocations", "introspection", "revocation"]
+RequestKind: TypeAlias = Literal[
+    "token",
+    "revocations",
+    "introspection",
+    "revocation",
+    "device_authorization",
+    "sign_in",
+    "approval",
+]
 """What can be asked for."""
 
 
@@ -17,11 +25,13 @@ RequestKind: TypeAlias = Literal["token", "revocations", "introspection", "revoc
 class TokenEvent:
     """A token was issued or revoked, or a request for one or about one refused.
 
+    Also an operator signed in, or approved or denied a device.
+
     A guard that reads the revocations, or asks about a token, is no event: it does so all the time.
 
     Args:
         at: When, in Unix seconds.
-        outcome: Which of the three.
+        outcome: Which of these.
         peer: The address that the request came from.
         request: What was asked for.
         grant_type: What was asked for; empty where it is no grant of this server.
@@ -32,10 +42,11 @@ class TokenEvent:
         reason: Why it was refused, in one word; empty unless refused.
         token_id: The token's ``jti``; empty when refused.
         expires_at: The token's ``exp``; 0 when refused.
+        operator: Who signed in, approved or denied, in the same form as the others; else empty.
     """
 
     at: float
-    outcome: Literal["issued", "revoked", "refused"]
+    outcome: Literal["issued", "revoked", "refused", "signed_in", "approved", "denied"]
     peer: str
     request: RequestKind = "token"
     grant_type: str = ""
@@ -45,6 +56,7 @@ class TokenEvent:
     reason: str = ""
     token_id: str = ""
     expires_at: int = 0
+    operator: str = ""
 
 
 AuditSink = Callable[[TokenEvent], None]

@@ -12,22 +12,21 @@ import msgspec
 from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server.asked_rights import TOKEN_EXCHANGE
 from keyfob.server.client_authentication.grant_assertion import JWT_BEARER
-from keyfob.server.clients import REFRESH_TOKEN, Client, ClientKind
+from keyfob.server.clients import DEVICE_CODE, REFRESH_TOKEN, Client, ClientKind
 from keyfob.server.name_patterns import check_patterns
 from keyfob.server.names import shown_name
 from keyfob.server.stores.store import Store
 
 __all__ = ["GRANTS_OF", "ClientGrants", "allow_grant", "show_grants", "withdraw_grant"]
 
-_DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _SHORT: Final = {
     "jwt-bearer": JWT_BEARER,
     "token-exchange": TOKEN_EXCHANGE,
-    "device-code": _DEVICE_CODE,
+    "device-code": DEVICE_CODE,
 }
 GRANTS_OF: Final = {
     ClientKind.DEVICE: ("client_credentials", JWT_BEARER, TOKEN_EXCHANGE),
-    ClientKind.APPLICATION: ("password", REFRESH_TOKEN, JWT_BEARER, TOKEN_EXCHANGE, _DEVICE_CODE),
+    ClientKind.APPLICATION: ("password", REFRESH_TOKEN, JWT_BEARER, TOKEN_EXCHANGE, DEVICE_CODE),
     ClientKind.SERVICE: (),
 }
 """What clients of each kind may be registered for."""

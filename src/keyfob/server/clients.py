@@ -20,6 +20,7 @@ from keyfob.server.client_metadata import (
 )
 
 __all__ = [
+    "DEVICE_CODE",
     "GUARD_SCOPE",
     "GUARD_SCOPES",
     "INTROSPECTION_SCOPE",
@@ -56,6 +57,9 @@ KIND_GRANTS: Final = {
 
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the name of a grant
 """The grant that an application may be registered for beside those of its kind."""
+
+DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+"""The grant that an application may be registered for instead of those of its kind (RFC 8628)."""
 
 GUARD_SCOPE: Final = "keyfob.revocations"
 GUARD_SCOPES: Final = (GUARD_SCOPE,)

@@ -22,6 +22,7 @@ from keyfob.errors import ConfigError
 __all__ = [
     "MIN_GIVEN_LENGTH",
     "ACCESS_TOKEN_PREFIX",
+    "DEVICE_CODE_PREFIX",
     "REFRESH_TOKEN_PREFIX",
     "SECRET_PREFIX",
     "SecretVerifier",
@@ -36,6 +37,7 @@ __all__ = [
 SECRET_PREFIX: Final = "kfs_"  # noqa: S105 - the part that is not secret
 REFRESH_TOKEN_PREFIX: Final = "kfr_"  # noqa: S105 - the same
 ACCESS_TOKEN_PREFIX: Final = "kfa_"  # noqa: S105 - the same, of opaque ones
+DEVICE_CODE_PREFIX: Final = "kfd_"
 _FORM: Final = "v1$sha256$"
 # No secret hashes to it: what unknown clients are compared with, so that they cost the same work.
 _NOBODY: Final = _FORM + "0" * 64

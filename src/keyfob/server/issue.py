@@ -34,6 +34,7 @@ class Access:
         audience: Who it may be for (``aud``); None is the server's own setting, and whatever is
             registered where the request names it.
         details: What it may say in ``authorization_details`` beside the scopes.
+        device_code: SHA-256 of the device code that it uses up; None where it is not by one.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
         claims: What it says beside that, such as ``act``; none of the claims named above.
         certificate: ``x5t#S256`` of the one that the client has to show; None: it need not.
@@ -52,6 +53,7 @@ class Access:
     renewable: bool = False
     secret_hash: str | None = field(default=None, repr=False)
     refresh_token: RefreshToken | None = None
+    device_code: bytes | None = field(default=None, repr=False)
     audience: str | tuple[str, ...] | None = None
     details: tuple[Detail, ...] = ()
     ends_by: int | None = None

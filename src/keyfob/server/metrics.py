@@ -53,6 +53,7 @@ class ServerMetrics(Collector):
         self._audit_dropped = audit_dropped
         self._issued: Counter[str] = Counter()
         self._revoked = 0
+        self._by_operators: Counter[str] = Counter()
         self._refused: Counter[tuple[str, str, str]] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -65,6 +66,8 @@ class ServerMetrics(Collector):
             self._issued[event.grant_type] += 1
         elif event.outcome == "revoked":
             self._revoked += 1
+        elif event.outcome in ("signed_in", "approved", "denied"):
+            self._by_operators[event.outcome] += 1
         elif not event.reason.startswith("limit_"):  # of those the audit is told only some
             self._refused[event.request, event.error, event.reason] += 1
 
@@ -90,6 +93,12 @@ class ServerMetrics(Collector):
         yield CounterMetricFamily(
             _PREFIX + "tokens_revoked", "Tokens ended by clients.", value=self._revoked
         )
+        by_operators = CounterMetricFamily(
+            _PREFIX + "operator_actions", "What operators did.", labels=("outcome",)
+        )
+        for outcome, count in self._by_operators.items():
+            by_operators.add_metric((outcome,), count)
+        yield by_operators
         refused = CounterMetricFamily(
             _PREFIX + "refusals", "Requests refused.", labels=("request", "error", "reason")
         )

@@ -18,7 +18,12 @@ from typing import Final
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError
-from keyfob.server.credentials import ACCESS_TOKEN_PREFIX, REFRESH_TOKEN_PREFIX, SECRET_PREFIX
+from keyfob.server.credentials import (
+    ACCESS_TOKEN_PREFIX,
+    DEVICE_CODE_PREFIX,
+    REFRESH_TOKEN_PREFIX,
+    SECRET_PREFIX,
+)
 
 __all__ = ["ANY_NAME", "MAX_NAME_LENGTH", "check_name", "is_name", "shown_name"]
 
@@ -28,7 +33,9 @@ ANY_NAME: Final = ClientIdTemplate.parse("{device}")
 """The template that takes no character away."""
 
 # Nothing that begins like a secret is a name: people paste secrets into the wrong field.
-_SECRET_PREFIXES: Final = (SECRET_PREFIX, REFRESH_TOKEN_PREFIX, ACCESS_TOKEN_PREFIX)
+_SECRET_PREFIXES: Final = (
+    *(SECRET_PREFIX, REFRESH_TOKEN_PREFIX, ACCESS_TOKEN_PREFIX, DEVICE_CODE_PREFIX),
+)
 
 # What Mosquitto's auto_id_prefix gives to clients that bring no identifier of their own.
 _ASSIGNED_PREFIX: Final = "auto-"

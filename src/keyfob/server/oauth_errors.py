@@ -34,6 +34,10 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "unauthorized_client": 400,
         "unsupported_grant_type": 400,
         "invalid_scope": 400,
+        "authorization_pending": 400,  # RFC 8628 section 3.5, as the next three
+        "slow_down": 400,
+        "access_denied": 400,
+        "expired_token": 400,
         "invalid_target": 400,  # RFC 8707 section 2
         "invalid_authorization_details": 400,  # RFC 9396 section 5
         "unsupported_token_type": 400,  # RFC 7009 section 2.2.1

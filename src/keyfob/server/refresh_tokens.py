@@ -29,8 +29,21 @@ class FamilyStore(Protocol):
     async def look(self, token: RefreshToken, client_id: str, *, now: float) -> Seen:
         """Say what a token is now, and of which family; changes nothing."""
 
-    async def add(self, family: Family, *, issued_at: int, secret_hash: str | None) -> bool:
-        """Keep a new family; False where its device, secret or client was ended meanwhile."""
+    async def add(
+        self,
+        family: Family,
+        *,
+        issued_at: int,
+        secret_hash: str | None,
+        device_code: bytes | None = None,
+    ) -> bool:
+        """Keep a new family, and use a device code up with it.
+
+        False where its device, secret or client was ended meanwhile, or the code was used.
+        """
+
+    async def use_device_code(self, device_code: bytes, client_id: str, *, now: float) -> bool:
+        """Use a device code up, where no family goes with it; False where it was used."""
 
     async def use(
         self, token: RefreshToken, client_id: str, *, now: float, idle: float
@@ -92,7 +105,8 @@ class RefreshTokens:
         """Return the refresh token that goes with an access token; None where none does.
 
         Args:
-            access: What a grant allowed; a login begins a family, a refresh token is replaced.
+            access: What a grant allowed; a login begins a family, a refresh token is replaced,
+                a device code is used up.
             scopes: What the access token says. A login grants these; a refresh changes nothing.
             now: When the request came; its whole second is the access token's ``iat``.
             certificate: ``x5t#S256`` of the one that a new family is bound to; None: to none.
@@ -107,9 +121,13 @@ class RefreshTokens:
             if isinstance(found, Standing):
                 raise _invalid_grant(found)
             return found.encode()
-        if not access.renewable:
-            return None
-        return await self._begin(access, scopes, now=now, jkt=jkt, certificate=certificate)
+        if access.renewable:
+            return await self._begin(access, scopes, now=now, jkt=jkt, certificate=certificate)
+        if access.device_code is not None:
+            used = self._store.use_device_code(access.device_code, access.client_id, now=now)
+            if not await _answered(used):
+                raise _ended_meanwhile(access)
+        return None
 
     async def revoke_family_of(self, token: str, client_id: str) -> str | None:
         """End the family of a refresh token, for its client or device (RFC 7009 section 2.1).
@@ -164,9 +182,14 @@ class RefreshTokens:
             audience=_audience(access.audience),
             details=access.details,
         )
-        kept = self._store.add(family, issued_at=int(now), secret_hash=access.secret_hash)
+        kept = self._store.add(
+            family,
+            issued_at=int(now),
+            secret_hash=access.secret_hash,
+            device_code=access.device_code,
+        )
         if not await _answered(kept):
-            raise OAuthError("invalid_grant", "the grant is not valid", reason="ended_meanwhile")
+            raise _ended_meanwhile(access)
         return first.encode()
 
     async def _use(
@@ -188,6 +211,15 @@ async def _answered(question: Awaitable[_T]) -> _T:
         return await question
     except UpstreamError as error:
         raise unavailable() from error
+
+
+def _ended_meanwhile(access: Access) -> OAuthError:
+    return OAuthError(
+        "invalid_grant",
+        "the grant is not valid",
+        reason="ended_meanwhile",
+        subject=access.subject,
+    )
 
 
 def _invalid_grant(found: Standing, subject: str = "") -> OAuthError:

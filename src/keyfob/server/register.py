@@ -23,6 +23,7 @@ from keyfob.server.client_grants import ClientGrants
 from keyfob.server.client_keys import client_jwks
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import (
+    DEVICE_CODE,
     GUARD_SCOPE,
     GUARD_SCOPES,
     KIND_GRANTS,
@@ -40,6 +41,7 @@ from keyfob.server.devices import Device, IssuedSecret
 from keyfob.server.fleet import EVERY_DEVICE, Fleet
 from keyfob.server.names import check_name, shown_name
 from keyfob.server.stores.admin_actions import AdminAction, last_actions
+from keyfob.server.stores.device_codes import forget_codes_of
 from keyfob.server.stores.fleet import Selection
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import Store, open_store
@@ -365,17 +367,20 @@ class Register(CertificateRegister):
         *,
         public: bool = False,
         refresh: bool = False,
+        device_code: bool = False,
         jwks: bytes | None = None,
         certificate: CertificateIdentity | None = None,
         certificate_bound: bool = False,
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
-        """Register an application for the password grant.
+        """Register an application for the password grant, or for the device code grant.
 
         Args:
             client_id: Its name.
             public: Whether it has no secret of its own because it could not keep one.
             refresh: Whether it gets refresh tokens and may use them.
+            device_code: Whether it gets tokens for devices that somebody approves (RFC 8628),
+                and not for their passwords.
             jwks: Its public keys, which it has instead of a secret; see ``client_keys``.
             certificate: What its certificate has to be, which it has instead of a secret.
             certificate_bound: Whether its tokens are bound to the certificate that it shows.
@@ -395,13 +400,14 @@ class Register(CertificateRegister):
                 )
             secret = None if public or keyed else generate_secret()
             keys = None if jwks is None else client_jwks(jwks)
-            more = (REFRESH_TOKEN,) if refresh else ()
             check_metadata(metadata, has_keys=keys is not None)
+            grants = (DEVICE_CODE,) if device_code else KIND_GRANTS[ClientKind.APPLICATION]
+            grants += (REFRESH_TOKEN,) if refresh else ()
             client = self._add(
                 client_id,
                 ClientKind.APPLICATION,
                 secret,
-                grants=more,
+                grants=grants,
                 jwks=keys,
                 metadata=metadata,
             )
@@ -587,7 +593,7 @@ class Register(CertificateRegister):
             client_id=client_id,
             kind=kind,
             secret_hash=None if secret is None else hash_secret(secret),
-            grants=KIND_GRANTS[kind] + grants,
+            grants=grants,
             scopes=scopes,
             created_at=self._clock(),
             jwks=jwks,
@@ -603,3 +609,4 @@ class Register(CertificateRegister):
             if client is None or client.kind is not kind:
                 raise NotFoundError(f"no {kind} {shown_name(client_id)!r}")
             self._store.delete_client(client_id)
+            forget_codes_of(self._store.connection, client_id)

@@ -14,16 +14,26 @@ from keyfob.errors import ConfigError
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.mutual_tls import DIRECT, MutualTls
+from keyfob.server.openid.settings import OpenIdSettings
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
 from keyfob.server.stores.place import Place
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
-__all__ = ["MAX_ASSERTION_LIFETIME", "ServerSettings"]
+__all__ = [
+    "MAX_ASSERTION_LIFETIME",
+    "MAX_DEVICE_CODE_LIFETIME",
+    "MIN_DEVICE_CODE_LIFETIME",
+    "ServerSettings",
+]
 
 # Beyond an hour an assertion is a password that is written down somewhere.
 MAX_ASSERTION_LIFETIME: Final = 3_600
+# Long enough to fetch a phone; what was stolen or guessed is over soon (RFC 10027 section 6.1.2).
+# A revocation is remembered for longer than that (lifetimes), so no approval outlives one.
+MIN_DEVICE_CODE_LIFETIME: Final = 30
+MAX_DEVICE_CODE_LIFETIME: Final = 600
 
 # Segments of unreserved characters (RFC 3986 section 2.3): nothing to decode, so the issuer that a
 # client compares and the path that a request shows are the same text.
@@ -53,6 +63,9 @@ class ServerSettings:
         grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
+        device_code_lifetime: Seconds in which somebody has to approve a device, and the device's
+            client to fetch its token.
+        openid: Another issuer that operators may sign in by; None: by password only.
         resources: The ``aud`` of tokens that are asked for a resource (RFC 8707), by its URI.
         trusted_issuers: Whose assertions are taken for devices (RFC 7523 section 2.1).
 
@@ -75,6 +88,8 @@ class ServerSettings:
     grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    device_code_lifetime: int = MAX_DEVICE_CODE_LIFETIME
+    openid: OpenIdSettings | None = None
     resources: Mapping[str, str] = field(default_factory=dict)
     trusted_issuers: tuple[TrustedAssertionIssuer, ...] = ()
 
@@ -92,6 +107,9 @@ class ServerSettings:
             check_lifetime(seconds)
         if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
             raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
+        shortest, longest = MIN_DEVICE_CODE_LIFETIME, MAX_DEVICE_CODE_LIFETIME
+        if not shortest <= self.device_code_lifetime <= longest:
+            raise ConfigError(f"a device code lives between {shortest} and {longest} seconds")
         _ = self.targets
         if len({one.issuer for one in self.trusted_issuers}) < len(self.trusted_issuers):
             raise ConfigError("an issuer is trusted twice", key="trusted_issuer")

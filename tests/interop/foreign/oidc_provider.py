@@ -144,6 +144,19 @@ class OidcProvider(ForeignServer):
         )
         return self._answer(request, "id_token"), person
 
+    def add_login(self, client: str, redirect_uri: str) -> str:
+        """Register a client that signs people in; return its secret."""
+        self._state["clients"].append(
+            _client(
+                client,
+                grant_types=["authorization_code"],
+                response_types=["code"],
+                redirect_uris=[redirect_uri],
+            )
+        )
+        self._read_again()
+        return SECRET
+
     def publish_key(self) -> None:
         self._add_key()
         self._read_again()

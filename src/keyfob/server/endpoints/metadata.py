@@ -15,11 +15,13 @@ from keyfob.server.authorization_details import DETAILS_TYPES
 from keyfob.server.client_authentication import METHODS, SERVICE_METHODS
 from keyfob.server.client_authentication.assertion import AssertionRules
 from keyfob.server.client_authentication.grant_assertion import JWT_BEARER
-from keyfob.server.clients import REFRESH_TOKEN, ClientKind
+from keyfob.server.clients import DEVICE_CODE, REFRESH_TOKEN, ClientKind
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import ALGORITHMS
 
 __all__ = [
+    "DEVICE_AUTHORIZATION_PATH",
+    "DEVICE_PATH",
     "INTROSPECTION_PATH",
     "JWKS_PATH",
     "REVOCATIONS_PATH",
@@ -35,10 +37,16 @@ JWKS_PATH: Final = "/oauth2/jwks"
 REVOCATIONS_PATH: Final = "/oauth2/revocations"
 INTROSPECTION_PATH: Final = "/oauth2/introspect"
 REVOCATION_PATH: Final = "/oauth2/revoke"
+DEVICE_AUTHORIZATION_PATH: Final = "/oauth2/device_authorization"
+DEVICE_PATH: Final = "/device"  # people may have to type it
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 # What a client that authenticates by a certificate, or has its tokens bound to one, asks.
-_WITH_CERTIFICATE: Final = ("token_endpoint", "revocation_endpoint")
+_WITH_CERTIFICATE: Final = (
+    "token_endpoint",
+    "revocation_endpoint",
+    "device_authorization_endpoint",
+)
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
 
 
@@ -92,7 +100,7 @@ class MetadataEndpoint:
             "response_types_supported": [],  # required, and empty: there is no such endpoint
             "grant_types_supported": [
                 "client_credentials",
-                *["password", REFRESH_TOKEN] * applications,
+                *["password", REFRESH_TOKEN, DEVICE_CODE] * applications,
                 *[JWT_BEARER] * bool(self._settings.trusted_issuers),
                 TOKEN_EXCHANGE,
             ],
@@ -106,8 +114,11 @@ class MetadataEndpoint:
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "dpop_signing_alg_values_supported": [*ALGORITHMS],
         }
+        if applications:  # RFC 8628 section 4
+            document["device_authorization_endpoint"] = base + DEVICE_AUTHORIZATION_PATH
         if mutual_tls.possible:  # RFC 8705 section 3.3
             document["tls_client_certificate_bound_access_tokens"] = True
-        if aliases := mutual_tls.aliases(_WITH_CERTIFICATE, document):  # section 5
+        with_certificate = [name for name in _WITH_CERTIFICATE if name in document]
+        if aliases := mutual_tls.aliases(with_certificate, document):  # section 5
             document["mtls_endpoint_aliases"] = aliases
         return json_response(document, headers=_CACHE)

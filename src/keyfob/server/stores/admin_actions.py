@@ -23,6 +23,7 @@ class AdminAction:
         action: What, such as ``device.disable``.
         subject: To which client; ``?`` where what was given is no name.
         result: ``done``, or the code of the error.
+        detail: What else there is to say; mostly empty.
     """
 
     at: float
@@ -30,13 +31,15 @@ class AdminAction:
     action: str
     subject: str
     result: str
+    detail: str = ""
 
 
 def insert_action(connection: Connection, line: AdminAction) -> None:
     """Add a line, in the transaction that is going on."""
     connection.execute(
-        "INSERT INTO admin_action (at, actor, action, subject, result) VALUES (?, ?, ?, ?, ?)",
-        (line.at, line.actor, line.action, line.subject, line.result),
+        "INSERT INTO admin_action (at, actor, action, subject, result, detail)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (line.at, line.actor, line.action, line.subject, line.result, line.detail),
     )
 
 
@@ -45,11 +48,13 @@ def last_actions(
 ) -> tuple[AdminAction, ...]:
     """Return the last lines, oldest first; of one client where a subject is given."""
     rows = connection.execute(
-        "SELECT at, actor, action, subject, result FROM admin_action"
+        "SELECT at, actor, action, subject, result, detail FROM admin_action"
         " WHERE subject = :subject OR :subject = '' ORDER BY id DESC LIMIT :last",
         {"subject": subject, "last": limit},
     ).fetchall()
     return tuple(
-        AdminAction(at=row[0], actor=row[1], action=row[2], subject=row[3], result=row[4])
+        AdminAction(
+            at=row[0], actor=row[1], action=row[2], subject=row[3], result=row[4], detail=row[5]
+        )
         for row in reversed(rows)
     )

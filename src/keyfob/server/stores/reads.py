@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+from keyfob.errors import UpstreamError
+from keyfob.server.oauth_errors import unavailable
+from keyfob.server.stores.connection import Parameters
 from keyfob.server.stores.place import Place, PostgresqlUrl
 from keyfob.server.stores.store import Store
 from keyfob.server.stores.threads import StoreThreads
 
-__all__ = ["InLoop", "InThreads", "Reads", "make_reads"]
+__all__ = ["InLoop", "InThreads", "Reads", "make_reads", "read_row"]
 
 _T = TypeVar("_T")
 _THREADS: Final = 4
@@ -104,3 +107,22 @@ def make_reads(place: Place, store: Store) -> Reads:
         store: A connection to it, which the event loop has for itself.
     """
     return InThreads(place) if isinstance(place, PostgresqlUrl) else InLoop(store)
+
+
+async def read_row(
+    reads: Reads, statement: str, parameters: Parameters = ()
+) -> tuple[Any, ...] | None:
+    """Return the first row that a statement reads; None: there is none.
+
+    Raises:
+        OAuthError: ``temporarily_unavailable``: the register does not answer.
+    """
+
+    def work(store: Store) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = store.connection.execute(statement, parameters).fetchone()
+        return row
+
+    try:
+        return await reads.run(work)
+    except UpstreamError as error:
+        raise unavailable() from error

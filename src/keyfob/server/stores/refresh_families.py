@@ -16,6 +16,7 @@ from keyfob.server.authorization_details import details_text, read_details
 from keyfob.server.refresh_family import GRACE, Ended, Family, Seen, Standing, standing
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.stores.connection import Connection
+from keyfob.server.stores.device_codes import use_device_code
 from keyfob.server.stores.reads import Reads
 from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
@@ -94,21 +95,47 @@ class StoredRefreshFamilies:
         found = standing(family, token, client_id=client_id, now=now, grace=self._grace)
         return Seen(found, None if found is Standing.UNKNOWN else family)
 
-    async def add(self, family: Family, *, issued_at: int, secret_hash: str | None) -> bool:
+    async def add(
+        self,
+        family: Family,
+        *,
+        issued_at: int,
+        secret_hash: str | None,
+        device_code: bytes | None = None,
+    ) -> bool:
         """Keep a new family; False where its device, secret or client was ended meanwhile.
 
         Args:
             family: With its first token.
             issued_at: The ``iat`` of the access token that is issued with it.
             secret_hash: Of the device's secret that the login proved; None where it was none.
+            device_code: Of the code that is used up by it, in the same transaction.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         return await self._writer.run(
-            lambda store: _add(
-                store.connection, family, {"issued_at": issued_at, "secret_hash": secret_hash}
+            lambda store: (
+                (
+                    device_code is None
+                    or use_device_code(
+                        store.connection, device_code, family.client_id, family.rotated_at
+                    )
+                )
+                and _add(
+                    store.connection, family, {"issued_at": issued_at, "secret_hash": secret_hash}
+                )
             )
+        )
+
+    async def use_device_code(self, device_code: bytes, client_id: str, *, now: float) -> bool:
+        """Use a device code up; False where there is no approval any more.
+
+        Raises:
+            UpstreamError: The database stayed locked, or the disk is full.
+        """
+        return await self._writer.run(
+            lambda store: use_device_code(store.connection, device_code, client_id, now)
         )
 
     async def use(

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an approver is shown, and what his answer does.
+
+An approval counts for exactly what was shown: where the device's rights change between the page and
+the answer, the page is shown again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from keyfob.authorization.permissions import Operation
+from keyfob.authorization.syntaxes.scopes import CONNECT, parse_scope
+from keyfob.errors import TopicError, UpstreamError
+from keyfob.http.allowance import Allowance
+from keyfob.server.clients import Client, ClientKind
+from keyfob.server.device_flow import DeviceRequest, State
+from keyfob.server.names import is_name, shown_name
+from keyfob.server.oauth_errors import OAuthError, unavailable
+from keyfob.server.scopes import narrowed
+from keyfob.server.stores.admin_actions import DONE, AdminAction
+from keyfob.server.user_codes import read_user_code, user_code_hash
+
+__all__ = ["ApprovalStore", "Desk", "Offer", "Unfit"]
+
+# Wrong codes of all operators together: so many at once, and then one a second. Beside the limits
+# of each of them it keeps the odds of a guess small however many accounts somebody has.
+_WRONG_AT_ONCE: Final = 100
+_WRONG_A_SECOND: Final = 1.0
+
+
+class ApprovalStore(Protocol):
+    """What the desk needs of a store; each change is one transaction, durable on return."""
+
+    async def find_by_user_code(self, user_hash: bytes) -> DeviceRequest | None:
+        """Return the request of a user code."""
+
+    async def decide(self, request: DeviceRequest, action: AdminAction) -> bool:
+        """Approve or deny a pending request; False where it is not pending any more."""
+
+
+class DeviceLookup(Protocol):
+    """What the desk needs of the register."""
+
+    async def find_client(self, client_id: str) -> Client | None:
+        """Return a client by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may be approved.
+
+    Args:
+        device: Which device.
+        scopes: What it would get.
+        rights: The same for a person.
+        fingerprint: Of all that is shown.
+    """
+
+    device: str
+    scopes: tuple[str, ...]
+    rights: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a device cannot be approved, for a person."""
+
+    why: str
+
+
+class Desk:
+    """Looks requests up and decides them.
+
+    Args:
+        store: The requests.
+        devices: The register.
+        clock: Unix seconds.
+        ticks: Seconds that never step back.
+    """
+
+    def __init__(
+        self,
+        store: ApprovalStore,
+        devices: DeviceLookup,
+        clock: Callable[[], float],
+        ticks: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._devices = devices
+        self._clock = clock
+        self._ticks = ticks
+        self._wrong = Allowance(rate=_WRONG_A_SECOND, most=_WRONG_AT_ONCE)
+
+    async def find(self, typed: str) -> tuple[str, DeviceRequest]:
+        """Return the code that somebody typed, and the request that waits for it.
+
+        Raises:
+            OAuthError: ``invalid_grant``: there is no such request, or none any more;
+                ``temporarily_unavailable`` with status 429: too many wrong codes.
+        """
+        wait = self._wrong.wait(self._ticks())
+        if wait:
+            raise OAuthError(
+                "temporarily_unavailable",
+                "too many wrong codes; try again later",
+                reason="limit_user_codes",
+                status=429,
+                retry_after=int(wait) + 1,
+            )
+        code = read_user_code(typed)
+        request = None
+        if code is not None:
+            request = await self._store.find_by_user_code(user_code_hash(code))
+        if code is None or request is None or not request.is_open(self._clock()):
+            self._wrong.take(self._ticks())
+            raise OAuthError(
+                "invalid_grant",
+                "no request waits for this code",
+                reason="user_code_unknown" if request is None else "user_code_over",
+            )
+        return code, request
+
+    async def offer(self, request: DeviceRequest, device_id: str) -> Offer | Unfit:
+        """Return what may be approved for a device, or why nothing may."""
+        known = is_name(device_id)
+        device = await self._devices.find_client(device_id) if known else None
+        if device is None or device.kind is not ClientKind.DEVICE:
+            return Unfit(f"There is no device {shown_name(device_id)} in the register.")
+        if device.pending:
+            return Unfit(f"The device {device_id} is not activated yet.")
+        if not device.enabled:
+            return Unfit(f"The device {device_id} is disabled.")
+        try:
+            scopes = narrowed(device.scopes, request.scope)
+        except OAuthError:
+            return Unfit(f"It asks for more than {device_id} is registered for.")
+        told = "\0".join((request.code_hash.hex(), device_id, " ".join(scopes)))
+        return Offer(
+            device=device_id,
+            scopes=scopes,
+            rights=tuple(map(_right, scopes)),
+            fingerprint=hashlib.sha256(told.encode()).hexdigest(),
+        )
+
+    async def approve(
+        self, request: DeviceRequest, offer: Offer, *, operator: str, peer: str
+    ) -> None:
+        """Approve what was offered.
+
+        Args:
+            request: The request.
+            offer: What the operator was shown.
+            operator: Who he is.
+            peer: The address that he is at.
+
+        Raises:
+            OAuthError: ``invalid_grant``: somebody was faster, or the device or the operator is
+                gone; ``temporarily_unavailable``: the database could not be written.
+        """
+        decided = replace(request, state=State.APPROVED, subject=offer.device, scopes=offer.scopes)
+        await self._decide(decided, operator=operator, peer=peer, subject=offer.device)
+
+    async def deny(self, request: DeviceRequest, *, operator: str, peer: str) -> None:
+        """Deny it; the same as ``approve``."""
+        decided = replace(request, state=State.DENIED)
+        # Where no device was named there is the application to look for in the trail.
+        subject = request.hint or request.client_id
+        await self._decide(decided, operator=operator, peer=peer, subject=subject)
+
+    async def _decide(
+        self, request: DeviceRequest, *, operator: str, peer: str, subject: str
+    ) -> None:
+        now = self._clock()
+        decided = replace(request, decided_by=operator, decided_at=now)
+        approved = request.state is State.APPROVED
+        action = AdminAction(
+            at=now,
+            actor=f"{operator} at {peer}",
+            action="device-code.approve" if approved else "device-code.deny",
+            subject=subject,
+            result=DONE,
+            detail=f"for {request.client_id} at {request.peer}",
+        )
+        try:
+            done = await self._store.decide(decided, action)
+        except UpstreamError as error:
+            raise unavailable() from error
+        if not done:
+            raise OAuthError(
+                "invalid_grant",
+                "no request waits for this code",
+                reason="user_code_over",
+                subject=subject,
+            )
+
+
+def _right(scope: str) -> str:
+    """Say what a scope allows, for a person."""
+    if scope == CONNECT:
+        return "connect to the broker"
+    try:
+        rule = parse_scope(scope)
+    except TopicError:
+        rule = None
+    if rule is None:
+        return f"what the scope {scope} allows"
+    verb = "publish to" if rule.operations is Operation.PUBLISH else "subscribe to"
+    return f"{verb} {rule.filter}"

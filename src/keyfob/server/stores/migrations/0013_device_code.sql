@@ -1,0 +1,45 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The device authorization grant (RFC 8628): requests that wait for a person, and who may approve.
+
+-- No code, only hashes of it. Rows are removed some time after their end.
+CREATE TABLE device_code (
+  code_hash     BLOB NOT NULL PRIMARY KEY,
+  user_hash     BLOB NOT NULL UNIQUE,
+  client_id     TEXT NOT NULL,          -- the application that asked
+  peer          TEXT NOT NULL,          -- from where
+  network       TEXT NOT NULL,          -- what that is counted as
+  scope         TEXT,                   -- as asked for; NULL: all that the device may have
+  hint          TEXT NOT NULL,          -- the device that was named; empty: none was
+  created_at    REAL NOT NULL,
+  expires_at    REAL NOT NULL,
+  poll_interval INTEGER NOT NULL,       -- seconds
+  state         TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'used')),
+  subject       TEXT NOT NULL,          -- the device that it was approved for
+  scopes        TEXT NOT NULL,          -- what was approved, separated by spaces
+  decided_by    TEXT NOT NULL,          -- the operator
+  decided_at    REAL NOT NULL
+) STRICT;
+
+CREATE INDEX device_code_by_end ON device_code (expires_at);
+CREATE INDEX device_code_by_operator ON device_code (decided_by, state);
+
+-- People, who approve in a browser; in no namespace with clients.
+CREATE TABLE operator_account (
+  name          TEXT NOT NULL PRIMARY KEY,
+  password_hash TEXT,                   -- versioned scrypt; NULL: signs in elsewhere alone
+  openid_subject TEXT UNIQUE,           -- who that is at the other issuer; NULL: nobody
+  created_at    REAL NOT NULL,
+  changed_at    REAL NOT NULL           -- the password
+) STRICT;
+
+CREATE TABLE operator_session (
+  token_hash    BLOB NOT NULL PRIMARY KEY,
+  operator      TEXT NOT NULL,
+  created_at    REAL NOT NULL,
+  seen_at       REAL NOT NULL           -- written now and then
+) STRICT;
+
+CREATE INDEX operator_session_by_operator ON operator_session (operator, created_at);
+
+-- What a line of the trail says beside: for an approval the application, and where it asked from.
+ALTER TABLE admin_action ADD COLUMN detail TEXT NOT NULL DEFAULT '';
