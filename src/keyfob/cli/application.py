@@ -54,7 +54,7 @@ def add(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Register one, without --device-code for the password grant.
+    """Register one, by default for the password grant.
 
     Its secret, if it has one, is shown this once.
     """
