@@ -22,7 +22,16 @@ FREE = Ports(server=0, mqtt=0, plain=0)
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KEYFOB_DIR", "KEYFOB_CLIENT_SECRET", "KEYFOB_PASSWORD", "KEYFOB_TRACEBACK"):
+    for name in (
+        "KEYFOB_DIR",
+        "KEYFOB_CLIENT_SECRET",
+        "KEYFOB_PASSWORD",
+        "KEYFOB_TRACEBACK",
+        "KEYFOB_SERVER",
+        "KEYFOB_CA",
+        "KEYFOB_CREDENTIALS",
+        "KEYFOB_CLIENT_ID",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

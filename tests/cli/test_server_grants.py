@@ -59,6 +59,10 @@ audience = "a"
     [
         ('[[server.resource]]\nuri = "a"\naudience = "a"\n', "server.resource.0.uri"),
         ('[[server.resource]]\nuri = "a:b"\naudience = "a"\n' * 2, "server.resource.1.uri"),
+        (
+            '[[server.resource]]\nuri = "a:b"\naudience = "https://localhost:8443/admin/v1"\n',
+            "server.resource.0.audience",
+        ),
         (TRUSTED.replace('"dev*"', '"*"'), "server.trusted_issuer.0.devices"),
         (TRUSTED.replace("keys.json", "none.json"), "server.trusted_issuer.0.jwks_file"),
         (TRUSTED + 'jwks_uri = "https://a.example"\n', "server.trusted_issuer.0.jwks"),

@@ -33,6 +33,7 @@ ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
     ("device.disable", lambda register: register.disable_device("dev1")),
     ("device.enable", lambda register: register.enable_device("dev1")),
     ("device.set", lambda register: register.change_device("dev1", labels={"a": "b"})),
+    ("device.revoke-tokens", lambda register: register.revoke_device_tokens("dev1")),
     ("device.set-jwks", lambda register: register.set_device_jwks("dev1", KEYS)),
     ("device.set-tokens", lambda register: register.set_device_tokens("dev1", NO_METADATA)),
     ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
@@ -79,6 +80,8 @@ def test_each_action_has_one_line_in_the_order_in_which_they_were_done(
 
 def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     reading = {"open", "close", "list_devices", "show_device", "list_applications"}
+    reading |= {"application_page", "service_page"}
+    reading |= {"show_application", "show_service"}
     reading |= {"list_guard_clients", "list_services", "list_actions"}
     reading |= {"database", "fleet"}  # what changes by the fleet: test_fleet_trail
     reading |= {"show_grants"}
@@ -87,6 +90,7 @@ def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     changing |= {"change_device", "add_device_with_keys", "set_device_jwks", "set_application_jwks"}
     changing |= {"set_device_certificate", "set_application_certificate"}
     changing |= {"set_device_tokens", "add_application", "remove_application"}
+    changing |= {"revoke_device_tokens"}
     changing |= {"ensure_guard_client", "remove_guard_client", "add_service", "remove_service"}
     changing |= {"allow_grant", "withdraw_grant"}
     assert public - reading == changing  # each of them is in ACTIONS

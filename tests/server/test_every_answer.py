@@ -31,6 +31,7 @@ PATHS = (
         "/readyz",
         "/",
     ),
+    *("/oauth2/register", "/oauth2/register/dev1"),
     *("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"),
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND")

@@ -41,6 +41,7 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "introspection_endpoint": ISSUER + "/oauth2/introspect",
         "introspection_endpoint_auth_methods_supported": METHODS[:2],
+        "registration_endpoint": ISSUER + "/oauth2/register",
         "revocation_endpoint": ISSUER + "/oauth2/revoke",
         "revocation_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,

@@ -14,9 +14,10 @@ from keyfob.cli.certificate_options import (
     CertificateName,
     certificate_identity,
 )
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.target import option_of, register_of
 from keyfob.cli.token_options import Dpop, Opaque, token_metadata
 
 __all__ = ["app"]
@@ -59,7 +60,7 @@ def add(
     Its secret, if it has one, is shown this once.
     """
     keys = None if jwks is None else read_jwks(jwks)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         issued = register.add_application(
             identifier,
             public=public,
@@ -80,8 +81,7 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the applications."""
-    installation = settings_of(directory)
-    with installation.register() as register:
+    with register_of(directory) as register:
         applications = register.list_applications()
     rows = [
         (one.id, "public" if one.public else "confidential", " ".join(one.grants))
@@ -89,7 +89,7 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
     ]
     text = table(("ID", "KIND", "GRANTS"), rows)
     if not rows:
-        text = f"no applications; `keyfob application add ID{installation.option}` registers one"
+        text = f"no applications; `keyfob application add ID{option_of(directory)}` registers one"
     data = [
         {"client_id": one.id, "public": one.public, "grant_types": " ".join(one.grants)}
         for one in applications
@@ -107,7 +107,7 @@ def set_jwks(
 ) -> None:
     """Give it other keys; those before stop working now."""
     keys = read_jwks(file)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.set_application_jwks(identifier, keys, remove_secret=remove_secret)
     data = {"client_id": identifier, "keys_changed": True}
     answer(data, f"{identifier} has other keys", as_json=as_json)
@@ -128,7 +128,7 @@ def set_certificate(
 ) -> None:
     """Give it another certificate; the one before stops now."""
     identity = certificate_identity(certificate, certificate_name, remove=take_away)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.set_application_certificate(
             identifier, identity, bound=bound, remove_secret=remove_secret
         )
@@ -144,6 +144,6 @@ def remove(
 
     Refresh tokens that devices got through it stop now, access tokens end in their own time.
     """
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.remove_application(identifier)
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, table
 from keyfob.cli.shown import time_of
+from keyfob.cli.target import register_of
 
 __all__ = ["audit"]
 
@@ -29,7 +30,7 @@ def audit(
 
     Tokens that were issued or refused stand in a file, as server.audit names it.
     """
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         actions = register.list_actions(last=last, subject=identifier)
     data = [dataclasses.asdict(one) | {"at": time_of(one.at)} for one in actions]
     rows = [

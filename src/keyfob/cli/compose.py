@@ -55,6 +55,7 @@ __all__ = [
     "key_source",
     "known_revocations",
     "onlooker",
+    "own_template",
     "policy",
     "server_settings",
     "signing_settings",
@@ -251,6 +252,8 @@ def server_settings(settings: Settings) -> ServerSettings:
         grant_lifetimes=_grant_lifetimes(server.grant_lifetimes),
         dpop_nonce=server.dpop_nonce,
         access_token_format=server.access_token_format,
+        client_id_template=own_template(settings),
+        admin_api=server.admin_api,
         device_code_lifetime=server.device_code_lifetime,
         openid=_openid(settings),
         **grant_settings(settings),
@@ -260,6 +263,12 @@ def server_settings(settings: Settings) -> ServerSettings:
 def _grant_lifetimes(section: GrantLifetimesSection) -> dict[str, int]:
     seconds = msgspec.structs.asdict(section)
     return {_GRANT_TYPES.get(name, name): each for name, each in seconds.items() if each}
+
+
+def own_template(settings: Settings) -> str:
+    """Return what MQTT client identifiers are made of where the guard trusts this server."""
+    own = [one for one in settings.issuers if one.issuer == settings.server.issuer]
+    return own[0].client_id_template if own else "{device}"
 
 
 def _openid(settings: Settings) -> OpenIdSettings | None:

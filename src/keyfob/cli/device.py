@@ -16,7 +16,7 @@ from keyfob.cli.certificate_options import (
     certificate_data,
     certificate_identity,
 )
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.selecting import (
@@ -32,6 +32,7 @@ from keyfob.cli.selecting import (
     seconds_of,
     selected,
 )
+from keyfob.cli.target import option_of, register_of
 from keyfob.cli.token_options import Dpop, Opaque, ProofKey, shown_tokens, token_metadata
 from keyfob.errors import ConfigError
 from keyfob.server.devices import Device, IssuedSecret
@@ -92,12 +93,11 @@ def add(
     Its tokens always allow to connect; without --publish, --subscribe or --scope nothing else.
     With --jwks, --certificate or --certificate-name it has no secret.
     """
-    installation = settings_of(directory)
     identity = certificate_identity(certificate, certificate_name)
     metadata = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
     if jwks is not None or identity is not None:
         keys = None if jwks is None else read_jwks(jwks)
-        with installation.register() as register:
+        with register_of(directory) as register:
             device = register.add_device_with_keys(
                 identifier,
                 jwks=keys,
@@ -114,7 +114,7 @@ def add(
             )
         _answer_keys(device, as_json=as_json)
         return
-    with installation.register() as register:
+    with register_of(directory) as register:
         issued = register.add_device(
             identifier,
             publish=publish or (),
@@ -147,9 +147,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the devices by name, page by page."""
-    installation = settings_of(directory)
     selection = selected(group, label, state)
-    with installation.register() as register:
+    with register_of(directory) as register:
         devices = register.list_devices(selection, after=after, limit=limit)
     rows = [
         (
@@ -166,7 +165,7 @@ def list_(
     if not rows and (after or selection != EVERY_DEVICE):
         text = "no such devices"
     elif not rows:
-        text = f"no devices; `keyfob device add ID{installation.option}` registers one"
+        text = f"no devices; `keyfob device add ID{option_of(directory)}` registers one"
     answer([_data(device) for device in devices], text, as_json=as_json)
 
 
@@ -175,7 +174,7 @@ def show(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Show one device and what its tokens allow."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.show_device(identifier)
         data = {**_data(device), "token_scope": " ".join(register.fleet.rights(identifier))}
     shown = {
@@ -206,14 +205,34 @@ def set_(
         int | None,
         typer.Option(metavar="SECONDS", min=0, help="How long its tokens live; 0: as all others'."),
     ] = None,
+    publish: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="It may publish here; {device} is its ID."),
+    ] = None,
+    subscribe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="It may subscribe here; likewise."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables."),
+    ] = None,
+    no_rights: Annotated[
+        bool, typer.Option("--no-rights", help="It has no right of its own but to connect.")
+    ] = False,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Change its groups, its labels, its tokens' lifetime.
+    """Change its groups, labels, rights, its tokens' lifetime.
 
-    It counts from its next token on. Options may be repeated.
+    It counts from its next token on. Options may be repeated. --publish, --subscribe and --scope
+    together are all the rights of its own from then on; without any of them they stay.
     """
-    with settings_of(directory).register() as register:
+    rights = {"publish": publish or (), "subscribe": subscribe or (), "scopes": scope or ()}
+    has_rights = any(rights.values())
+    if has_rights and no_rights:
+        raise ConfigError("--no-rights goes with no other right")
+    with register_of(directory) as register:
         device = register.change_device(
             identifier,
             into=group or (),
@@ -221,6 +240,7 @@ def set_(
             labels=parse_labels(label or ()),
             unlabel=no_label or (),
             lifetime=lifetime,
+            rights=rights if has_rights or no_rights else None,
         )
     answer(_data(device), f"{identifier} is changed", as_json=as_json)
 
@@ -240,11 +260,11 @@ def disable(
     """
     chosen = chosen_of(identifier, group, label, file)
     if identifier is None:
-        with settings_of(directory).register() as register, counting("disabled") as counted:
+        with register_of(directory) as register, counting("disabled") as counted:
             many = register.fleet.disable(chosen, on_progress=counted)
         answer_many(many, "disabled", as_json=as_json)
         return
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.disable_device(identifier)
     text = f"{identifier} is disabled: no new token, and its session ends now"
     answer(_data(device), text, as_json=as_json)
@@ -255,9 +275,20 @@ def enable(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Let it have new tokens; old ones stay revoked."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.enable_device(identifier)
     answer(_data(device), f"{identifier} is enabled", as_json=as_json)
+
+
+@app.command("revoke-tokens")
+def revoke_tokens(
+    identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
+) -> None:
+    """End its tokens and its session now; it may get new ones."""
+    with register_of(directory) as register:
+        register.revoke_device_tokens(identifier)
+    data = {"client_id": identifier, "tokens_revoked": True}
+    answer(data, f"the tokens of {identifier} are revoked", as_json=as_json)
 
 
 @app.command()
@@ -265,7 +296,7 @@ def remove(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Remove a device, and end its session now."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.remove_device(identifier)
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)
 
@@ -301,7 +332,7 @@ def rotate(
         if secrets_out is None:
             raise ConfigError("say with --secrets-out into which file the new secrets go")
         with (
-            settings_of(directory).register() as register,
+            register_of(directory) as register,
             PrivateFile(secrets_out) as secrets,
             counting("new secrets") as counted,
         ):
@@ -312,7 +343,7 @@ def rotate(
         return
     if secrets_out is not None:
         raise ConfigError("--secrets-out is for many devices; one device's secret is shown")
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         issued = register.rotate_secret(identifier, overlap=seconds, until_used=until_used)
     _answer_secret(issued, as_json=as_json)
 
@@ -330,7 +361,7 @@ def set_jwks(
     To change keys without a gap, register a file with the old and the new one first.
     """
     keys = read_jwks(file)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.set_device_jwks(identifier, keys, remove_secret=remove_secret)
     _answer_keys(device, as_json=as_json)
 
@@ -353,7 +384,7 @@ def set_certificate(
     To change certificates without a gap, register a file with the old and the new one first.
     """
     identity = certificate_identity(certificate, certificate_name, remove=remove)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.set_device_certificate(
             identifier, identity, bound=bound, remove_secret=remove_secret
         )
@@ -374,7 +405,7 @@ def set_tokens(
     Without any option, as the server's. Tokens that it has stay what they are.
     """
     wanted = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         device = register.set_device_tokens(identifier, wanted)
     tokens = shown_tokens(device.metadata) or "the server's"
     answer(_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)

@@ -27,7 +27,7 @@ INTERRUPTED: Final = 130
 """What shells say of a command that Ctrl-C ended."""
 
 # People put tokens and secrets in the wrong place, and a usage error quotes what it does not know.
-_SECRETS: Final = re.compile(r"(eyJ|kfs_)[A-Za-z0-9._~+/=-]*")
+_SECRETS: Final = re.compile(r"(eyJ|kf[a-z]_)[A-Za-z0-9._~+/=-]*")
 
 
 def report(error: BaseException, *, as_json: bool) -> int:

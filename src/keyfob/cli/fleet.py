@@ -12,12 +12,13 @@ from typing import Annotated, BinaryIO, Final
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, here
 from keyfob.cli.selecting import Group, Label, SecretsOut, devices, progress_bar, selected
+from keyfob.cli.target import register_of
 from keyfob.errors import ConfigError
 from keyfob.server.fleet_import import ImportOutcome
-from keyfob.server.fleet_rows import RowReader, format_of, header, written
+from keyfob.server.fleet_rows import RowReader, format_of, header
 from keyfob.server.private_file import PrivateFile
 
 __all__ = ["add_to", "export", "import_"]
@@ -51,7 +52,7 @@ def import_(
     # Beside the input, or here where it comes from a pipe.
     rejects = rejects or Path("import.rejects.csv" if file == _STANDARD else f"{file}.rejects.csv")
     with (
-        settings_of(directory).register() as register,
+        register_of(directory) as register,
         _opened(file) as (stream, size),
         PrivateFile(rejects) as rejected,
         contextlib.ExitStack() as stack,
@@ -89,10 +90,10 @@ def export(
     """
     known = format_of(_STANDARD if out is None else str(out), form or (None if out else "csv"))
     selection = selected(group, label, state)
-    with settings_of(directory).register() as register, _sink(out) as sink:
+    with register_of(directory) as register, _sink(out) as sink:
         sink.write(header(known).encode())
-        for page in register.fleet.pages(selection):
-            sink.write(written(page, known).encode())
+        for rows in register.fleet.written(selection, known):
+            sink.write(rows.encode())
 
 
 def add_to(app: typer.Typer) -> None:

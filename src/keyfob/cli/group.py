@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.target import option_of, register_of
 from keyfob.errors import ConfigError
 from keyfob.server.groups import Group
 
@@ -47,7 +48,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a group."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         group = register.fleet.add_group(
             name,
             publish=publish or (),
@@ -61,8 +62,7 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the groups."""
-    installation = settings_of(directory)
-    with installation.register() as register:
+    with register_of(directory) as register:
         groups = register.fleet.list_groups()
     rows = [
         (
@@ -75,14 +75,14 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
     ]
     text = table(("GROUP", "PUBLISH", "SUBSCRIBE", "LIFETIME"), rows)
     if not rows:
-        text = f"no groups; `keyfob group add GROUP{installation.option}` makes one"
+        text = f"no groups; `keyfob group add GROUP{option_of(directory)}` makes one"
     answer([_data(group) for group in groups], text, as_json=as_json)
 
 
 @app.command()
 def show(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """Show what a group gives."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         group = register.fleet.show_group(name)
     _answer(group, as_json=as_json)
 
@@ -120,7 +120,7 @@ def set_(
         raise ConfigError("say what changes; `keyfob group set --help` tells more")
     if "scope" in changes:
         changes["scopes"] = changes.pop("scope")
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         group = register.fleet.set_group(name, changes)
     _answer(group, as_json=as_json)
 
@@ -128,7 +128,7 @@ def set_(
 @app.command()
 def remove(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """Remove a group; its devices stay, without what it gave them."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.fleet.remove_group(name)
     answer({"group": name, "removed": True}, f"{name} is removed", as_json=as_json)
 

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.compose import signing_settings
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, table
-from keyfob.cli.server_database import server_database
 from keyfob.cli.shown import time_of
-from keyfob.server.signing.key_register import KeyRegister, ShownKey
+from keyfob.cli.target import key_register_of
+from keyfob.server.signing.key_register import ShownKey
 from keyfob.server.signing.timetable import JWKS_MAX_AGE
 
 __all__ = ["app"]
@@ -23,7 +22,7 @@ app = typer.Typer(help="List and rotate the server's signing keys.", no_args_is_
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the signing keys: which signs, which will, which are still published."""
-    with _register(directory) as register:
+    with key_register_of(directory) as register:
         keys = register.list_keys()
     rows = [
         (
@@ -55,7 +54,7 @@ def rotate(
     It is published first, and signs when caches have it; the old one stays published until its
     last token has ended.
     """
-    with _register(directory) as register:
+    with key_register_of(directory) as register:
         key = register.rotate(at_once=now)
     text = f"{key.kid} is published, and signs from {time_of(key.signs_from)}"
     if now:
@@ -79,20 +78,13 @@ def remove(
     For a key that others may have, after `keyfob key rotate --now`; or for an announced one that
     shall not sign after all.
     """
-    with _register(directory) as register:
+    with key_register_of(directory) as register:
         register.remove(kid)
     text = (
         f"{kid} is published no longer; who holds the key set in a cache still takes its tokens,"
         f" for up to {JWKS_MAX_AGE} s"
     )
     answer({"kid": kid, "removed": True}, text, as_json=as_json)
-
-
-def _register(directory: Directory) -> KeyRegister:
-    settings = settings_of(directory).settings
-    return KeyRegister.open(
-        server_database(settings), signing_settings(settings), migrate=settings.server.migrate
-    )
 
 
 def _data(key: ShownKey) -> dict[str, object]:

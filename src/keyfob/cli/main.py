@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
@@ -29,6 +30,7 @@ from keyfob.cli import (
     mosquitto,
     operator,
     receiver,
+    registration_token,
     serve,
     service,
     token,
@@ -36,6 +38,8 @@ from keyfob.cli import (
 )
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
+from keyfob.cli.target import Target, use
+from keyfob.errors import ConfigError
 
 __all__ = ["app", "main", "run"]
 
@@ -51,8 +55,10 @@ app.command("up")(up.up)
 app.command("server")(serve.server)
 app.command("guard")(guarding.guard)
 app.command("guard-worker", hidden=True)(guarding.guard_worker)
-app.command("token")(token.token)
-app.command("inspect")(inspecting.inspect)
+app.command("token", short_help="Get a token from the server and print it.")(token.token)
+app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
+    inspecting.inspect
+)
 app.command("explain")(explaining.explain)
 app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
@@ -63,10 +69,11 @@ app.add_typer(grant.app, name="grant")
 app.add_typer(key.app, name="key")
 app.add_typer(service.app, name="service")
 app.add_typer(receiver.app, name="receiver")
+app.add_typer(registration_token.app, name="registration-token")
 app.add_typer(operator.app, name="operator")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="database")
-app.add_typer(mosquitto.app, name="mosquitto")
+app.add_typer(mosquitto.app, name="mosquitto", short_help="Build and configure the plugin.")
 
 
 def _version(wanted: bool) -> None:
@@ -75,16 +82,53 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# Those that work on a register, wherever it is.
+_REMOTE: Final = frozenset(
+    {"device", "group", "application", "key", "service", "registration-token", "audit"}
+)
+
+# They change a register that no server offers over HTTP: never another one than was meant.
+_HERE: Final = frozenset({"grant", "operator", "receiver"})
+
+
 @app.callback()
 def keyfob(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has answered
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    server: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            envvar="KEYFOB_SERVER",
+            help="Work on this server's register, over HTTP, instead of an installation's.",
+        ),
+    ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="KEYFOB_CA", help="Certificates to trust it by."),
+    ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="KEYFOB_CREDENTIALS",
+            help="What `keyfob service add --json` printed; else the environment's"
+            " KEYFOB_CLIENT_ID and KEYFOB_CLIENT_SECRET.",
+        ),
+    ] = None,
 ) -> None:
     """OAuth 2.0 for MQTT: short-lived access tokens for devices, checked by your broker.
 
     Exit codes: 0 allowed or done, 1 refused, 2 misuse or a system that does not work.
     """
+    remote = context.invoked_subcommand in _REMOTE
+    source = context.get_parameter_source("server")
+    typed = source is not None and source.name == "COMMANDLINE"
+    if server and not remote and (typed or context.invoked_subcommand in _HERE):
+        raise ConfigError("--server (KEYFOB_SERVER) goes with: " + ", ".join(sorted(_REMOTE)))
+    use(Target(server, ca, credentials) if remote else Target())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -31,6 +31,8 @@ _REFUSED: Final = {
     "revocations": "the revocations",
     "introspection": "an introspection",
     "revocation": "a revocation",
+    "admin": "an administrative request",
+    "registration": "a registration",
     "device_authorization": "a device code",
     "sign_in": "a sign-in",
     "approval": "an approval",

@@ -11,6 +11,7 @@ import msgspec
 from keyfob.config import Settings
 from keyfob.config.urls import url_fault
 from keyfob.errors import ConfigError
+from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.resources import Resources
 from keyfob.server.trusted_issuers.keys import FileKeys
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
@@ -44,6 +45,10 @@ def _resources(settings: Settings) -> Mapping[str, str]:
             raise settings.wrong(
                 key, f"{error.message}; write as in https://broker.example/"
             ) from error
+        if one.audience == settings.server.issuer.rstrip("/") + ADMIN_PATH:
+            raise settings.wrong(
+                f"server.resource.{place}.audience", "is the admin API's; write another"
+            )
         found[one.uri] = one.audience
     return found
 

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.target import option_of, register_of
+from keyfob.server.admin_scopes import ADMIN_SCOPES
 from keyfob.server.clients import SERVICE_SCOPES
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Register guards and other services that ask the server.",
+    help="Register guards and other services.",
     no_args_is_help=True,
 )
 
@@ -25,18 +27,22 @@ Identifier = Annotated[str, typer.Argument(metavar="ID", help="The service's cli
 def add(
     identifier: Identifier,
     scope: Annotated[
-        list[str],
-        typer.Option("--scope", help=f"What it may read: {', '.join(SERVICE_SCOPES)}. Repeatable."),
-    ],
+        list[str] | None,
+        typer.Option("--scope", help=f"What it may do: {', '.join(SERVICE_SCOPES)}. Repeatable."),
+    ] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It may do all that the admin API offers.")
+    ] = False,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Register one that may read what its scopes name.
+    """Register one that may do what its scopes name.
 
     Its secret is shown this once.
     """
-    with settings_of(directory).register() as register:
-        service, secret = register.add_service(identifier, scopes=scope)
+    with register_of(directory) as register:
+        wanted = (*(scope or ()), *(ADMIN_SCOPES if admin else ()))
+        service, secret = register.add_service(identifier, scopes=wanted)
     data = {
         "client_id": service.id,
         "client_secret": secret,
@@ -48,12 +54,11 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the services, with what they may read."""
-    installation = settings_of(directory)
-    with installation.register() as register:
+    with register_of(directory) as register:
         services = register.list_services()
     text = table(("ID", "SCOPE"), [(one.id, " ".join(one.scopes)) for one in services])
     if not services:
-        text = f"no services; `keyfob service add ID{installation.option}` registers one"
+        text = f"no services; `keyfob service add ID{option_of(directory)}` registers one"
     answer([{"client_id": one.id, "scope": " ".join(one.scopes)} for one in services], text,
            as_json=as_json)  # fmt: skip
 
@@ -63,6 +68,6 @@ def remove(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Remove a service; it can ask nothing from then on."""
-    with settings_of(directory).register() as register:
+    with register_of(directory) as register:
         register.remove_service(identifier)
     answer({"client_id": identifier, "removed": True}, f"{identifier} is removed", as_json=as_json)

@@ -171,6 +171,7 @@ class ServerSection(_Section, frozen=True):
     ``dpop_nonce`` is whether DPoP proofs need a nonce, ``access_token_format`` what access tokens
     are unless a client is registered for another. ``device_code_lifetime`` (seconds) is how long a
     device may wait for an approval.
+    ``admin_api`` is whether services with admin scopes may change the register over HTTP.
     """
 
     issuer: str = "https://localhost:8443"
@@ -190,6 +191,7 @@ class ServerSection(_Section, frozen=True):
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
     database: str = "server.db"
     migrate: bool = True
+    admin_api: bool = True
     device_code_lifetime: int = 600
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")

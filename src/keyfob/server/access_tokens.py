@@ -73,6 +73,7 @@ class SignedAccessTokens:
         settings: The issuer and the audience that they name.
         keys: What their signatures are verified with.
         store: The register.
+        audiences: Whom the tokens may be for; None: the server's own setting.
     """
 
     def __init__(
@@ -80,11 +81,13 @@ class SignedAccessTokens:
         settings: ServerSettings,
         keys: VerifyingKeys,
         store: AccessTokenStore,
+        *,
+        audiences: frozenset[str] | None = None,
     ) -> None:
         self._issuer = TrustedIssuer(
             name="this server",
             issuer=settings.issuer,
-            audiences=settings.targets.audiences,
+            audiences=audiences or settings.targets.audiences,
             algorithms=frozenset(ALGORITHMS),  # each key has one of its own
             required_scopes=frozenset(),  # also a token that was narrowed to less is one
         )

@@ -154,7 +154,7 @@ class Admission:
         return error_response(await self.refused(asked, error))
 
     async def refused(self, asked: Asked, error: OAuthError) -> OAuthError:
-        """Tell the audit of a request that is refused; return what to answer with."""
+        """Tell the audit of a refusal, and return what to answer in whatever form."""
         # What every honest client is told is no mistake, and nothing that the audit is told; nor
         # is what is the server's own fault.
         mistake = error.status != 503 and (error.told or error.error not in _NO_MISTAKES)

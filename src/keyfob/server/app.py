@@ -22,7 +22,8 @@ Which endpoint takes which step (the order is the endpoints' own matter):
 service scope, the latter the token's own client; both count towards the limits.
 Neither answer is ever stored by caches. ``device_authorization`` takes a form, authenticates and
 counts as ``token`` does; the pages below ``/device`` are for people: ``approval.endpoint``
-has their own table.
+has their own table. ``/oauth2/register`` and ``/admin/v1`` take a bearer token and JSON, count
+towards the limits, and change the register in a thread of their own.
 
 There are no globals: two applications in one process share nothing.
 """
@@ -38,11 +39,13 @@ from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from keyfob.errors import UpstreamError
 from keyfob.http.proxy import BehindProxy
-from keyfob.server.access_tokens import SignedAccessTokens
+from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
+from keyfob.server.admin.access import AdminAccess
+from keyfob.server.admin.routes import admin_route
 from keyfob.server.admission import Admission
 from keyfob.server.approval.routes import approval_routes
 from keyfob.server.asked_rights import AskedRights
@@ -67,6 +70,7 @@ from keyfob.server.endpoints.metadata import (
     assertion_rules,
     metadata_paths,
 )
+from keyfob.server.endpoints.registration import REGISTRATION_PATH, RegistrationEndpoint
 from keyfob.server.endpoints.revocation import RevocationEndpoint
 from keyfob.server.endpoints.revocations import RevocationsEndpoint
 from keyfob.server.endpoints.token import TokenEndpoint
@@ -94,6 +98,7 @@ from keyfob.server.openid.provider import OpenIdIssuer
 from keyfob.server.passwords import PasswordChecker
 from keyfob.server.readiness import Readiness
 from keyfob.server.refresh_tokens import RefreshTokens
+from keyfob.server.register_thread import RegisterThread
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
@@ -162,6 +167,7 @@ def create_app(
     reading = make_reads(settings.database, store)
     writer = Writer(settings.database)
     reads = ServingStore(reading, writer, clock=clock)
+    thread = RegisterThread(Writer(settings.database, most=1), settings, clock)
     last_tokens = LastTokens(writer)  # which closes it
     keyring = _keyring(settings, store, ServingKeys(reading, writer), clock, key_audit)
     receivers = ServingReceivers(reading, writer)
@@ -218,7 +224,8 @@ def create_app(
     health = HealthEndpoints(readiness)
     app = Starlette(
         routes=[
-            *_routes(parts, token, stopping),
+            *_routes(parts, token, revocations, stopping),
+            *_register_routes(parts, revocations, thread),
             *approval_routes(
                 settings,
                 admission=parts.admission,
@@ -240,7 +247,14 @@ def create_app(
             Exception: server_error,
         },
         lifespan=lambda _: _lifespan(
-            store, reading, last_tokens, keyring, deliveries, checker=checker, openid=openid
+            store,
+            reading,
+            last_tokens,
+            keyring,
+            deliveries,
+            thread=thread,
+            checker=checker,
+            openid=openid,
         ),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
@@ -281,7 +295,7 @@ def _token_endpoint(
     sleep: Callable[[float], Awaitable[None]],
 ) -> TokenEndpoint:
     grants: list[Grant] = [
-        ClientCredentials(),
+        ClientCredentials(parts.settings.admin_audience),
         Password(parts.reads, verify),
         RefreshTokenGrant(parts.reads, parts.refresh_tokens, parts.settings.audience),
         DeviceCodeGrant(parts.reads, parts.device_codes, parts.settings.audience),
@@ -317,15 +331,21 @@ def _token_exchange(parts: _Parts) -> TokenExchange:
     return TokenExchange(parts.reads, parts.tokens, statements, parts.exchanges, parts.clock)
 
 
-def _routes(parts: _Parts, token: TokenEndpoint, stopping: asyncio.Event) -> list[Route]:
+def _routes(
+    parts: _Parts, token: TokenEndpoint, store: AccessTokenStore, stopping: asyncio.Event
+) -> list[Route]:
     settings, admission, clock = parts.settings, parts.admission, parts.clock
     revocations = RevocationsEndpoint(
         admission=admission, store=parts.reads, clock=clock, stopping=stopping
     )
     introspection = IntrospectionEndpoint(admission=admission, tokens=parts.tokens, clock=clock)
+    # Also those for the admin API: whoever has lost one ends it.
+    every = settings.targets.audiences | {settings.admin_audience}
     revocation = RevocationEndpoint(
         admission=admission,
-        tokens=parts.tokens,
+        tokens=AccessTokens(
+            SignedAccessTokens(settings, parts.keyring, store, audiences=every), parts.opaque
+        ),
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=clock,
@@ -340,6 +360,30 @@ def _routes(parts: _Parts, token: TokenEndpoint, stopping: asyncio.Event) -> lis
         Route(at + REVOCATION_PATH, revocation.post, methods=["POST"]),
         *(Route(path, metadata.get) for path in metadata_paths(settings)),
     ]
+
+
+def _register_routes(
+    parts: _Parts, store: AccessTokenStore, thread: RegisterThread
+) -> list[BaseRoute]:
+    """Return what changes the register: for clients that register themselves, and for services."""
+    settings, at = parts.settings, parts.settings.path + REGISTRATION_PATH
+    registration = RegistrationEndpoint(
+        admission=parts.admission, registrar=thread, base=settings.base
+    )
+    one = at + "/{client_id}"
+    routes: list[BaseRoute] = [
+        Route(at, registration.post, methods=["POST"]),
+        Route(one, registration.managed, methods=["GET", "PUT", "DELETE"]),
+    ]
+    if settings.admin_api:
+        tokens = SignedAccessTokens(
+            settings, parts.keyring, store, audiences=frozenset({settings.admin_audience})
+        )
+        access = AdminAccess(
+            admission=parts.admission, tokens=tokens, services=parts.reads, clock=parts.clock
+        )
+        routes.append(admin_route(settings, access, thread, settings.base + TOKEN_PATH))
+    return routes
 
 
 def _keyring(
@@ -404,6 +448,7 @@ async def _lifespan(
     keyring: Keyring,
     deliveries: Deliveries,
     *,
+    thread: RegisterThread,
     checker: PasswordChecker,
     openid: OpenIdIssuer | None,
 ) -> AsyncIterator[None]:
@@ -423,6 +468,7 @@ async def _lifespan(
             if openid is not None:
                 closing.push_async_callback(openid.aclose)
             closing.push_async_callback(last_tokens.close)
+            closing.push_async_callback(thread.close)
             with contextlib.suppress(asyncio.CancelledError):
                 await flushing
             with contextlib.suppress(asyncio.CancelledError):

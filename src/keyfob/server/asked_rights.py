@@ -10,7 +10,8 @@ The rule, for every grant:
     named    named                    both
 
 Who names rights gets what he names: details beside all registered scopes would narrow nothing,
-because resource servers take the union of both.
+because resource servers take the union of both. A service, whose token is for this server's own
+API, names scopes only.
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ class AskedRights:
                 shown is bound to what is not proven.
         """
         _check_confirmed(access.shown_confirmations, proven)
+        if access.closed:
+            _check_closed(parameters)
+            return replace(access, scopes=narrowed(access.scopes, parameters.get("scope")))
         scopes, details = _rights(access, parameters)
         _check_room(scopes, details)
         held = (access.audience,) if isinstance(access.audience, str) else access.audience
@@ -102,6 +106,16 @@ def _rights(
     else:
         scopes = narrowed(access.scopes, scope)
     return scopes, details
+
+
+def _check_closed(parameters: Mapping[str, str]) -> None:
+    """Refuse what would make another token of it: one for somebody else, or with other rights."""
+    if "resource" in parameters:
+        raise OAuthError(
+            "invalid_target", "this client names no resource", reason="target_of_service"
+        )
+    if _DETAILS in parameters:
+        raise _refused_details("details_of_service")
 
 
 def _check_room(scopes: tuple[str, ...], details: tuple[Detail, ...]) -> None:

@@ -17,6 +17,8 @@ RequestKind: TypeAlias = Literal[
     "device_authorization",
     "sign_in",
     "approval",
+    "admin",
+    "registration",
 ]
 """What can be asked for."""
 

@@ -26,6 +26,7 @@ from keyfob.server.oauth_errors import OAuthError, invalid_request
 
 __all__ = [
     "CertificateBinding",
+    "bound_to_shown",
     "certificate_of",
     "check_certificate",
     "family_certificate",
@@ -75,6 +76,20 @@ def check_certificate(request: Request, access: Access) -> None:
             reason="refresh_token_of_another_certificate",
             subject=access.subject,
         )
+
+
+def bound_to_shown(request: Request, bound_to: object) -> bool:
+    """Say whether a token's ``cnf`` is the certificate that is shown with it, and nothing else.
+
+    Raises:
+        OAuthError: ``invalid_request``: a trusted proxy handed over what is none, or several.
+    """
+    if not isinstance(bound_to, Mapping) or set(bound_to) != {MEMBER}:
+        return False
+    shown, known = certificate_of(request), bound_to[MEMBER]
+    if shown is None or not isinstance(known, str):
+        return False
+    return hmac.compare_digest(thumbprint(shown.der).encode(), known.encode())
 
 
 class CertificateBinding:

@@ -26,6 +26,7 @@ __all__ = [
     "given_metadata",
     "metadata_text",
     "read_metadata",
+    "shown_metadata",
 ]
 
 
@@ -41,6 +42,15 @@ class ClientMetadata(
         access_token_confirmation: What its tokens are bound to without being asked: ``jwk``, a key
             that it has registered; ``symmetric``, a key that comes with each token, which then is
             opaque; empty: to nothing.
+        client_name: What it is called for people.
+        software_id: Which software it is (RFC 7591 section 2).
+        software_version: And which version.
+        token_endpoint_auth_method: How it said that it would authenticate; empty where it did not.
+        registration_access_hash: Of the token that manages its registration (RFC 7592); empty: it
+            was registered by an operator. It goes with the client, so it never fits a later one of
+            the same name.
+        registration_access_previous: Of the token before, until the new one is used for the first
+            time: an answer may get lost on its way.
         tls_client_auth_subject_dn: The subject of its certificate (RFC 8705 section 2.1.2), as
             the other four of the kind; one of them, or of the next, at most.
         tls_client_auth_san_dns: A dNSName of it.
@@ -58,6 +68,12 @@ class ClientMetadata(
     dpop_bound_access_tokens: bool = False
     access_token_format: Literal["", "jwt", "opaque"] = ""
     access_token_confirmation: Literal["", "jwk", "symmetric"] = ""
+    client_name: str = ""
+    software_id: str = ""
+    software_version: str = ""
+    token_endpoint_auth_method: str = ""
+    registration_access_hash: str = ""
+    registration_access_previous: str = ""
     tls_client_auth_subject_dn: str = ""
     tls_client_auth_san_dns: str = ""
     tls_client_auth_san_uri: str = ""
@@ -124,6 +140,13 @@ def check_metadata(metadata: ClientMetadata, *, has_keys: bool) -> None:
         raise ConfigError("there is no registered key to bind tokens to; register one with it")
 
 
+def shown_metadata(metadata: ClientMetadata) -> ClientMetadata:
+    """Return what operators are shown of it: not by what the client manages its registration."""
+    return msgspec.structs.replace(
+        metadata, registration_access_hash="", registration_access_previous=""
+    )
+
+
 def given_metadata(document: bytes) -> ClientMetadata:
     """Read what somebody wants a client to be registered with; see ``check_metadata`` besides.
 
@@ -131,7 +154,8 @@ def given_metadata(document: bytes) -> ClientMetadata:
         document: A JSON object of the members above.
 
     Raises:
-        ConfigError: It is not, or its certificate or a pattern is not allowed.
+        ConfigError: It is not, its certificate or a pattern is not allowed, or it has what only
+            the registration of a client itself makes.
     """
     try:
         json_strict.loads(document)  # names a member twice
@@ -140,6 +164,8 @@ def given_metadata(document: bytes) -> ClientMetadata:
         raise ConfigError(f"the metadata is not a client's: {str(error)[:120]}") from None
     except (msgspec.DecodeError, json_strict.JsonError, UnicodeDecodeError):
         raise ConfigError("the metadata is not JSON, or names a member twice") from None
+    if metadata != shown_metadata(metadata):  # whoever knew the token would manage the client
+        raise ConfigError("by what a client manages its registration is nobody's to say")
     if metadata.certificate:
         metadata = metadata.with_certificate(checked_identity(metadata.certificate))
     if metadata.may_act_for:

@@ -11,6 +11,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyfob.server.admin_scopes import ADMIN_SCOPES
 from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import (
     NO_METADATA,
@@ -20,6 +21,7 @@ from keyfob.server.client_metadata import (
 )
 
 __all__ = [
+    "ADMIN_GRANTS",
     "DEVICE_CODE",
     "GUARD_SCOPE",
     "GUARD_SCOPES",
@@ -45,7 +47,8 @@ class ClientKind(enum.StrEnum):
     APPLICATION = "application"
     """A program through which devices get tokens with their own id and secret."""
     SERVICE = "service"
-    """A guard or another resource server; reads what its scopes name and gets no token."""
+    """A guard or another resource server; does what its scopes name. Only where one of them is of
+    the admin API it gets a token, which is for that API alone."""
 
 
 KIND_GRANTS: Final = {
@@ -58,6 +61,9 @@ KIND_GRANTS: Final = {
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the name of a grant
 """The grant that an application may be registered for beside those of its kind."""
 
+ADMIN_GRANTS: Final = ("client_credentials",)
+"""The grants of a service that is registered for the admin API."""
+
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """The grant that an application may be registered for instead of those of its kind (RFC 8628)."""
 
@@ -65,7 +71,7 @@ GUARD_SCOPE: Final = "keyfob.revocations"
 GUARD_SCOPES: Final = (GUARD_SCOPE,)
 INTROSPECTION_SCOPE: Final = "keyfob.introspection"
 PROOF_KEY_SCOPE: Final = "keyfob.proof-keys"
-SERVICE_SCOPES: Final = (GUARD_SCOPE, INTROSPECTION_SCOPE, PROOF_KEY_SCOPE)
+SERVICE_SCOPES: Final = (GUARD_SCOPE, INTROSPECTION_SCOPE, PROOF_KEY_SCOPE, *ADMIN_SCOPES)
 """What services may be registered for."""
 
 

@@ -20,13 +20,17 @@ from typing import Final
 from keyfob.errors import ConfigError
 
 __all__ = [
+    "INITIAL_TOKEN_PREFIX",
     "MIN_GIVEN_LENGTH",
     "ACCESS_TOKEN_PREFIX",
     "DEVICE_CODE_PREFIX",
     "REFRESH_TOKEN_PREFIX",
+    "REGISTRATION_TOKEN_PREFIX",
     "SECRET_PREFIX",
     "SecretVerifier",
     "check_given_secret",
+    "generate_initial_token",
+    "generate_registration_token",
     "generate_secret",
     "generate_secrets",
     "hash_secret",
@@ -37,6 +41,8 @@ __all__ = [
 SECRET_PREFIX: Final = "kfs_"  # noqa: S105 - the part that is not secret
 REFRESH_TOKEN_PREFIX: Final = "kfr_"  # noqa: S105 - the same
 ACCESS_TOKEN_PREFIX: Final = "kfa_"  # noqa: S105 - the same, of opaque ones
+INITIAL_TOKEN_PREFIX: Final = "kfi_"  # noqa: S105 - of those that let clients register
+REGISTRATION_TOKEN_PREFIX: Final = "kfm_"  # noqa: S105 - of those that manage one registration
 DEVICE_CODE_PREFIX: Final = "kfd_"
 _FORM: Final = "v1$sha256$"
 # No secret hashes to it: what unknown clients are compared with, so that they cost the same work.
@@ -80,6 +86,16 @@ def check_given_secret(secret: str) -> None:
     # fewer once in many million. What is repeated from its start is as weak as its first part.
     if len(set(secret)) < _MIN_DIFFERENT or (secret + secret).find(secret, 1) < len(secret):
         raise ConfigError("the given secret repeats itself; leave it out, and a strong one is made")
+
+
+def generate_initial_token() -> str:
+    """Make an initial access token (RFC 7591 section 3), as strong as a secret."""
+    return INITIAL_TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def generate_registration_token() -> str:
+    """Make a registration access token (RFC 7592 section 3), as strong as a secret."""
+    return REGISTRATION_TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_secret(secret: str) -> str:

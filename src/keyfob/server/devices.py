@@ -26,7 +26,12 @@ from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_keys import ClientKey, client_keys
-from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
+from keyfob.server.client_metadata import (
+    NO_METADATA,
+    ClientMetadata,
+    check_metadata,
+    shown_metadata,
+)
 from keyfob.server.clients import KIND_GRANTS, Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
 from keyfob.server.groups import check_groups
@@ -59,6 +64,7 @@ __all__ = [
     "list_devices",
     "remove_device",
     "revoke_tokens",
+    "revoke_all",
     "rotate_secret",
     "set_jwks",
     "set_tokens",
@@ -121,7 +127,7 @@ class Device:
             keys=client_keys(client.jwks),
             groups=client.groups,
             labels=labels,
-            metadata=client.metadata,
+            metadata=shown_metadata(client.metadata),
         )
 
     @classmethod
@@ -138,7 +144,7 @@ class Device:
             keys=client_keys(row.jwks),
             groups=row.groups,
             labels=row.labels,
-            metadata=row.metadata,
+            metadata=shown_metadata(row.metadata),
         )
 
 
@@ -220,6 +226,7 @@ def change_device(
     labels: Mapping[str, str] | None = None,
     unlabel: Iterable[str] = (),
     lifetime: int | None = None,
+    rights: Mapping[str, Iterable[str]] | None = None,
 ) -> Device:
     """Change what is registered about a device; see ``Register.change_device``."""
     if lifetime:
@@ -233,6 +240,8 @@ def change_device(
         _place(store, device_id, groups, kept)
         if lifetime is not None:
             store.set_lifetime(device_id, lifetime or None)
+        if rights is not None:
+            store.set_scopes(device_id, _scopes(device_id, rights))
     return find_device(store, device_id)
 
 
@@ -318,6 +327,19 @@ def rotate_secret(
         until = clock() + overlap if overlap else None
         replace_secret(store, client, hash_secret(secret), old_until=until, until_used=until_used)
     return IssuedSecret(device=find_device(store, device_id), secret=secret)
+
+
+def revoke_all(store: Store, device_id: str, clock: Clock) -> None:
+    """Revoke the tokens that a device has; it may get new ones from the next second on.
+
+    Raises:
+        NotFoundError: There is none of this name.
+    """
+    with store.transaction():
+        client = _row(store, device_id)
+        end_families(store, device_id, "revoked")
+        revoked = revoke_tokens(store, client, "revoked", clock())
+    _end_tokens(store, client, "revoked", revoked, clock)
 
 
 def set_jwks(store: Store, device_id: str, jwks: str, *, remove_secret: bool = False) -> Device:
@@ -433,6 +455,15 @@ def revoke_tokens(store: Store, client: Client, reason: str, now: float) -> int:
         now=now,
     )
     return issued_before
+
+
+def _scopes(device_id: str, rights: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    return device_scopes(
+        device_id,
+        publish=rights.get("publish", ()),
+        subscribe=rights.get("subscribe", ()),
+        extra=rights.get("scopes", ()),
+    )
 
 
 def _end_tokens(store: Store, client: Client, reason: str, revoked: int, clock: Clock) -> None:

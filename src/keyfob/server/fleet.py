@@ -14,9 +14,10 @@ from dataclasses import replace
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.admin_trail import note_done, recorded, recorded_when_refused
+from keyfob.server.fleet_batch import BatchOutcome, DeviceBatch
 from keyfob.server.fleet_import import DeviceImport, ImportOutcome
 from keyfob.server.fleet_many import CHUNK, EVERY_DEVICE, Chosen, ManyDevices, ManyOutcome
-from keyfob.server.fleet_rows import RowReader
+from keyfob.server.fleet_rows import Format, RowReader, written
 from keyfob.server.groups import Group, GroupRights
 from keyfob.server.names import shown_name
 from keyfob.server.private_file import PrivateFile
@@ -191,11 +192,20 @@ class Fleet:
         with self._refused("device.import"):
             return work.run(restart=restart)
 
+    def page(self, selection: Selection, *, after: str, limit: int) -> tuple[DeviceRow, ...]:
+        """Return the devices of a selection that follow a name, by name."""
+        return device_page(self._store, selection, after=after, limit=limit)
+
     def pages(self, selection: Selection, *, after: str = "") -> Iterator[tuple[DeviceRow, ...]]:
         """Yield all devices of a selection, by name, page by page."""
         while page := device_page(self._store, selection, after=after, limit=CHUNK):
             yield page
             after = page[-1].device_id
+
+    def written(self, selection: Selection, form: Format) -> Iterator[str]:
+        """Yield all devices of a selection as rows of a file, many at a time; without a header."""
+        for page in self.pages(selection):
+            yield written(page, form)
 
     def disable(
         self, chosen: Chosen, *, on_progress: Callable[[int], None] = lambda _: None
@@ -235,6 +245,27 @@ class Fleet:
             return self._many(on_progress).rotate(
                 chosen, secrets, overlap=overlap, until_used=until_used
             )
+
+    def rotate_listed(
+        self, names: tuple[str, ...], *, overlap: int = 0, until_used: bool = False
+    ) -> tuple[ManyOutcome, list[tuple[str, str]]]:
+        """Give devices new secrets in one transaction, and return these with their names.
+
+        Raises:
+            ConfigError: The overlap is too long.
+        """
+        with self._refused("device.rotate-secret"):
+            return self._many(lambda _: None).rotate_listed(
+                names, overlap=overlap, until_used=until_used
+            )
+
+    def import_batch(self, reader: RowReader) -> BatchOutcome:
+        """Register the devices of a few rows in one transaction; see ``fleet_batch``."""
+        with self._refused("device.import"):
+            batch = DeviceBatch(
+                self._store, template=self._template, clock=self._clock, actor=self._actor
+            )
+            return batch.run(reader)
 
     def _many(self, on_progress: Callable[[int], None]) -> ManyDevices:
         return ManyDevices(

@@ -43,7 +43,16 @@ from keyfob.server.stores.store import Store
 from keyfob.server.templates import compiled
 from keyfob.server.void_secrets import cut_void
 
-__all__ = ["CHUNK", "DeviceImport", "ImportOutcome", "secret_lines"]
+__all__ = [
+    "CHUNK",
+    "DeviceImport",
+    "ImportOutcome",
+    "Prepared",
+    "new_device",
+    "reject_conflicts",
+    "reject_lines",
+    "secret_lines",
+]
 
 CHUNK: Final = 5_000
 """Devices a transaction: a server that runs waits for no more than that."""
@@ -67,7 +76,7 @@ class ImportOutcome:
 
 
 @dataclass(slots=True)
-class _Prepared:
+class Prepared:
     """Some rows by their lines, ready to be registered, and what was wrong with others."""
 
     devices: list[tuple[int, NewDevice]]
@@ -212,15 +221,15 @@ class DeviceImport:
             )
         self._on_progress(self._reader.bytes)
 
-    def _prepare(self, chunk: Sequence[tuple[int, Row | ConfigError]]) -> _Prepared:
-        prepared = _Prepared([], [])
+    def _prepare(self, chunk: Sequence[tuple[int, Row | ConfigError]]) -> Prepared:
+        prepared = Prepared([], [])
         unproven: list[tuple[int, NewDevice]] = []
         for line, row in chunk:
             if isinstance(row, ConfigError):
                 prepared.rejects.append((line, "", row))
                 continue
             try:
-                device = self._device(row)
+                device = new_device(row, self._template)
             except KeyfobError as error:
                 prepared.rejects.append((line, row.device, error))
                 continue
@@ -238,35 +247,9 @@ class DeviceImport:
             prepared.secrets[line] = secret
         return prepared
 
-    def _device(self, row: Row) -> NewDevice:
-        name = row.device
-        check_name(name, template=self._template)
-        state = _STATES.get(row.state)
-        if state is None:
-            raise ConfigError("the state is pending, active or disabled")
-        if row.lifetime is not None:
-            check_lifetime(row.lifetime)
-        groups = _groups(tuple(row.groups)) if row.groups else ()
-        if row.labels:
-            check_labels(row.labels)
-        if row.secret:
-            check_given_secret(row.secret)
-        jwks = client_jwks(bytes(row.jwks)) if bytes(row.jwks) else None
-        return NewDevice(
-            device_id=name,
-            secret_hash=hash_secret(row.secret) if row.secret else None,
-            jwks=jwks,
-            metadata=_metadata(row, has_keys=jwks is not None),
-            scopes=_scopes(row),
-            lifetime=row.lifetime,
-            state=state,
-            groups=groups,
-            labels=row.labels,
-        )
-
-    def _commit(self, prepared: _Prepared, before: Job, after: Job) -> Job:
+    def _commit(self, prepared: Prepared, before: Job, after: Job) -> Job:
         with self._store.transaction():
-            self._reject_conflicts(prepared)
+            reject_conflicts(self._store, prepared)
             devices = [device for _, device in prepared.devices]
             if self._secrets is not None:
                 made = [
@@ -277,7 +260,7 @@ class DeviceImport:
                 self._secrets.write(secret_lines(self._secrets, made))
                 self._secrets.sync()  # before the commit: no device without its secret
                 after = replace(after, secrets_size=self._secrets.size)
-            self._rejects.write(_reject_lines(self._rejects, prepared.rejects))
+            self._rejects.write(reject_lines(self._rejects, prepared.rejects))
             after = replace(after, rejects_size=self._rejects.size)
             now = self._clock()
             insert_devices(self._store, devices, now=now)
@@ -287,24 +270,57 @@ class DeviceImport:
             move_job(self._store, before, after)
         return after
 
-    def _reject_conflicts(self, prepared: _Prepared) -> None:
-        """Take out what is registered already, twice in the file, or in no group that there is."""
-        taken = known_clients(self._store, [each.device_id for _, each in prepared.devices])
-        groups = {group.name for group in group_rows(self._store)}
-        fresh: list[tuple[int, NewDevice]] = []
-        for line, device in prepared.devices:
-            error: KeyfobError
-            if device.device_id in taken:
-                error = ConflictError(f"there is a {taken[device.device_id]} of this name already")
-            elif device.groups and not groups.issuperset(device.groups):
-                missing = sorted(set(device.groups) - groups)
-                error = NotFoundError(f"there is no group {missing[0]}")
-            else:
-                taken[device.device_id] = "device"
-                fresh.append((line, device))
-                continue
-            prepared.rejects.append((line, device.device_id, error))
-        prepared.devices = fresh
+
+def new_device(row: Row, template: ClientIdTemplate) -> NewDevice:
+    """Check a row and return its device; without a secret where one has to be made.
+
+    Raises:
+        KeyfobError: It is not allowed.
+    """
+    name = row.device
+    check_name(name, template=template)
+    state = _STATES.get(row.state)
+    if state is None:
+        raise ConfigError("the state is pending, active or disabled")
+    if row.lifetime is not None:
+        check_lifetime(row.lifetime)
+    groups = _groups(tuple(row.groups)) if row.groups else ()
+    if row.labels:
+        check_labels(row.labels)
+    if row.secret:
+        check_given_secret(row.secret)
+    jwks = client_jwks(bytes(row.jwks)) if bytes(row.jwks) else None
+    return NewDevice(
+        device_id=name,
+        secret_hash=hash_secret(row.secret) if row.secret else None,
+        jwks=jwks,
+        metadata=_metadata(row, has_keys=jwks is not None),
+        scopes=_scopes(row),
+        lifetime=row.lifetime,
+        state=state,
+        groups=groups,
+        labels=row.labels,
+    )
+
+
+def reject_conflicts(store: Store, prepared: Prepared) -> None:
+    """Take out what is registered already, twice in the file, or in no group that there is."""
+    taken = known_clients(store, [each.device_id for _, each in prepared.devices])
+    groups = {group.name for group in group_rows(store)}
+    fresh: list[tuple[int, NewDevice]] = []
+    for line, device in prepared.devices:
+        error: KeyfobError
+        if device.device_id in taken:
+            error = ConflictError(f"there is a {taken[device.device_id]} of this name already")
+        elif device.groups and not groups.issuperset(device.groups):
+            missing = sorted(set(device.groups) - groups)
+            error = NotFoundError(f"there is no group {missing[0]}")
+        else:
+            taken[device.device_id] = "device"
+            fresh.append((line, device))
+            continue
+        prepared.rejects.append((line, device.device_id, error))
+    prepared.devices = fresh
 
 
 @lru_cache(maxsize=256)  # many devices are in the same ones
@@ -341,7 +357,8 @@ def secret_lines(file: PrivateFile, made: Sequence[tuple[str, str]]) -> str:
     return head + "".join(f"{name},{secret}\n" for name, secret in made)
 
 
-def _reject_lines(file: PrivateFile, rejects: Sequence[tuple[int, str, KeyfobError]]) -> str:
+def reject_lines(file: PrivateFile, rejects: Sequence[tuple[int, str, KeyfobError]]) -> str:
+    """Return the lines for rows that were not loaded, each with its reason."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if rejects and not file.size:

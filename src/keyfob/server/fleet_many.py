@@ -43,10 +43,12 @@ class Chosen:
     Args:
         selection: Which ones.
         names: A file with a name on each line, which counts instead.
+        listed: Names, which count instead of both.
     """
 
     selection: Selection = EVERY_DEVICE
     names: Path | None = None
+    listed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,23 @@ class ManyDevices:
         self._finish(job)
         return outcome
 
+    def rotate_listed(
+        self, names: tuple[str, ...], *, overlap: int, until_used: bool
+    ) -> tuple[ManyOutcome, list[tuple[str, str]]]:
+        """Give so many devices new secrets in one transaction, and return these.
+
+        Raises:
+            ConfigError: The overlap is too long.
+        """
+        check_overlap(overlap)
+        with self._store.transaction():
+            clients, missing = self._devices(names)
+            having = [client for client in clients if client.secret_hash is not None]
+            made = [(client, generate_secret()) for client in having]
+            self._put(made, overlap=overlap, until_used=until_used)
+        outcome = ManyOutcome().and_then(len(having), missing, len(clients) - len(having))
+        return outcome, [(client.client_id, secret) for client, secret in made]
+
     def _replace(
         self, clients: list[Client], secrets: PrivateFile, *, overlap: int, until_used: bool
     ) -> None:
@@ -167,6 +186,9 @@ class ManyDevices:
         lines = [(client.client_id, secret) for client, secret in made]
         secrets.write(secret_lines(secrets, lines))
         secrets.sync()  # before the commit: no device without its secret
+        self._put(made, overlap=overlap, until_used=until_used)
+
+    def _put(self, made: list[tuple[Client, str]], *, overlap: int, until_used: bool) -> None:
         now = self._clock()
         for client, secret in made:
             replace_secret(
@@ -176,7 +198,7 @@ class ManyDevices:
                 old_until=now + overlap if overlap else None,
                 until_used=until_used,
             )
-        self._note("device.rotate-secret", clients, now)
+        self._note("device.rotate-secret", (client for client, _ in made), now)
 
     def _note(self, action: str, clients: Iterable[Client], now: float) -> None:
         names = [client.client_id for client in clients]
@@ -213,6 +235,9 @@ class ManyDevices:
 
     def _chunks(self, chosen: Chosen, job: Job) -> Iterator[tuple[list[str], str]]:
         """Yield names, and the position behind them."""
+        if chosen.listed:
+            yield list(chosen.listed), ""
+            return
         if chosen.names is None:
             after = job.position
             while page := device_page(self._store, chosen.selection, after=after, limit=CHUNK):

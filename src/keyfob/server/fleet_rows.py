@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Literal, get_args
 import msgspec
 
 from keyfob.errors import ConfigError
-from keyfob.server.client_metadata import NO_METADATA, metadata_text
+from keyfob.server.client_metadata import NO_METADATA, metadata_text, shown_metadata
 from keyfob.server.labels import parse_labels
 from keyfob.server.stores.fleet import DeviceRow
 from keyfob.tokens import json_strict
@@ -344,6 +344,7 @@ def written(devices: Iterable[DeviceRow], form: Format) -> str:
 
 
 def _cells(device: DeviceRow) -> tuple[str, ...]:
+    metadata = shown_metadata(device.metadata)
     return (
         device.device_id,
         " ".join(device.groups),
@@ -352,11 +353,12 @@ def _cells(device: DeviceRow) -> tuple[str, ...]:
         "" if device.lifetime is None else str(device.lifetime),
         device.state,
         device.jwks or "",
-        "" if device.metadata == NO_METADATA else metadata_text(device.metadata),
+        "" if metadata == NO_METADATA else metadata_text(metadata),
     )
 
 
 def _json_line(device: DeviceRow) -> str:
+    metadata = shown_metadata(device.metadata)
     row = {
         "device": device.device_id,
         "groups": device.groups,
@@ -367,6 +369,6 @@ def _json_line(device: DeviceRow) -> str:
     }
     if device.jwks is not None:
         row["jwks"] = json.loads(device.jwks)
-    if device.metadata != NO_METADATA:
-        row["metadata"] = json.loads(metadata_text(device.metadata))
+    if metadata != NO_METADATA:
+        row["metadata"] = json.loads(metadata_text(metadata))
     return json.dumps(row, ensure_ascii=False) + "\n"

@@ -20,10 +20,19 @@ from keyfob.server.credentials import SECRET_PREFIX
 from keyfob.server.lifetimes import check_lifetime
 from keyfob.server.templates import compiled
 
-__all__ = ["MAX_GROUPS", "Group", "GroupRights", "check_group_name", "check_groups"]
+__all__ = [
+    "GROUP_PATTERN",
+    "MAX_GROUPS",
+    "Group",
+    "GroupRights",
+    "check_group_name",
+    "check_groups",
+]
 
 MAX_GROUPS: Final = 16
 """A device is in so many groups at most: each is looked up for its tokens."""
+GROUP_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._~-]*$"
+"""What a group's name is made of, for those who describe it; ``check_group_name`` decides."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)
 
 

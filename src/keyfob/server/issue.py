@@ -33,6 +33,8 @@ class Access:
         refresh_token: What it is renewed by; None where it is not by a refresh token.
         audience: Who it may be for (``aud``); None is the server's own setting, and whatever is
             registered where the request names it.
+        closed: Whether the request can do no more than take scopes away: to name a target or
+            details is refused, and ``audience`` need not be one of those that are registered.
         details: What it may say in ``authorization_details`` beside the scopes.
         device_code: SHA-256 of the device code that it uses up; None where it is not by one.
         ends_by: The latest ``exp`` it may have, in Unix seconds; None leaves it to the lifetime.
@@ -55,6 +57,7 @@ class Access:
     refresh_token: RefreshToken | None = None
     device_code: bytes | None = field(default=None, repr=False)
     audience: str | tuple[str, ...] | None = None
+    closed: bool = False
     details: tuple[Detail, ...] = ()
     ends_by: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict)

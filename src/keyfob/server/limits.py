@@ -40,7 +40,7 @@ __all__ = [
 # The prefix that is given to one subscriber (RFC 6177 section 2): an address of it is no identity.
 _IPV6_PREFIX: Final = 64
 _MOST_SECONDS: Final = 3_600
-_FAILURES: Final = frozenset({"invalid_client", "invalid_grant"})
+_FAILURES: Final = frozenset({"invalid_client", "invalid_grant", "invalid_token"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from keyfob.server.access_tokens import SignedAccessTokens
-from keyfob.server.clients import Client
+from keyfob.server.clients import Client, ClientKind
 from keyfob.server.issue import Access, IssuedToken, TokenIssuer
 from keyfob.server.opaque_tokens import OpaqueTokens, generate_opaque_token, is_opaque_token
 from keyfob.server.token_lookup import FoundToken
@@ -54,6 +54,8 @@ class Mint:
             OAuthError: ``temporarily_unavailable``.
         """
         form = client.metadata.access_token_format or self._default
+        if client.kind is ClientKind.SERVICE:
+            form = "jwt"  # for the admin API, which reads no other; so introspection knows none
         if form == "jwt" and "kid" not in confirmation:
             return self._issuer.issue(access, scopes, now=now, confirmation=confirmation)
         token, claims = self._issuer.described(

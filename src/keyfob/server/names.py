@@ -21,7 +21,9 @@ from keyfob.errors import ConfigError
 from keyfob.server.credentials import (
     ACCESS_TOKEN_PREFIX,
     DEVICE_CODE_PREFIX,
+    INITIAL_TOKEN_PREFIX,
     REFRESH_TOKEN_PREFIX,
+    REGISTRATION_TOKEN_PREFIX,
     SECRET_PREFIX,
 )
 
@@ -35,6 +37,7 @@ ANY_NAME: Final = ClientIdTemplate.parse("{device}")
 # Nothing that begins like a secret is a name: people paste secrets into the wrong field.
 _SECRET_PREFIXES: Final = (
     *(SECRET_PREFIX, REFRESH_TOKEN_PREFIX, ACCESS_TOKEN_PREFIX, DEVICE_CODE_PREFIX),
+    *(INITIAL_TOKEN_PREFIX, REGISTRATION_TOKEN_PREFIX),
 )
 
 # What Mosquitto's auto_id_prefix gives to clients that bring no identifier of their own.

@@ -44,7 +44,10 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "invalid_dpop_proof": 400,  # RFC 9449 section 5
         "use_dpop_nonce": 400,  # RFC 9449 section 8
         "unsupported_pop_key": 400,  # RFC 9200 section 5.8.3
-        "insufficient_scope": 403,  # RFC 6750 section 3.1
+        "invalid_token": 401,  # RFC 6750 section 3.1
+        "insufficient_scope": 403,  # the same
+        "invalid_client_metadata": 400,  # RFC 7591 section 3.2.2
+        "invalid_software_statement": 400,  # the same
         "server_error": 500,  # RFC 6749 section 4.1.2.1 names these two, for redirects
         "temporarily_unavailable": 503,
     }

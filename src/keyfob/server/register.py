@@ -16,6 +16,7 @@ from typing import Self
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server import client_grants, devices
+from keyfob.server.admin_scopes import ADMIN_SCOPES
 from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.certificate_register import CertificateRegister, certificate_metadata
 from keyfob.server.certificates.identity import CertificateIdentity
@@ -23,6 +24,7 @@ from keyfob.server.client_grants import ClientGrants
 from keyfob.server.client_keys import client_jwks
 from keyfob.server.client_metadata import NO_METADATA, ClientMetadata, check_metadata
 from keyfob.server.clients import (
+    ADMIN_GRANTS,
     DEVICE_CODE,
     GUARD_SCOPE,
     GUARD_SCOPES,
@@ -238,6 +240,7 @@ class Register(CertificateRegister):
         labels: Mapping[str, str] | None = None,
         unlabel: Iterable[str] = (),
         lifetime: int | None = None,
+        rights: Mapping[str, Iterable[str]] | None = None,
     ) -> Device:
         """Change what is registered about a device, from its next token on.
 
@@ -248,10 +251,13 @@ class Register(CertificateRegister):
             labels: Labels that it gets, in the place of those of the same keys.
             unlabel: Keys of labels that it loses.
             lifetime: Seconds its tokens live; 0: as its groups or the server say. None: as before.
+            rights: ``publish``, ``subscribe`` and ``scopes`` as in ``add_device``, in the place of
+                all that are its own; None: as before.
 
         Raises:
             NotFoundError: There is no device, or no group, of this name.
-            ConfigError: The groups, the labels or the lifetime are not allowed.
+            ConfigError: The groups, the labels, a scope or the lifetime are not allowed.
+            TopicError: A filter is not one.
         """
         with self._recorded("device.set", device_id):
             return devices.change_device(
@@ -262,7 +268,17 @@ class Register(CertificateRegister):
                 labels=labels,
                 unlabel=unlabel,
                 lifetime=lifetime,
+                rights=rights,
             )
+
+    def revoke_device_tokens(self, device_id: str) -> None:
+        """Revoke the tokens that a device has, and its refresh tokens; it may get new ones.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        with self._recorded("device.revoke-tokens", device_id):
+            devices.revoke_all(self._store, device_id, self._clock)
 
     def show_device(self, device_id: str) -> Device:
         """Return one device.
@@ -417,6 +433,19 @@ class Register(CertificateRegister):
         """Return every application, by name."""
         return tuple(map(Application.of, self._store.clients(ClientKind.APPLICATION)))
 
+    def application_page(self, *, after: str, limit: int) -> tuple[Application, ...]:
+        """Return the applications that follow a name, by name."""
+        page = self._store.client_page(ClientKind.APPLICATION, after=after, limit=limit)
+        return tuple(map(Application.of, page))
+
+    def show_application(self, client_id: str) -> Application:
+        """Return one application.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return Application.of(self._found(client_id, ClientKind.APPLICATION))
+
     def set_application_jwks(
         self, client_id: str, jwks: bytes, *, remove_secret: bool = False
     ) -> Application:
@@ -561,12 +590,26 @@ class Register(CertificateRegister):
             if not wanted or not set(wanted) <= set(SERVICE_SCOPES):
                 raise ConfigError(f"the scopes of a service are: {', '.join(SERVICE_SCOPES)}")
             secret = generate_secret()
-            client = self._add(client_id, ClientKind.SERVICE, secret, scopes=wanted)
+            grants = () if set(ADMIN_SCOPES).isdisjoint(wanted) else ADMIN_GRANTS
+            client = self._add(client_id, ClientKind.SERVICE, secret, scopes=wanted, grants=grants)
         return Service.of(client), secret
 
     def list_services(self) -> tuple[Service, ...]:
         """Return every service, guards among them, by name."""
         return tuple(map(Service.of, self._store.clients(ClientKind.SERVICE)))
+
+    def service_page(self, *, after: str, limit: int) -> tuple[Service, ...]:
+        """Return the services that follow a name, by name."""
+        page = self._store.client_page(ClientKind.SERVICE, after=after, limit=limit)
+        return tuple(map(Service.of, page))
+
+    def show_service(self, client_id: str) -> Service:
+        """Return one service.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return Service.of(self._found(client_id, ClientKind.SERVICE))
 
     def remove_service(self, client_id: str) -> None:
         """Forget a service; it can read nothing from then on.
@@ -605,8 +648,12 @@ class Register(CertificateRegister):
 
     def _remove(self, client_id: str, kind: ClientKind) -> None:
         with self._store.transaction():
-            client = self._store.client(client_id)
-            if client is None or client.kind is not kind:
-                raise NotFoundError(f"no {kind} {shown_name(client_id)!r}")
+            self._found(client_id, kind)
             self._store.delete_client(client_id)
             forget_codes_of(self._store.connection, client_id)
+
+    def _found(self, client_id: str, kind: ClientKind) -> Client:
+        client = self._store.client(client_id)
+        if client is None or client.kind is not kind:
+            raise NotFoundError(f"no {kind} {shown_name(client_id)!r}")
+        return client

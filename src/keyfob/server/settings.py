@@ -11,6 +11,7 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
+from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
 from keyfob.server.mutual_tls import DIRECT, MutualTls
@@ -63,6 +64,9 @@ class ServerSettings:
         grant_lifetimes: Seconds that a token lives at most, by grant type; no ceiling for others.
         dpop_nonce: Whether DPoP proofs need a nonce of this server (RFC 9449 section 8).
         access_token_format: What access tokens are, where a client is not registered for another.
+        client_id_template: What MQTT client identifiers are made of; no new device may hold the
+            separator.
+        admin_api: Whether the admin API is there.
         device_code_lifetime: Seconds in which somebody has to approve a device, and the device's
             client to fetch its token.
         openid: Another issuer that operators may sign in by; None: by password only.
@@ -88,6 +92,8 @@ class ServerSettings:
     grant_lifetimes: Mapping[str, int] = field(default_factory=dict)
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    client_id_template: str = "{device}"
+    admin_api: bool = True
     device_code_lifetime: int = MAX_DEVICE_CODE_LIFETIME
     openid: OpenIdSettings | None = None
     resources: Mapping[str, str] = field(default_factory=dict)
@@ -107,10 +113,13 @@ class ServerSettings:
             check_lifetime(seconds)
         if not 1 <= self.assertion_lifetime <= MAX_ASSERTION_LIFETIME:
             raise ConfigError(f"an assertion lives between 1 and {MAX_ASSERTION_LIFETIME} seconds")
+        if self.admin_audience in self.targets.audiences:
+            raise ConfigError(
+                f"the audience {self.admin_audience} is the admin API's: write another"
+            )
         shortest, longest = MIN_DEVICE_CODE_LIFETIME, MAX_DEVICE_CODE_LIFETIME
         if not shortest <= self.device_code_lifetime <= longest:
             raise ConfigError(f"a device code lives between {shortest} and {longest} seconds")
-        _ = self.targets
         if len({one.issuer for one in self.trusted_issuers}) < len(self.trusted_issuers):
             raise ConfigError("an issuer is trusted twice", key="trusted_issuer")
         if any(one.issuer == self.issuer for one in self.trusted_issuers):
@@ -120,6 +129,11 @@ class ServerSettings:
     def targets(self) -> Resources:
         """Whom tokens may be for."""
         return Resources(self.audience, self.resources)
+
+    @property
+    def admin_audience(self) -> str:
+        """Whom tokens are for that the admin API takes, and no others: its own URL."""
+        return self.base + ADMIN_PATH
 
     @property
     def path(self) -> str:

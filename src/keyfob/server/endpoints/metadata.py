@@ -16,6 +16,7 @@ from keyfob.server.client_authentication import METHODS, SERVICE_METHODS
 from keyfob.server.client_authentication.assertion import AssertionRules
 from keyfob.server.client_authentication.grant_assertion import JWT_BEARER
 from keyfob.server.clients import DEVICE_CODE, REFRESH_TOKEN, ClientKind
+from keyfob.server.endpoints.registration import REGISTRATION_PATH
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.keys import ALGORITHMS
 
@@ -109,6 +110,7 @@ class MetadataEndpoint:
             "token_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],
             "introspection_endpoint": base + INTROSPECTION_PATH,
             "introspection_endpoint_auth_methods_supported": [*SERVICE_METHODS],
+            "registration_endpoint": base + REGISTRATION_PATH,
             "revocation_endpoint": base + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": [*ALGORITHMS],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the store classes need of a database: little enough that sqlite3's own connection has it.
 
-The classes are written once, with one SQL text for each statement (docs/adr/0020). Where SQLite and
+The classes are written once, with one SQL text for each statement (docs/adr/0021). Where SQLite and
 PostgreSQL differ in more than a driver can hide, the difference is a method of ``Database``.
 """
 

@@ -153,6 +153,14 @@ class Store:
         rows = self._connection.execute(_CLIENT + "WHERE kind = ? ORDER BY client_id", (kind,))
         return tuple(map(_client, rows))
 
+    def client_page(self, kind: ClientKind, *, after: str, limit: int) -> tuple[Client, ...]:
+        """Return the clients of a kind that follow a name, by name."""
+        rows = self._connection.execute(
+            _CLIENT + "WHERE kind = ? AND client_id > ? ORDER BY client_id LIMIT ?",
+            (kind, after, limit),
+        )
+        return tuple(map(_client, rows))
+
     def has_clients(self, kind: ClientKind) -> bool:
         """Say whether there is a client of a kind."""
         return bool(self._value("SELECT EXISTS (SELECT 1 FROM client WHERE kind = ?)", kind))
@@ -227,6 +235,12 @@ class Store:
         """Replace a client's public keys."""
         self._connection.execute(
             "UPDATE client SET jwks = ? WHERE client_id = ?", (jwks, client_id)
+        )
+
+    def set_scopes(self, client_id: str, scopes: tuple[str, ...]) -> None:
+        """Replace what a client's tokens may say."""
+        self._connection.execute(
+            "UPDATE client SET scopes = ? WHERE client_id = ?", (" ".join(scopes), client_id)
         )
 
     def set_metadata(self, client_id: str, metadata: ClientMetadata) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from keyfob.errors import ConfigError, UpstreamError
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import Store, open_store
 
@@ -45,6 +46,9 @@ class StoreThreads:
     def _work(self, work: Callable[[Store], _T]) -> _T:
         store: Store | None = getattr(self._own, "store", None)
         if store is None:
-            store = self._own.store = open_store(self._place, migrate=False)
+            try:
+                store = self._own.store = open_store(self._place, migrate=False)
+            except ConfigError as error:  # it could be opened when the server started
+                raise UpstreamError(error.message) from error
             self._opened.append(store)
         return work(store)

@@ -15,6 +15,8 @@ from keyfob.server.stores.writer import Writer
 __all__ = ["StoredTokenRevocations"]
 
 _REASON: Final = "revoked"
+# Whom tokens are about; those of a service are for the admin API.
+_HOLDERS: Final = (ClientKind.DEVICE, ClientKind.SERVICE)
 
 
 class StoredTokenRevocations:
@@ -38,8 +40,8 @@ class StoredTokenRevocations:
 
         def work(store: Store) -> bool:
             # The device first: one that is enabled again meanwhile left a revocation behind.
-            device = store.client(subject)
-            if device is None or device.kind is not ClientKind.DEVICE or not device.enabled:
+            holder = store.client(subject)
+            if holder is None or holder.kind not in _HOLDERS or not holder.enabled:
                 return False
             return not store.is_token_revoked(
                 subject=subject, token_id=token_id, issued_at=issued_at

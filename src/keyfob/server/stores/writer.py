@@ -30,10 +30,11 @@ class Writer:
 
     Args:
         place: The database; opened at the first write.
+        most: So many threads at most; SQLite has one.
     """
 
-    def __init__(self, place: Place) -> None:
-        threads = _THREADS if isinstance(place, PostgresqlUrl) else 1
+    def __init__(self, place: Place, *, most: int = _THREADS) -> None:
+        threads = most if isinstance(place, PostgresqlUrl) else 1
         self._threads = StoreThreads(place, threads, "keyfob-writer")
 
     async def run(self, work: Callable[[Store], _T], *, beside: bytes | None = None) -> _T:
@@ -61,6 +62,16 @@ class Writer:
             raise AssertionError("the last try returns or raises")
 
         return await self._threads.run(in_turn)
+
+    async def hand_over(self, work: Callable[[Store], _T]) -> _T:
+        """Do some work that makes its own transactions, and return its result.
+
+        It is done once: where a transaction of it has to be tried again, others may have counted.
+
+        Raises:
+            UpstreamError: The database stayed locked, is gone, or its disk is full.
+        """
+        return await self._threads.run(work)
 
     def close(self) -> None:
         """Finish what was begun and close the connections."""

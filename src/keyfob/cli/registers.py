@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What commands need of a register, wherever it is: of this machine's, or of a server's over HTTP.
+
+``Register``, ``KeyRegister`` and ``RegistrationTokens`` are these as they are; ``remote_registers``
+has the others. Which one a command gets is decided once, in front of it (``target``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.client_metadata import NO_METADATA, ClientMetadata
+from keyfob.server.clients import Application, IssuedApplication, Service
+from keyfob.server.devices import Device, IssuedSecret
+from keyfob.server.fleet import EVERY_DEVICE, Chosen, ManyOutcome, Selection
+from keyfob.server.fleet_import import ImportOutcome
+from keyfob.server.fleet_rows import Format, RowReader
+from keyfob.server.groups import Group
+from keyfob.server.private_file import PrivateFile
+from keyfob.server.registration.initial_tokens import (
+    IssuedRegistrationToken,
+    RegistrationToken,
+    Template,
+)
+from keyfob.server.signing.key_register import ShownKey
+from keyfob.server.stores.admin_actions import AdminAction
+
+__all__ = ["AnyFleet", "AnyKeyRegister", "AnyRegister", "AnyRegistrationTokens"]
+
+
+class AnyRegister(Protocol):
+    """Devices, applications, services and the trail; ``Register`` says what each method does."""
+
+    def add_device(
+        self,
+        device_id: str,
+        *,
+        publish: Iterable[str] = (),
+        subscribe: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        lifetime: int | None = None,
+        groups: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        pending: bool = False,
+        certificate_bound: bool = False,
+        metadata: ClientMetadata = NO_METADATA,
+    ) -> IssuedSecret:
+        """Register a device."""
+
+    def add_device_with_keys(
+        self,
+        device_id: str,
+        *,
+        jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
+        publish: Iterable[str] = (),
+        subscribe: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        lifetime: int | None = None,
+        groups: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        pending: bool = False,
+        certificate_bound: bool = False,
+        metadata: ClientMetadata = NO_METADATA,
+    ) -> Device:
+        """Register a device with keys or a certificate."""
+
+    def list_devices(
+        self, selection: Selection = EVERY_DEVICE, *, after: str = "", limit: int = 1_000
+    ) -> tuple[Device, ...]:
+        """List a page of devices."""
+
+    def show_device(self, device_id: str) -> Device:
+        """Show a device."""
+
+    def change_device(
+        self,
+        device_id: str,
+        *,
+        into: Iterable[str] = (),
+        out_of: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        unlabel: Iterable[str] = (),
+        lifetime: int | None = None,
+        rights: Mapping[str, Iterable[str]] | None = None,
+    ) -> Device:
+        """Change what is registered about a device."""
+
+    def disable_device(self, device_id: str) -> Device:
+        """Disable a device."""
+
+    def enable_device(self, device_id: str) -> Device:
+        """Enable a device."""
+
+    def remove_device(self, device_id: str) -> None:
+        """Remove a device."""
+
+    def revoke_device_tokens(self, device_id: str) -> None:
+        """Revoke a device's tokens."""
+
+    def rotate_secret(
+        self, device_id: str, *, overlap: int = 0, until_used: bool = False
+    ) -> IssuedSecret:
+        """Give a device a new secret."""
+
+    def set_device_jwks(
+        self, device_id: str, jwks: bytes, *, remove_secret: bool = False
+    ) -> Device:
+        """Give a device other keys."""
+
+    def set_device_certificate(
+        self,
+        device_id: str,
+        certificate: CertificateIdentity | None = None,
+        *,
+        bound: bool | None = None,
+        remove_secret: bool = False,
+    ) -> Device:
+        """Give a device another certificate."""
+
+    def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
+        """Change what a device's next tokens are."""
+
+    @property
+    def fleet(self) -> AnyFleet:
+        """Groups, and many devices at once."""
+
+    def add_application(
+        self,
+        client_id: str,
+        *,
+        public: bool = False,
+        refresh: bool = False,
+        device_code: bool = False,
+        jwks: bytes | None = None,
+        certificate: CertificateIdentity | None = None,
+        certificate_bound: bool = False,
+        metadata: ClientMetadata = NO_METADATA,
+    ) -> IssuedApplication:
+        """Register an application."""
+
+    def list_applications(self) -> tuple[Application, ...]:
+        """List applications."""
+
+    def set_application_jwks(
+        self, client_id: str, jwks: bytes, *, remove_secret: bool = False
+    ) -> Application:
+        """Give an application other keys."""
+
+    def set_application_certificate(
+        self,
+        client_id: str,
+        certificate: CertificateIdentity | None = None,
+        *,
+        bound: bool | None = None,
+        remove_secret: bool = False,
+    ) -> Application:
+        """Give an application another certificate."""
+
+    def remove_application(self, client_id: str) -> None:
+        """Remove an application."""
+
+    def add_service(self, client_id: str, *, scopes: Iterable[str]) -> tuple[Service, str]:
+        """Register a service."""
+
+    def list_services(self) -> tuple[Service, ...]:
+        """List services."""
+
+    def remove_service(self, client_id: str) -> None:
+        """Remove a service."""
+
+    def list_actions(self, *, last: int = 100, subject: str = "") -> tuple[AdminAction, ...]:
+        """List who changed what."""
+
+
+class AnyFleet(Protocol):
+    """Groups and many devices; ``Fleet`` says what each method does."""
+
+    def add_group(
+        self,
+        name: str,
+        *,
+        publish: Iterable[str] = (),
+        subscribe: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        lifetime: int | None = None,
+    ) -> Group:
+        """Make a group."""
+
+    def set_group(self, name: str, changes: Mapping[str, object]) -> Group:
+        """Change what a group gives."""
+
+    def show_group(self, name: str) -> Group:
+        """Show a group."""
+
+    def list_groups(self) -> tuple[Group, ...]:
+        """List groups."""
+
+    def remove_group(self, name: str) -> None:
+        """Remove a group."""
+
+    def rights(self, client_id: str) -> tuple[str, ...]:
+        """Show what a device's tokens may say."""
+
+    def disable(self, chosen: Chosen, *, on_progress: Callable[[int], None] = ...) -> ManyOutcome:
+        """Disable devices."""
+
+    def rotate(
+        self,
+        chosen: Chosen,
+        secrets: PrivateFile,
+        *,
+        overlap: int = 0,
+        until_used: bool = False,
+        on_progress: Callable[[int], None] = ...,
+    ) -> ManyOutcome:
+        """Give devices new secrets."""
+
+    def import_devices(
+        self,
+        reader: RowReader,
+        *,
+        rejects: PrivateFile,
+        secrets: PrivateFile | None,
+        restart: bool = False,
+        on_progress: Callable[[int], None] = ...,
+    ) -> ImportOutcome:
+        """Register the devices of a file."""
+
+    def written(self, selection: Selection, form: Format) -> Iterator[str]:
+        """Yield devices as rows, many at a time."""
+
+
+class AnyKeyRegister(Protocol):
+    """Signing keys; ``KeyRegister`` says what each method does."""
+
+    def list_keys(self) -> tuple[ShownKey, ...]:
+        """List the keys."""
+
+    def rotate(self, *, at_once: bool = False) -> ShownKey:
+        """Make a new key."""
+
+    def remove(self, kid: str) -> None:
+        """Publish a key no longer."""
+
+
+class AnyRegistrationTokens(Protocol):
+    """Initial access tokens; ``RegistrationTokens`` says what each method does."""
+
+    def add(
+        self, name: str, *, uses: int, seconds: int, template: Template
+    ) -> IssuedRegistrationToken:
+        """Make a token."""
+
+    def list(self) -> tuple[RegistrationToken, ...]:
+        """List the tokens."""
+
+    def remove(self, name: str) -> None:
+        """Forget a token."""

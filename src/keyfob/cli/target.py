@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which register a command works on: the installation's, or with ``--server`` one over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyfob.cli.admin_client import AdminClient, read_credentials
+from keyfob.cli.compose import own_template, signing_settings
+from keyfob.cli.installation import settings_of
+from keyfob.cli.registers import AnyKeyRegister, AnyRegister, AnyRegistrationTokens
+from keyfob.cli.remote_registers import (
+    RemoteKeyRegister,
+    RemoteRegister,
+    RemoteRegistrationTokens,
+)
+from keyfob.cli.server_database import server_database
+from keyfob.server.registration.initial_tokens import RegistrationTokens
+from keyfob.server.signing.key_register import KeyRegister
+from keyfob.server.stores.store import open_store
+
+__all__ = ["Target", "key_register_of", "option_of", "register_of", "registration_tokens_of", "use"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server somewhere else.
+
+    Args:
+        server: The issuer's URL; empty: the installation of this machine.
+        ca: Certificates to trust beside the system's.
+        credentials: A file with a service's name and secret; None: the environment has them.
+    """
+
+    server: str = ""
+    ca: Path | None = None
+    credentials: Path | None = None
+
+
+_HERE = Target()
+_TARGET: ContextVar[Target] = ContextVar("target", default=_HERE)
+
+
+def use(target: Target) -> None:
+    """Have the command that follows work on this."""
+    _TARGET.set(target)
+
+
+def option_of(directory: Path) -> str:
+    """Return what to type after a command for the same register, with a space before it."""
+    return "" if _TARGET.get().server else settings_of(directory).option
+
+
+@contextlib.contextmanager
+def register_of(directory: Path) -> Iterator[AnyRegister]:
+    """Open the register that a command works on.
+
+    Args:
+        directory: The installation's folder; of no matter with ``--server``.
+
+    Raises:
+        ConfigError: There is no installation, or there are no credentials.
+    """
+    if (target := _TARGET.get()).server:
+        with _client(target) as client:
+            yield RemoteRegister(client)
+        return
+    with settings_of(directory).register() as register:
+        yield register
+
+
+@contextlib.contextmanager
+def key_register_of(directory: Path) -> Iterator[AnyKeyRegister]:
+    """Open the signing keys that a command works on; see ``register_of``."""
+    if (target := _TARGET.get()).server:
+        with _client(target) as client:
+            yield RemoteKeyRegister(client)
+        return
+    settings = settings_of(directory).settings
+    with KeyRegister.open(
+        server_database(settings), signing_settings(settings), migrate=settings.server.migrate
+    ) as register:
+        yield register
+
+
+@contextlib.contextmanager
+def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
+    """Open the initial access tokens that a command works on; see ``register_of``."""
+    if (target := _TARGET.get()).server:
+        with _client(target) as client:
+            yield RemoteRegistrationTokens(client)
+        return
+    settings = settings_of(directory).settings
+    database, migrate = server_database(settings), settings.server.migrate
+    with contextlib.closing(open_store(database, migrate=migrate)) as store:
+        yield RegistrationTokens(store, client_id_template=own_template(settings))
+
+
+@contextlib.contextmanager
+def _client(target: Target) -> Iterator[AdminClient]:
+    credentials = read_credentials(target.credentials)
+    client = AdminClient(target.server, credentials, ca=target.ca)
+    try:
+        yield client
+    finally:
+        client.close()
