@@ -26,7 +26,7 @@ def audit(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Show who changed what in the register, and approved whom.
+    """Show who changed the register, or approved a device.
 
     Tokens that were issued or refused stand in a file, as server.audit names it.
     """
