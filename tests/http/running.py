@@ -26,6 +26,10 @@ async def _healthy(_: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 
+async def _names(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(" ".join(request.headers))
+
+
 async def _length(request: Request) -> PlainTextResponse:
     try:
         body = await read_body(request, limit=MAX_BODY, seconds=0.5)
@@ -41,6 +45,7 @@ async def _page(_: Request) -> PlainTextResponse:
 def application() -> Starlette:
     routes = [
         Route("/healthz", _healthy),
+        Route("/names", _names, methods=["POST"]),
         Route("/length", _length, methods=["POST"]),
         Route("/page", _page),
     ]

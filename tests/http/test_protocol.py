@@ -149,6 +149,19 @@ def test_a_trailer_that_does_not_end_is_given_up() -> None:
             connection.sendall(b"a" * 33_554_432)
 
 
+def test_a_trailer_is_no_header(server: HttpServer) -> None:
+    """Proxies that write a client's certificate into the head pass its trailers on as they are."""
+    request = b"POST /names HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    trailer = b"X-Client-Cert: mine\r\nX-Forwarded-For: 192.0.2.1\r\n"
+    with connect(server) as connection:  # twice: the second head is one again
+        for last in (b"", b"Connection: close\r\n"):
+            connection.sendall(request + last + b"\r\n1\r\na\r\n0\r\n" + trailer + b"\r\n")
+            answer = connection.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 200")
+            names = answer.rpartition(b"\r\n")[2].split()
+            assert names == [b"host", b"transfer-encoding", *([b"connection"] if last else [])]
+
+
 def test_a_body_that_trickles_after_its_answer_is_given_up(server: HttpServer) -> None:
     with connect(server) as connection:
         connection.sendall(POST)

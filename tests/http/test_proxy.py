@@ -105,6 +105,15 @@ def test_the_address_is_the_rightmost_that_is_no_trusted_proxy(
     assert client_address(peer, values, PROXIES) == expected
 
 
+@pytest.mark.parametrize("place", ["::ffff:10.0.0.1", "::ffff:10.0.0.0/120"])
+def test_a_network_of_ipv4_within_ipv6_is_that_of_ipv4(place: str) -> None:
+    proxies = Proxies.at([place])
+    for address in ("10.0.0.1", "::ffff:10.0.0.1"):
+        assert proxies.trusts(address)
+    for address in ("10.0.1.1", "::10.0.0.1", "192.0.2.1"):
+        assert not proxies.trusts(address)
+
+
 @given(
     written=st.lists(st.binary(max_size=40), max_size=4),
     stranger=st.ip_addresses().filter(lambda ip: not PROXIES.trusts(str(ip))),
@@ -242,7 +251,11 @@ async def test_no_value_is_more_than_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "places", [["0.0.0.0/0"], ["::/0"], ["proxy.example"], ["10.0.0.1/24"], [""], ["10.0.0.0/33"]]
+    "places",
+    [
+        *(["0.0.0.0/0"], ["::/0"], ["::ffff:0:0/96"]),
+        *(["proxy.example"], ["10.0.0.1/24"], [""], ["10.0.0.0/33"]),
+    ],
 )
 def test_a_proxy_is_named_and_not_everybody(places: list[str]) -> None:
     with pytest.raises(ConfigError):

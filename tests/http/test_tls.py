@@ -179,6 +179,59 @@ def test_an_authority_that_is_taken_away_is_gone_for_resumed_sessions_too(
         assert place.ask(server, place.context(renewed)) == [renewed.der.hex(), True]
 
 
+def test_an_authority_that_is_taken_away_is_gone_for_open_connections_too(place: Place) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    client = signed(named("dev1"), issuer=place.clients)
+    with serving(place.listen) as server, contextlib.ExitStack() as open_ones:
+        certified, other = (
+            open_ones.enter_context(
+                context.wrap_socket(
+                    open_ones.enter_context(
+                        socket.create_connection(("localhost", server.port), timeout=30)
+                    ),
+                    server_hostname="localhost",
+                )
+            )
+            for context in (place.context(client), place.context())
+        )
+        for connection, end in ((certified, b"true]"), (other, b"null")):
+            connection.sendall(request)
+            received = b""
+            while not received.endswith(end):
+                received += connection.recv(65_536)
+        place.ca.write_bytes(signed(named("others"), authority=True).pem)
+        server.reload_certificate()
+        assert certified.recv(1) == b""
+        other.sendall(request)
+        assert other.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_an_authority_that_is_taken_away_is_gone_for_begun_handshakes_too(place: Place) -> None:
+    """Its last flight waits at the client until the file was read again."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = place.context(signed(named("dev1"), issuer=place.clients))
+    secured = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with serving(place.listen) as server:
+        with socket.create_connection(("localhost", server.port), timeout=30) as plain:
+            while True:
+                try:
+                    secured.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(65_536))
+            place.ca.write_bytes(signed(named("others"), authority=True).pem)
+            server.reload_certificate()
+            secured.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            plain.sendall(outgoing.read())
+            with contextlib.suppress(ConnectionError):
+                while received := plain.recv(65_536):
+                    incoming.write(received)
+                    with contextlib.suppress(ssl.SSLError):
+                        assert b"true" not in secured.read(65_536)
+        assert place.ask(server, place.context()) is None
+
+
 def test_files_that_hold_no_authority_are_refused_before_anything_listens(place: Place) -> None:
     for content in (b"", b"x", signed(named("dev1")).pem):
         place.ca.write_bytes(content)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -123,6 +124,26 @@ def test_a_certificate_of_another_key_is_refused() -> None:
 def test_what_holds_no_certificate_is_refused(document: bytes) -> None:
     with pytest.raises(ConfigError):
         pinned_certificates(document)
+
+
+P_256, OTHER_CURVE = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030177")
+VERSION_3, VERSION_6 = bytes.fromhex("a003020102"), bytes.fromhex("a003020105")
+
+
+@pytest.mark.parametrize("change", [(P_256, OTHER_CURVE), (VERSION_3, VERSION_6)])
+def test_a_certificate_that_the_library_does_not_know_is_refused(
+    change: tuple[bytes, bytes],
+) -> None:
+    one = signed(named("a"))
+    assert change[0] in one.der
+    text = base64.encodebytes(one.der.replace(*change)).decode()
+    jwk = one.jwk | {"x5c": [text.replace("\n", "")]}
+    with pytest.raises(ConfigError):
+        pinned_certificates(json.dumps(jwk).encode())
+    if change[0] == VERSION_3:
+        pem = f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
+        with pytest.raises(ConfigError):
+            pinned_certificates(pem.encode())
 
 
 def test_a_private_key_is_refused_wherever_it_stands() -> None:

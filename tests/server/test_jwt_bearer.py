@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from keyfob.errors import ConfigError
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.settings import ServerSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, claims_for, jwks_of, signed
+from tests.server.databases import rows
 from tests.server.granting import JWT_BEARER
 from tests.server.world import ISSUER, World, claims_of
 
@@ -131,6 +133,7 @@ ATTACKS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"events": {}}, "assertion_type_refused"),
     ({"at_hash": "x"}, "assertion_type_refused"),
+    ({"cnf": {"jkt": "x" * 43}}, "assertion_cnf_unproven"),
     ({"aud": None}, "assertion_claim_missing"),
     ({"aud": "https://other.example"}, "assertion_audience_mismatch"),
     ({"aud": [ISSUER, "https://other.example"]}, "assertion_aud_others"),
@@ -178,6 +181,20 @@ async def test_an_assertion_is_good_once_and_a_refused_request_costs_nothing(
     assert (await ask(world, application, assertion)).json()["error"] == "invalid_grant"
     assert world.events[-1].reason == "assertion_replayed"
     assert (await ask(world, application, made(world))).status_code == 200
+
+
+async def test_a_replayed_assertion_puts_no_opaque_token_in_the_place_of_others(
+    world: World, application: str
+) -> None:
+    issued = world.register.add_application(
+        "app2", metadata=ClientMetadata(access_token_format="opaque")
+    )
+    world.register.allow_grant("app2", "jwt-bearer")
+    form = {"grant_type": JWT_BEARER, "assertion": made(world)}
+    answers = [await world.token(auth=("app2", str(issued.secret)), **form) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 400, 400]
+    assert rows(world.settings.database, "SELECT count(*) FROM opaque_token") == [(1,)]
+    assert application
 
 
 async def test_of_many_who_show_one_assertion_at_once_one_is_served(
@@ -242,6 +259,20 @@ async def test_an_assertion_stands_alone_where_its_issuer_is_trusted_that_far(
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
     world.register.withdraw_grant("dev1", "jwt-bearer")
     assert (await alone(world, assertion)).json()["error"] == "unauthorized_client"
+    assert application
+
+
+async def test_the_name_of_a_public_application_authenticates_nobody(
+    world: World, application: str
+) -> None:
+    world.register.add_application("open", public=True)
+    world.register.allow_grant("open", "jwt-bearer")
+    answer = await alone(world, made(world), client_id="open")
+    assert answer.json()["error"] == "invalid_grant"
+    assert world.events[-1].reason == "client_public"
+    answer = await alone(world, workload(world), client_id="open")
+    claims = await of(world, answer)
+    assert (claims["sub"], claims["client_id"]) == ("dev1", "open")
     assert application
 
 

@@ -200,6 +200,16 @@ async def test_a_token_is_exchanged_by_the_client_that_it_was_issued_to_alone(
     assert fleet.world.events[-1].reason == "token_of_other_client"
 
 
+async def test_what_is_no_name_stays_out_of_the_audit(fleet: Fleet) -> None:
+    thief = fleet.world.register.add_device("thief", publish=["site/#"]).secret
+    fleet.world.register.allow_grant("thief", "token-exchange", act_for=["gw-*"])
+    await fleet.exchange(
+        await fleet.gateway_token(), "gw-1\nforged", client_id="thief", client_secret=thief
+    )
+    event = fleet.world.events[-1]
+    assert (event.reason, event.subject) == ("token_of_other_client", "?")
+
+
 async def test_a_client_that_is_not_registered_for_it_may_not(fleet: Fleet) -> None:
     token = await fleet.gateway_token()
     fleet.world.register.withdraw_grant("gw", "token-exchange")

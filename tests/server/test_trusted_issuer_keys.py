@@ -74,6 +74,31 @@ async def test_unknown_keys_cause_one_fetch_in_a_cooldown_however_many_ask(
     assert len(upstream.asked) == 2
 
 
+async def test_who_asks_while_keys_are_fetched_waits_for_them(
+    upstream: Upstream, clock: Clock
+) -> None:
+    async def slow(request: httpx.Request) -> httpx.Response:
+        answer = upstream(request)
+        asked.set()
+        await answered.wait()
+        return answer
+
+    keys = FetchedKeys("https://issuer.example/jwks", clock, transport=httpx.MockTransport(slow))
+    for answer, again in ((jwks_of(OLD), False), (jwks_of(OLD, NEW), True)):
+        asked, answered = asyncio.Event(), asyncio.Event()
+        upstream.answer = lambda answer=answer: httpx.Response(200, content=answer)  # type: ignore[misc]
+        asking = [asyncio.create_task(kids(keys, again=again))]
+        await asked.wait()
+        clock.now += 1
+        asking += [asyncio.create_task(kids(keys, again=again)) for _ in range(3)]
+        await asyncio.sleep(0)
+        answered.set()
+        found = await asyncio.gather(*asking)
+        assert found == [[OLD.kid, NEW.kid] if again else [OLD.kid]] * 4
+        clock.now += COOLDOWN
+    assert len(upstream.asked) == 2
+
+
 async def test_the_last_good_keys_stay_while_an_issuer_is_unwell(
     keys: FetchedKeys, upstream: Upstream, clock: Clock
 ) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that are renewed while everything runs: a look a day, and SIGHUP to who shows them.
 
-The server and Mosquitto read their certificate again at SIGHUP and keep every connection. A
-certificate that its owner replaced (certbot, a cron job) is noticed in the same way.
+The server and Mosquitto read their certificate again at SIGHUP and keep every connection, but for
+those on which a client has shown the server a certificate. A certificate that its owner replaced
+(certbot, a cron job) is noticed in the same way.
 """
 
 from __future__ import annotations

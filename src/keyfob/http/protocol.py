@@ -97,6 +97,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.stopping or len(self.connections) > self.most_connections:
             transport.abort()
             return
+        if self._certificate is not None and self.is_outdated():
+            transport.abort()
+            return
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,8 +148,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._count(len(url), too_long=414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header with its colon and line end."""
-        super().on_header(name, value)
+        """Count a header with its colon and line end.
+
+        What comes after a body is a trailer, and no header (RFC 9110 section 6.5.1): a proxy that
+        passes it on has replaced what a client wrote into the head, and nothing here.
+        """
+        if self._in_head:
+            super().on_header(name, value)
         self._count(len(name) + len(value) + 4, too_long=431)
 
     def on_headers_complete(self) -> None:
@@ -175,6 +183,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._in_head:
             self._arm()
+
+    def is_outdated(self) -> bool:
+        """Say whether the handshake began before the authorities were read again."""
+        return False
+
+    def end_certified(self) -> None:
+        """End the connection, after its answers, if a certificate was verified when it began.
+
+        Other authorities may be trusted now; whoever has one shows it again.
+        """
+        if self._certificate is not None:
+            self.shutdown()
 
     def _count(self, length: int, *, too_long: int) -> None:
         self._named += length

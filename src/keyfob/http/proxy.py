@@ -119,7 +119,7 @@ class Proxies:
         networks = []
         for place in places:
             try:
-                network = ipaddress.ip_network(place)
+                network = _unmapped(ipaddress.ip_network(place))
             except ValueError:
                 raise ConfigError(
                     f"{place!r} is no address or network of a proxy, such as 10.1.2.0/24"
@@ -250,6 +250,14 @@ def _base64(text: bytes) -> bytes:
 _READ: Final[Mapping[CertificateForm, Callable[[bytes], bytes]]] = MappingProxyType(
     {"url-encoded-pem": _url_encoded_pem, "rfc9440": _byte_sequence}
 )
+
+
+def _unmapped(network: Network) -> Network:
+    """Return a network of IPv4 within IPv6 as the former, as ``_address`` does its addresses."""
+    if network.version == 4 or network.prefixlen < 96:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

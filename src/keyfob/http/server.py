@@ -7,10 +7,11 @@ goes to the audit.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -59,6 +60,7 @@ class HttpServer(uvicorn.Server):
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._signals = signals
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def port(self) -> int:
@@ -86,14 +88,19 @@ class HttpServer(uvicorn.Server):
     def reload_certificate(self) -> None:
         """Go by what the files hold now, for connections from now on: certificate, authorities.
 
+        Those on which a client has shown a certificate end, after their answers.
+
         Raises:
             ConfigError: The files are not what they have to be; what was before stays.
         """
         if isinstance(self.config.ssl, RenewableContext):
             self.config.ssl.renew()
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._end_certified)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, then say so."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self._on_ready is not None:
             self._on_ready()
@@ -104,6 +111,10 @@ class HttpServer(uvicorn.Server):
         if self._on_stop is not None:
             self._on_stop()
         await super().shutdown(sockets)
+
+    def _end_certified(self) -> None:
+        for connection in list(self.server_state.connections):
+            cast("BoundedHttpProtocol", connection).end_certified()
 
 
 def _config(app: ASGIApp, listen: Listen, protocol: type[BoundedHttpProtocol]) -> uvicorn.Config:
@@ -134,5 +145,10 @@ def _protocol(listen: Listen, headers: tuple[Header, ...]) -> type[BoundedHttpPr
         head_seconds = listen.head_seconds
         most_connections = connection_limit()
         always = headers
+
+        def is_outdated(self) -> bool:
+            context = self.config.ssl
+            secured = self.transport.get_extra_info("ssl_object")
+            return isinstance(context, RenewableContext) and not context.is_newest(secured)
 
     return Protocol

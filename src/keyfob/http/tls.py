@@ -46,6 +46,10 @@ class RenewableContext(ssl.SSLContext):
         """
         self._newest = _context(self._listen)
 
+    def is_newest(self, secured: ssl.SSLObject) -> bool:
+        """Say whether a connection began by what the files held when they were last read."""
+        return secured.context is self._newest
+
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
         """Begin a connection; see ``ssl.SSLContext``."""
         return self._newest.wrap_bio(*arguments, **named)

@@ -14,7 +14,7 @@ the look of the text:
    ``/+/#``: what would set them apart is a name that cannot be.
 4. ``$share/<group>/`` is not part of the set; it says who shares the messages.
 
-With rule 3 applied first (``_shape``), a filter is a row of fixed levels, each a text or ``+``, and
+With rule 3 applied first (``shape``), a filter is a row of fixed levels, each a text or ``+``, and
 is either closed (exactly that many levels) or open (that many or more).
 Then inclusion and intersection can be read off level by level.
 The limit of 65,535 bytes never changes an inclusion: the names that tell two filters apart need no
@@ -41,6 +41,7 @@ __all__ = [
     "matches",
     "overlaps",
     "placeholders",
+    "shape",
     "witness",
 ]
 
@@ -165,8 +166,8 @@ def covers(granted: TopicFilter, requested: TopicFilter) -> bool:
     """
     if granted.share_group is not None and granted.share_group != requested.share_group:
         return False
-    outer, outer_open = _shape(granted)
-    inner, inner_open = _shape(requested)
+    outer, outer_open = shape(granted)
+    inner, inner_open = shape(requested)
     if len(outer) > len(inner):
         return False
     if not outer_open and (inner_open or len(outer) < len(inner)):
@@ -182,8 +183,8 @@ def witness(granted: TopicFilter, requested: TopicFilter) -> TopicName | None:
     Share groups are left out: they are about who receives a message, not about which.
     So ``covers`` is true if and only if the groups agree and there is no witness.
     """
-    outer, _ = _shape(granted)
-    inner, inner_open = _shape(requested)
+    outer, _ = shape(granted)
+    inner, inner_open = shape(requested)
     shortest = [
         _other_than(outer[index : index + 1]) if level == "+" else level
         for index, level in enumerate(inner)
@@ -203,8 +204,8 @@ def overlaps(a: TopicFilter, b: TopicFilter) -> bool:
     So two filters whose only common names are longer than ``MAX_BYTES`` overlap as well, which can
     only make a deny rule refuse more.
     """
-    left, left_open = _shape(a)
-    right, right_open = _shape(b)
+    left, left_open = shape(a)
+    right, right_open = shape(b)
     if len(right) > len(left) and not left_open:
         return False
     if len(left) > len(right) and not right_open:
@@ -252,7 +253,7 @@ def expand(template: str, values: Mapping[str, str]) -> TopicFilter:
     )
 
 
-def _shape(topic_filter: TopicFilter) -> tuple[tuple[str, ...], bool]:
+def shape(topic_filter: TopicFilter) -> tuple[tuple[str, ...], bool]:
     """Return the fixed levels and whether more may follow, with rule 3 applied."""
     levels = topic_filter.levels
     if levels[-1] != "#":

@@ -64,7 +64,7 @@ class Asked:
             request=self.request,
             grant_type=self.grant_type,
             client_id=shown_name(self.client_id),
-            subject=error.subject or shown_name(self.subject),
+            subject=shown_name(error.subject or self.subject),
             error=error.error,
             reason=error.reason,
             operator=self.operator,

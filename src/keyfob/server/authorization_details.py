@@ -19,7 +19,8 @@ from keyfob.authorization.permissions import Operation, Rule
 from keyfob.authorization.syntaxes.authorization_details import TYPE, parse_details
 from keyfob.authorization.syntaxes.scopes import parse_scope
 from keyfob.errors import KeyfobError, TopicError
-from keyfob.mqtt.topics import TopicFilter, covers
+from keyfob.mqtt.topics import TopicFilter
+from keyfob.server.held_filters import HeldFilters
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.tokens import json_strict
 
@@ -41,7 +42,6 @@ __all__ = [
 DETAILS_TYPES: Final = (TYPE,)
 """The types that may be asked for (RFC 9396 section 10)."""
 
-# Each topic is compared with each right that is held, in the event loop.
 MAX_DETAILS: Final = 32
 MAX_TOPICS: Final = 64
 MAX_LOCATIONS: Final = 64
@@ -77,12 +77,24 @@ class _Right:
     filter: TopicFilter
     locations: frozenset[str] | None
 
+
+class _Held:
+    """What somebody holds."""
+
+    def __init__(self, scopes: Iterable[str], details: Iterable[Detail]) -> None:
+        self._filters = HeldFilters()
+        self._places: dict[frozenset[str] | None, None] = {}
+        for right in (*_of_scopes(scopes), *_rights(details)):
+            self._filters.add((right.operation, right.locations), right.filter)
+            self._places[right.locations] = None
+
     def covers(self, wanted: _Right) -> bool:
-        if self.operation is not wanted.operation or not covers(self.filter, wanted.filter):
-            return False
-        if self.locations is None:
-            return True
-        return wanted.locations is not None and wanted.locations <= self.locations
+        """Tell whether one right covers another, at least at the same brokers."""
+        return any(
+            self._filters.cover((wanted.operation, places), wanted.filter)
+            for places in self._places
+            if places is None or (wanted.locations is not None and wanted.locations <= places)
+        )
 
 
 def requested_details(text: str) -> tuple[Detail, ...]:
@@ -144,8 +156,8 @@ def details_covered(
     Each action on each topic has to be covered by one right that is held, at least at the same
     brokers; two rights that cover it together do not.
     """
-    rights = [*_of_scopes(scopes), *_rights(held)]
-    return all(any(right.covers(one) for right in rights) for one in _rights(wanted))
+    rights = _Held(scopes, held)
+    return all(map(rights.covers, _rights(wanted)))
 
 
 def still_covered(scopes: Iterable[str], granted: Sequence[Detail]) -> tuple[Detail, ...]:
@@ -157,7 +169,7 @@ def common_details(
     scopes: Iterable[str], held: Iterable[Detail], others: Iterable[Detail]
 ) -> tuple[Detail, ...]:
     """Return the topics of ``others`` that the scopes and details held cover with every action."""
-    rights = [*_of_scopes(scopes), *_rights(held)]
+    rights = _Held(scopes, held)
     left: list[Detail] = []
     for one in others:
         topics = tuple(topic for topic in one.topics if _topic_covered(rights, one, topic))
@@ -166,9 +178,9 @@ def common_details(
     return tuple(left)
 
 
-def _topic_covered(rights: list[_Right], detail: Detail, topic: str) -> bool:
+def _topic_covered(rights: _Held, detail: Detail, topic: str) -> bool:
     wanted = _rights([Detail(detail.actions, (topic,), detail.locations)])
-    return all(any(right.covers(one) for right in rights) for one in wanted)
+    return all(map(rights.covers, wanted))
 
 
 def _of_scopes(scopes: Iterable[str]) -> list[_Right]:

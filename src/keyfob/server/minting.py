@@ -40,7 +40,10 @@ class Mint:
         now: float,
         confirmation: Mapping[str, object],
     ) -> IssuedToken:
-        """Make a token; an opaque one is on the disk when this returns.
+        """Make a token; an opaque one, and what ``access.keep`` writes, is on the disk then.
+
+        An opaque one comes last: it takes the place of its device's oldest, which a request that
+        ``access.keep`` refuses must not bring about.
 
         Args:
             client: Who asks: its registration says the form.
@@ -51,17 +54,25 @@ class Mint:
                 ``kid``, to a symmetric key, which a JWT could not carry.
 
         Raises:
-            OAuthError: ``temporarily_unavailable``.
+            OAuthError: ``temporarily_unavailable``, or what ``access.keep`` refuses with.
         """
         form = client.metadata.access_token_format or self._default
         if client.kind is ClientKind.SERVICE:
             form = "jwt"  # for the admin API, which reads no other; so introspection knows none
         if form == "jwt" and "kid" not in confirmation:
-            return self._issuer.issue(access, scopes, now=now, confirmation=confirmation)
+            signed = self._issuer.issue(access, scopes, now=now, confirmation=confirmation)
+            await _keep(access, signed)
+            return signed
         token, claims = self._issuer.described(
             access, scopes, now=int(now), confirmation=confirmation, text=generate_opaque_token()
         )
+        await _keep(access, token)
         return await self._opaque.keep(token, claims, now=int(now))
+
+
+async def _keep(access: Access, token: IssuedToken) -> None:
+    if access.keep is not None:
+        await access.keep(token)
 
 
 class AccessTokens:

@@ -18,7 +18,8 @@ from keyfob.authorization.syntaxes.scopes import (
     parse_scope,
 )
 from keyfob.errors import ConfigError, TopicError
-from keyfob.mqtt.topics import covers, expand
+from keyfob.mqtt.topics import expand
+from keyfob.server.held_filters import HeldFilters
 from keyfob.server.oauth_errors import OAuthError
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
 # A token is at most 16,384 bytes long (tokens.jws.MAX_TOKEN_BYTES): base64 makes four characters
 # of three, and the other claims, the header and the signature need a part of the room.
 MAX_SCOPE_LENGTH: Final = 10_000
-# Narrowing compares each requested scope with each registered one, in the event loop.
 MAX_SCOPES: Final = 128
 _NATIVE: Final = ("mqtt.publish:", "mqtt.subscribe:")
 _OURS: Final = "keyfob."
@@ -132,7 +132,7 @@ def still_registered(registered: tuple[str, ...], granted: tuple[str, ...]) -> t
     changed = [scope for scope in granted if scope not in known]
     if not changed:
         return granted
-    held = _rules(registered)
+    held = _held(registered)
     left = known.union(scope for scope in changed if _is_covered(held, _rule(scope)))
     return tuple(scope for scope in granted if scope in left)
 
@@ -147,17 +147,20 @@ def common_scopes(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str,
 
 
 def _all_covered(registered: Iterable[str], requested: Iterable[str]) -> bool:
-    """Compare every scope with every other, but parse each of them once only."""
-    held = _rules(registered)
+    held = _held(registered)
     return all(_is_covered(held, wanted) for wanted in map(_rule, requested))
 
 
-def _rules(scopes: Iterable[str]) -> list[Rule]:
-    return [rule for rule in map(_rule, scopes) if rule is not None]
+def _held(scopes: Iterable[str]) -> HeldFilters:
+    held = HeldFilters()
+    for rule in map(_rule, scopes):
+        if rule is not None:
+            held.add(rule.operations, rule.filter)
+    return held
 
 
-def _is_covered(held: Iterable[Rule], wanted: Rule | None) -> bool:
-    return wanted is not None and any(_covers(each, wanted) for each in held)
+def _is_covered(held: HeldFilters, wanted: Rule | None) -> bool:
+    return wanted is not None and held.cover(wanted.operations, wanted.filter)
 
 
 def _rule(scope: str) -> Rule | None:
@@ -165,10 +168,6 @@ def _rule(scope: str) -> Rule | None:
         return parse_scope(scope)
     except TopicError:  # not about topics: comparing the text was all there is to do
         return None
-
-
-def _covers(held: Rule, wanted: Rule) -> bool:
-    return held.operations == wanted.operations and covers(held.filter, wanted.filter)
 
 
 def _native_scope(device_id: str, operation: Operation, template: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -126,7 +127,7 @@ def _check_thumbprints(thumbprints: tuple[str, ...]) -> None:
 def _in_pem(document: bytes) -> Iterable[bytes]:
     try:
         certificates = x509.load_pem_x509_certificates(document)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise ConfigError("there is no certificate in the file (PEM)") from None
     return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
 
@@ -149,8 +150,10 @@ def _of_jwk(jwk: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
     try:
         der = base64.b64decode(chain[0], validate=True)
         theirs = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, binascii.Error):
-        raise ConfigError("the first x5c of a key is no certificate") from None
+    except (ValueError, binascii.Error, x509.InvalidVersion, UnsupportedAlgorithm):
+        raise ConfigError(
+            "the first x5c of a key is no certificate, or its key is of a kind that is not known"
+        ) from None
     if {"d", "p", "q", "k"} & set(jwk):
         raise ConfigError("there is a private key among the keys: give the public half alone")
     if any(jwk.get(name) != value for name, value in _members(theirs).items()):

@@ -15,8 +15,8 @@ The steps, in this order, each with the error it may end in:
    10 what is written down      invalid_grant, temporarily_unavailable
 
 Step 10 begins a family of refresh tokens, or replaces the one that was shown, or notes that an
-assertion is used up or what a token was exchanged for; it is the only one that changes something,
-and nothing can be refused after it.
+assertion is used up or what a token was exchanged for, and then keeps an opaque token (``Mint``);
+it is the only one that changes something, and nothing can be refused after it.
 
 Why step 8. A revocation concerns every token of a device whose ``iat``, a whole second, is not
 later than its own. A device that is enabled again within that second would get a token that is
@@ -157,8 +157,6 @@ class TokenEndpoint:
                 token = await self._issuer.issue(
                     client, access, scopes, now=now, confirmation=bound_to
                 )
-                if access.keep is not None:
-                    await access.keep(token)
                 refresh_token = await self._refresh_tokens.issue(
                     access,
                     scopes,

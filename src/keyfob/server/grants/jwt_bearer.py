@@ -61,6 +61,8 @@ class JwtBearer:
         if text is None:
             raise invalid_request("assertion is required", reason="parameter_missing")
         good = await self._assertions.read(text, self._clock())
+        if client.public and not good.issuer.without_client:  # whose name anybody may write
+            raise _refused("client_public", good.device)
         device = await self._devices.find_client(good.device)
         if device is None or device.kind is not ClientKind.DEVICE:
             raise _refused("device_unknown")

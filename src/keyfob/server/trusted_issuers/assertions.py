@@ -7,6 +7,7 @@ algorithms, its kinds of JWT (``tokens.verify``); then what an assertion has to 
     aud    this server alone. For whom else it were, he could show it here (RFC 7523 section 3, 3)
     exp    not farther away than the issuer's ``lifetime``
     jti    required where an assertion is good once
+    cnf    absent: what only the holder of a key may use is no bearer's (RFC 7521 section 3)
     device the claim without its prefix is the name of a device that the issuer speaks for
 """
 
@@ -89,6 +90,8 @@ class TrustedAssertions:
             raise _refused("exp_too_far")
         if settings.single_use and not claims.token_id:
             raise _refused("jti_missing")
+        if "cnf" in claims.members:
+            raise _refused("cnf_unproven")
         if not verified.device.startswith(settings.device_prefix):
             raise _refused("device_prefix_missing")
         device = verified.device.removeprefix(settings.device_prefix)

@@ -145,7 +145,8 @@ class FetchedKeys:
     async def current(self, *, again: bool = False) -> KeySet:
         """Return the keys, fetched where they are old, missing, or lack what somebody wants."""
         asked_at = self._monotonic()
-        if self._is_wanted(again=again):
+        fetching = self._one_at_a_time.locked() and (again or self._keys is None)
+        if fetching or self._is_wanted(again=again):
             async with self._one_at_a_time:
                 # Whoever waited here meanwhile has what the one before him fetched.
                 if self._tried_at < asked_at and self._is_wanted(again=again):
