@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -122,6 +123,22 @@ def test_a_url_without_a_password_may_stand_in_the_file(
         shell.secret("dev1")
         (row,) = shell.json("device", "list")
         assert row["client_id"] == "dev1"
+
+
+def test_operators_and_registration_tokens_are_kept_there_too(
+    shell: Shell, remote: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(remote, "migrate = false")
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery"))
+    adding = ("operator", "add", "alice")
+    assert "`keyfob database migrate`" in shell(*adding).err
+    assert "`keyfob database migrate`" in shell("registration-token", "list").err
+    shell.ok("database", "migrate")
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery"))
+    shell.ok(*adding)
+    (operator,) = shell.json("operator", "list")
+    assert operator["name"] == "alice"
+    assert shell.json("registration-token", "list") == []
 
 
 @pytest.mark.parametrize("database", ["mysql://localhost/x", "", "env:NOT_SET", "file:none"])
