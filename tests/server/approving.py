@@ -17,7 +17,7 @@ from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.operators import Operator
 from keyfob.server.passwords import hash_password
 from keyfob.server.stores.operators import insert_operator
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.world import World
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"

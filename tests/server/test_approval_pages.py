@@ -19,10 +19,11 @@ from keyfob.server.limits import LimitSettings
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.device_codes import SqliteDeviceCodes, withdraw_approvals
+from keyfob.server.stores.device_codes import StoredDeviceCodes, withdraw_approvals
 from keyfob.server.stores.operators import end_sessions_of
+from keyfob.server.stores.reads import InLoop
 from keyfob.server.stores.serving import ServingStore
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from tests.server.approving import (
     PASSWORD,
@@ -33,6 +34,7 @@ from tests.server.approving import (
     gateway,
     operators_of,
 )
+from tests.server.databases import everything
 from tests.server.world import Clock, World
 
 pytestmark = pytest.mark.anyio
@@ -179,13 +181,13 @@ async def test_signing_out_ends_the_session_on_the_server(browser: Approver) -> 
 async def test_the_register_keeps_no_session_token(world: World, browser: Approver) -> None:
     await browser.sign_in()
     token = browser.http.cookies["__Host-keyfob-session"]
-    files = world.settings.database.parent.glob("server.db*")
-    assert not any(token.encode() in path.read_bytes() for path in files)
+    assert token.encode() not in everything(world.settings.database)
 
 
 # Forms
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "headers",
     [
@@ -199,6 +201,7 @@ async def test_the_register_keeps_no_session_token(world: World, browser: Approv
         {"Origin": "https://as.example:8443", "Sec-Fetch-Site": "same-site"},
     ],
 )
+@pytest.mark.sqlite
 @pytest.mark.parametrize("path", ["sign-in", "request", "decision", "sign-out"])
 async def test_a_form_of_another_origin_does_nothing(
     world: World, browser: Approver, client: Gateway, headers: dict[str, str], path: str
@@ -219,6 +222,7 @@ async def test_a_form_of_another_origin_does_nothing(
     assert world.events[-1].reason == "origin_foreign"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("token", [None, "", "x", "0" * 64, "é"])
 async def test_a_form_without_this_browsers_token_does_nothing(
     world: World, browser: Approver, client: Gateway, token: str | None
@@ -273,6 +277,7 @@ async def test_a_form_after_the_sessions_end_asks_to_sign_in_and_keeps_the_code(
     assert again.form("request").values["user_code"] == begun["user_code"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("code", ["//evil.example", "https://evil.example", "BCDF-GHJK", "<b>", ""])
 async def test_after_the_sign_in_a_browser_comes_back_to_this_page_and_nowhere_else(
     browser: Approver, code: str
@@ -388,6 +393,7 @@ async def test_the_device_that_a_client_named_cannot_be_exchanged_on_the_page(
     assert world.events[-1].subject == "dev1"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
@@ -463,6 +469,7 @@ async def test_nobody_decides_whose_session_ended_while_the_decision_waited_for_
     assert await client.error(begun["device_code"]) == "authorization_pending"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("fields", [{"decision": "maybe"}, {"decision": ""}])
 async def test_a_form_that_says_neither_decides_nothing(
     browser: Approver, client: Gateway, fields: dict[str, str]
@@ -513,8 +520,9 @@ async def test_wrong_codes_of_all_operators_together_are_limited(
 ) -> None:
     store = open_store(world.settings.database)
     ticks = [0.0]
-    requests = SqliteDeviceCodes(store, Writer(world.settings.database))
-    desk = Desk(requests, ServingStore(store, requests._writer), world.clock, lambda: ticks[0])
+    writer = Writer(world.settings.database)
+    requests = StoredDeviceCodes(InLoop(store), writer)
+    desk = Desk(requests, ServingStore(InLoop(store), writer), world.clock, lambda: ticks[0])
 
     async def tried(code: str) -> tuple[str, int]:
         with pytest.raises(OAuthError) as caught:

@@ -18,10 +18,9 @@ from keyfob.errors import TopicError, UpstreamError
 from keyfob.http.allowance import Allowance
 from keyfob.server.approval.sessions import SignedIn
 from keyfob.server.clients import Client, ClientKind
-from keyfob.server.device_codes import store_unavailable
 from keyfob.server.device_flow import DeviceRequest, State
 from keyfob.server.names import is_name, shown_name
-from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.oauth_errors import OAuthError, unavailable
 from keyfob.server.scopes import narrowed
 from keyfob.server.stores.admin_actions import DONE, AdminAction
 from keyfob.server.user_codes import read_user_code, user_code_hash
@@ -191,7 +190,7 @@ class Desk:
         try:
             done = await self._store.decide(decided, action, session=signed_in.token_hash)
         except UpstreamError as error:
-            raise store_unavailable() from error
+            raise unavailable() from error
         if not done:
             raise OAuthError(
                 "invalid_grant",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of the device authorization grant in SQLite.
+"""Requests of the device authorization grant, in the register.
 
 Each change of state is one compare-and-set: of any number of approvers, and of any number of polls
 in any number of processes, one succeeds. An approval is committed with its line in the trail.
@@ -7,19 +7,19 @@ in any number of processes, one succeeds. An approval is committed with its line
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Final
 
 from keyfob.server.device_flow import DeviceRequest, State, slower
 from keyfob.server.stores.admin_actions import AdminAction, insert_action
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.connection import Connection
+from keyfob.server.stores.reads import Reads, read_row
 from keyfob.server.stores.writer import Writer
 
 __all__ = [
     "MAX_OPEN",
     "MAX_OPEN_OF_CLIENT",
     "MAX_OPEN_OF_NETWORK",
-    "SqliteDeviceCodes",
+    "StoredDeviceCodes",
     "forget_codes_of",
     "use_device_code",
     "withdraw_approvals",
@@ -73,26 +73,25 @@ WHERE code_hash = ? AND client_id = ? AND state = 'approved' AND expires_at > ?
 """
 
 
-class SqliteDeviceCodes:
+class StoredDeviceCodes:
     """The requests, as the server uses them while it serves.
 
     Args:
-        reads: The connection for reads, in the event loop.
-        writer: The thread that writes.
+        reads: Where they are read.
+        writer: Where writes take their turn.
     """
 
-    def __init__(self, reads: SqliteStore, writer: Writer) -> None:
+    def __init__(self, reads: Reads, writer: Writer) -> None:
         self._reads = reads
         self._writer = writer
 
     async def find(self, code_hash: bytes) -> DeviceRequest | None:
         """Return the request of a device code."""
-        return _found(self._reads.connection.execute(_FIND, (code_hash,)).fetchone())
+        return _found(await read_row(self._reads, _FIND, (code_hash,)))
 
     async def find_by_user_code(self, user_hash: bytes) -> DeviceRequest | None:
         """Return the request of a user code."""
-        row = self._reads.connection.execute(_FIND_BY_USER_CODE, (user_hash,)).fetchone()
-        return _found(row)
+        return _found(await read_row(self._reads, _FIND_BY_USER_CODE, (user_hash,)))
 
     async def add(self, request: DeviceRequest) -> str:
         """Keep a new request.
@@ -143,14 +142,12 @@ class SqliteDeviceCodes:
         )
 
 
-def use_device_code(
-    connection: sqlite3.Connection, code_hash: bytes, client_id: str, now: float
-) -> bool:
+def use_device_code(connection: Connection, code_hash: bytes, client_id: str, now: float) -> bool:
     """Use an approval up within the caller's transaction, with what is issued for it."""
     return connection.execute(_USE, (code_hash, client_id, now)).rowcount == 1
 
 
-def withdraw_approvals(connection: sqlite3.Connection, operator: str) -> None:
+def withdraw_approvals(connection: Connection, operator: str) -> None:
     """Take back what an operator approved and nobody has collected, in the caller's transaction."""
     connection.execute(
         "UPDATE device_code SET state = 'denied' WHERE decided_by = ? AND state = 'approved'",
@@ -158,12 +155,12 @@ def withdraw_approvals(connection: sqlite3.Connection, operator: str) -> None:
     )
 
 
-def forget_codes_of(connection: sqlite3.Connection, client_id: str) -> None:
+def forget_codes_of(connection: Connection, client_id: str) -> None:
     """Forget the requests of an application, in the caller's transaction."""
     connection.execute("DELETE FROM device_code WHERE client_id = ?", (client_id,))
 
 
-def _add(connection: sqlite3.Connection, request: DeviceRequest) -> str:
+def _add(connection: Connection, request: DeviceRequest) -> str:
     connection.execute(
         "DELETE FROM device_code WHERE expires_at <= ?", (request.created_at - _KEPT,)
     )
@@ -192,7 +189,7 @@ def _add(connection: sqlite3.Connection, request: DeviceRequest) -> str:
 
 
 def _decide(
-    connection: sqlite3.Connection, request: DeviceRequest, action: AdminAction, session: bytes
+    connection: Connection, request: DeviceRequest, action: AdminAction, session: bytes
 ) -> bool:
     values = {
         "code_hash": request.code_hash,
