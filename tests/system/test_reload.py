@@ -49,8 +49,9 @@ def test_a_scope_that_is_required_now_drops_those_without_it_only(up: Installati
     having = up.client("having").connect(up.enrol("having", scopes=["extra"]))
     lacking_token = up.enrol("lacking")
     lacking = up.client("lacking").connect(lacking_token)
-    required = 'audience = ["mqtt"]\nrequired_scopes = ["mqtt.connect", "extra"]\nca ='
-    up.configure(lambda text: text.replace('audience = ["mqtt"]\nca =', required, 1))
+    audience = 'audience = ["mqtt"]\n'
+    required = f'{audience}required_scopes = ["mqtt.connect", "extra"]\n'
+    up.configure(lambda text: text.replace(audience, required, 1))
     lacking.until_disconnected()
     refused = up.connack(NOT_AUTHORIZED)
     assert up.client("lacking").try_connect("lacking", lacking_token) == refused

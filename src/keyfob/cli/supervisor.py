@@ -179,7 +179,9 @@ class Supervisor:
             return f"cannot be started ({error.strerror})"
         self._processes[child.name] = process
         with contextlib.suppress(OSError):  # a full disk is no reason to end
-            child.pid_file.write_text(f"{process.pid}\n", encoding="ascii")
+            new = child.pid_file.with_suffix(".new")  # so that nobody reads an empty one
+            new.write_text(f"{process.pid}\n", encoding="ascii")
+            new.replace(child.pid_file)
         lines = asyncio.create_task(self._show_lines(child, output, ready))
         stopper = asyncio.create_task(self._stop_on(stop, process))
         status = await process.wait()
