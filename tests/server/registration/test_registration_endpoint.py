@@ -242,6 +242,16 @@ async def test_an_update_narrows_the_scope_and_never_widens_it(registering: Regi
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
+async def test_an_update_to_more_scopes_than_a_token_holds_is_refused_in_words(
+    registering: Registering,
+) -> None:
+    client = await registering.registered(device_id="t-1")
+    many = " ".join(f"mqtt.publish:devices/t-1/{number}" for number in range(128))
+    answer = await registering.manage("PUT", client, {"client_id": "t-1", "scope": many})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    assert (await registering.manage("GET", client)).json()["scope"] == client["scope"]
+
+
 async def test_a_client_with_keys_changes_them(registering: Registering) -> None:
     client = await registering.registered(
         device_id="t-1", token_endpoint_auth_method="private_key_jwt", jwks=KEYS
