@@ -378,6 +378,25 @@ async def test_guesses_use_up_what_a_network_may_be_wrong(world: World) -> None:
             assert statuses[-1] == 429
 
 
+async def test_a_network_that_has_to_wait_writes_nothing_into_the_trail(
+    registering: Registering,
+) -> None:
+    world, token = registering.world, registering.token()
+    world.register.add_device("t-taken")
+    settings = replace(world.settings, limits=LimitSettings(address_failure_burst=3))
+    app = create_app(settings, clock=world.clock)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,
+    ):
+        headers, wish = {"Authorization": f"Bearer {token}"}, {"device_id": "t-taken"}
+        for _ in range(20):
+            answer = await http.post("/oauth2/register", json=wish, headers=headers)
+    assert answer.status_code == 429
+    lines = world.register.list_actions(subject="t-taken")
+    assert len(lines) == 1 + 3
+
+
 async def test_what_manages_a_registration_is_shown_to_no_operator(
     registering: Registering,
 ) -> None:
