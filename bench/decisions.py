@@ -32,11 +32,12 @@ from keyfob.authorization.decision import ConnectRequest
 from keyfob.authorization.policy import Policy
 from keyfob.brokers.mosquitto import frames, wire
 from keyfob.cli.collector import calm_collector
+from keyfob.cli.server_database import server_database
 from keyfob.guard.audit import AuditLog
 from keyfob.guard.audit_sinks import JsonLinesSink
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.key_sources import StaticKeySource
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.base64url import decode
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
@@ -171,7 +172,7 @@ def _decide(
 
 
 def _through_the_socket(running: Installation) -> None:
-    store = open_store(running.settings.server.database)
+    store = open_store(server_database(running.settings))
     key = SigningKey.from_pem(store.keys.all()[0].private_key)
     store.close()
     issuer = running.settings.server.issuer

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.rounds import Series, interleave, print_table
+from keyfob.cli.server_database import server_database
 from keyfob.server.register import Register
 from keyfob.tokens.verify import unverified
 from tests.running import Installation, installation
@@ -49,7 +50,7 @@ class _Rounds:
     def _device(self, lifetime: int) -> tuple[str, str]:
         self._number += 1
         device = f"ending{self._number}"
-        with Register.open(self._running.settings.server.database) as register:
+        with Register.open(server_database(self._running.settings)) as register:
             secret = register.add_device(device, subscribe=["e/#"], lifetime=lifetime).secret
         return device, self._running.token(device, secret)
 
@@ -63,7 +64,7 @@ class _Rounds:
     def disable(self) -> Mapping[str, float]:
         device, token = self._device(lifetime=600)
         client = self._running.client(device).connect(token)
-        with Register.open(self._running.settings.server.database) as register:
+        with Register.open(server_database(self._running.settings)) as register:
             register.disable_device(device)
         began = time.time()
         client.until_disconnected()

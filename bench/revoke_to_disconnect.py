@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx
 
 from bench.rounds import print_table
+from keyfob.cli.server_database import server_database
 from keyfob.server.register import Register
 from tests.running import PATIENCE, Client, Installation, installation
 from tests.system.pushed import pushed_installation
@@ -69,7 +70,7 @@ class _Way:
         """Connect a device, revoke its token, and return the milliseconds until it is out."""
         self._number += 1
         device = f"revoked{self._number}"
-        with Register.open(self._up.settings.server.database) as register:
+        with Register.open(server_database(self._up.settings)) as register:
             secret = register.add_device(device, subscribe=["e/#"]).secret
         form = {"grant_type": "client_credentials", "client_id": device, "client_secret": secret}
         token = self.http.post("/token", data=form).raise_for_status().json()["access_token"]

@@ -3,7 +3,8 @@
 
 ``floor`` is the least that any server does for such a request: it parses the form and the client's
 credentials and signs a token, on the same uvicorn, and knows no client, no error and no audit.
-``keyfob DATABASE`` is the whole server as `keyfob server` runs it, its lines of audit included.
+``keyfob DATABASE FOLDER`` is the whole server as `keyfob server` runs it, its lines of audit in
+the folder; the database is a file, or the URL of one in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from keyfob.server.audit_file import AuditFile
 from keyfob.server.limits import LimitSettings
 from keyfob.server.serve import make_server
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.place import place_of
 from keyfob.tokens.sign import SigningKey
 
 __all__ = ["ISSUER"]
@@ -96,7 +98,7 @@ class _Floor:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _main(what: str, database: str = "") -> None:
+def _main(what: str, database: str = "", folder: str = "") -> None:
     def ready() -> None:
         print(json.dumps({"port": server.port}), flush=True)
 
@@ -105,12 +107,12 @@ def _main(what: str, database: str = "") -> None:
         server.run()
         return
     settings = ServerSettings(
-        issuer=ISSUER, audience="mqtt", database=Path(database), limits=_NEVER_REACHED
+        issuer=ISSUER, audience="mqtt", database=place_of(database), limits=_NEVER_REACHED
     )
     with (
-        Path(database + ".log").open("w", encoding="utf-8") as log,
+        (Path(folder) / "log").open("w", encoding="utf-8") as log,
         Console(log) as console,
-        AuditFile(Path(database + ".audit")) as file,
+        AuditFile(Path(folder) / "audit") as file,
     ):
 
         def audit(event: TokenEvent) -> None:

@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from keyfob.cli.server_database import server_database
 from keyfob.config import Settings, load
 from keyfob.server.register import Register
 
@@ -138,12 +139,12 @@ class Installation:
 
     def enrol(self, device: str, **rights: Any) -> str:
         """Register a device and get its token; `device_token` without the command line's start."""
-        with Register.open(self.settings.server.database) as register:
+        with Register.open(server_database(self.settings)) as register:
             secret = register.add_device(device, **rights).secret
         return self.token(device, secret)
 
     def disable(self, device: str) -> None:
-        with Register.open(self.settings.server.database) as register:
+        with Register.open(server_database(self.settings)) as register:
             register.disable_device(device)
 
     def mosquitto(

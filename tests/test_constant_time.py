@@ -26,6 +26,11 @@ REVIEWED = {
     "digest in self._active.entries",
     "client.secret_hash == stored.secret_hash",
     "device.secret_hash != stored.secret_hash",
+    "self.secret_hash in (client.secret_hash, client.old_hash)",
+    "client.secret_hash != secret_hash",
+    "proven != stored.secret_hash",
+    # One person types one password twice.
+    "getpass.getpass('The same again: ') != password",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from fuzz import octets
 from fuzz.chance import Chance
 from fuzz.target import Check, Target, demand
-from keyfob.config import FILE_NAME, Settings, load
+from keyfob.config import FILE_NAME, Settings, database_kind, load
 from keyfob.errors import ConfigError
 
 __all__ = ["TARGET"]
@@ -184,7 +184,9 @@ def _opened() -> Iterator[Check]:
 
 def _check(settings: Settings) -> None:
     mosquitto, guard, server = settings.mosquitto, settings.guard, settings.server
-    paths = (server.database, server.certificate, guard.database, guard.socket, mosquitto.directory)
+    if database_kind(server.database) == "file":
+        demand(Path(server.database).is_absolute(), "a database that is relative to nothing")
+    paths = (server.certificate, guard.database, guard.socket, mosquitto.directory)
     demand(all(path.is_absolute() for path in paths), "a path that is relative to nothing")
     demand(0 < server.port < 65_536 and 0 < mosquitto.port < 65_536, "no port")
     demand(0 <= mosquitto.plain_port < 65_536, "no port")

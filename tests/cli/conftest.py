@@ -12,7 +12,8 @@ import pytest
 
 from keyfob.cli.installation import Installation, initialise
 from keyfob.cli.ports import Ports
-from keyfob.server.stores.sqlite import open_store
+from keyfob.cli.server_database import server_database
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import Shell, started
 
@@ -65,7 +66,7 @@ def online(capsys: pytest.CaptureFixture[str], serving: Installation) -> Shell:
 @pytest.fixture(scope="session")
 def forge(serving: Installation) -> Callable[..., str]:
     """Sign with the server's own key: for tokens that only the server could make."""
-    store = open_store(serving.settings.server.database)
+    store = open_store(server_database(serving.settings))
     try:
         key = SigningKey.from_pem(store.keys.all()[0].private_key)
     finally:

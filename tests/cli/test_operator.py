@@ -10,15 +10,16 @@ import sys
 import pytest
 
 from keyfob.cli.installation import Installation
+from keyfob.cli.server_database import server_database
 from keyfob.server.passwords import verify_password
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.cli.commands import Shell
 
 PASSWORD = "correct horse battery"
 
 
 def stored(installation: Installation, name: str) -> str:
-    store = open_store(installation.settings.server.database)
+    store = open_store(server_database(installation.settings))
     row = store.connection.execute(
         "SELECT password_hash FROM operator_account WHERE name = ?", (name,)
     ).fetchone()

@@ -333,7 +333,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     settings = load(settings_from(tmp_path, ISSUER + 'ca = "ca.pem"\njwks_file = "/keys.json"\n'))
     assert settings.issuers[0].ca == tmp_path / "ca.pem"
     assert settings.issuers[0].jwks_file == Path("/keys.json")
-    assert settings.server.database == tmp_path / "server.db"
+    assert settings.server.database == str(tmp_path / "server.db")
 
 
 def test_every_value_knows_its_origin(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from starlette.types import ASGIApp
 
 from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.operators import Operator
 from keyfob.server.passwords import hash_password
 from keyfob.server.stores.operators import insert_operator
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.world import World
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -105,9 +106,9 @@ class Approver:
 
 
 @contextlib.asynccontextmanager
-async def approver(world: World) -> AsyncIterator[Approver]:
-    """A browser of its own, before the server under test."""
-    transport = world.http._transport
+async def approver(world: World, app: ASGIApp | None = None) -> AsyncIterator[Approver]:
+    """A browser of its own, before the server under test or another one."""
+    transport = world.http._transport if app is None else httpx.ASGITransport(app)
     url = urlsplit(world.settings.issuer)
     origin = f"{url.scheme}://{url.netloc}"
     async with httpx.AsyncClient(transport=transport, base_url=origin) as http:

@@ -14,17 +14,32 @@ from keyfob.server.audit import TokenEvent
 from keyfob.server.credentials import verify_secret
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
+from tests.postgresql import Cluster
 from tests.server.world import ISSUER, Clock, World
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "server.db"
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that has a database with both kinds, unless it is marked ``sqlite``."""
+    if "database" in metafunc.fixturenames:
+        of_sqlite = metafunc.definition.get_closest_marker("sqlite")
+        kinds = ["sqlite"] if of_sqlite else ["sqlite", "postgresql"]
+        metafunc.parametrize("database", kinds, indirect=True)
 
 
 @pytest.fixture
-def settings(database: Path) -> ServerSettings:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        yield tmp_path / "server.db"
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    with cluster.database() as url:
+        yield url
+
+
+@pytest.fixture
+def settings(database: Place) -> ServerSettings:
     # Without limits: these tests ask more often than anybody may (test_limits.py has them).
     return ServerSettings(issuer=ISSUER, audience="mqtt", database=database, limits=None)
 
@@ -35,7 +50,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def register(database: Path, clock: Clock) -> Iterator[Register]:
+def register(database: Place, clock: Clock) -> Iterator[Register]:
     with Register(open_store(database), clock=clock) as register:
         yield register
 

@@ -9,21 +9,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
+from keyfob.server.stores.place import Place
 from tests.running import free_port, until
+from tests.server.databases import written
 
 _SERVER = """
 import sys
-from pathlib import Path
+from keyfob.server.stores.place import place_of
 from keyfob.server.serve import Listen, serve
+from keyfob.server.limits import DEFAULT_LIMITS
 from keyfob.server.settings import ServerSettings
 
-port, database, grace = int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+port, database, grace = int(sys.argv[1]), place_of(sys.argv[2]), float(sys.argv[3])
 settings = ServerSettings(
-    issuer=f"http://127.0.0.1:{port}", audience="mqtt", database=database, refresh_grace=grace
+    issuer=f"http://127.0.0.1:{port}",
+    audience="mqtt",
+    database=database,
+    refresh_grace=grace,
+    limits=DEFAULT_LIMITS if sys.argv[4] == "limited" else None,
 )
 serve(settings, Listen(port=port))
 """
@@ -33,8 +39,9 @@ serve(settings, Listen(port=port))
 class ServerProcess:
     """One server; it can be killed and started again."""
 
-    database: Path
+    database: Place
     grace: float
+    limited: bool
     port: int
     process: subprocess.Popen[bytes]
 
@@ -45,14 +52,16 @@ class ServerProcess:
     def kill_and_restart(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
-        self.process = _run(self.port, self.database, self.grace)
+        self.process = _run(self.port, self.database, self.grace, self.limited)
 
 
 @contextlib.contextmanager
-def server_process(database: Path, *, grace: float = 600.0) -> Iterator[ServerProcess]:
+def server_process(
+    database: Place, *, grace: float = 600.0, limited: bool = True
+) -> Iterator[ServerProcess]:
     """Run a server; the grace is long unless the test is about it, for machines that are slow."""
     port = free_port()
-    server = ServerProcess(database, grace, port, _run(port, database, grace))
+    server = ServerProcess(database, grace, limited, port, _run(port, database, grace, limited))
     try:
         yield server
     finally:
@@ -60,9 +69,10 @@ def server_process(database: Path, *, grace: float = 600.0) -> Iterator[ServerPr
         server.process.wait(30)
 
 
-def _run(port: int, database: Path, grace: float) -> subprocess.Popen[bytes]:
+def _run(port: int, database: Place, grace: float, limited: bool) -> subprocess.Popen[bytes]:
+    how = "limited" if limited else "free"
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(port), str(database), str(grace)]
+        [sys.executable, "-c", _SERVER, str(port), written(database), str(grace), how]
     )
 
     def answers() -> bool:

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
 from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
+from tests.server.databases import rows
 from tests.server.world import World
 
 
@@ -89,10 +89,6 @@ async def rotate_beyond_reach(world: World) -> None:
     await world.keyring.refresh()
 
 
-def families(database: Path) -> list[tuple[str, str]]:
+def families(database: Place) -> list[tuple[str, str]]:
     """Return subject and end of every family that is kept."""
-    connection = sqlite3.connect(database)
-    try:
-        return connection.execute("SELECT subject, ended FROM refresh_family ORDER BY 1").fetchall()
-    finally:
-        connection.close()
+    return rows(database, "SELECT subject, ended FROM refresh_family ORDER BY 1")

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
@@ -18,9 +19,11 @@ from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.register import Register
 from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.settings import DEFAULT_SIGNING
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
+from tests.server.databases import connected
 from tests.server.world import Clock
 
 NAME = CertificateIdentity(san_dns="dev1.example")
@@ -59,7 +62,7 @@ ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
 
 
 def test_each_action_has_one_line_in_the_order_in_which_they_were_done(
-    database: Path, clock: Clock
+    database: Place, clock: Clock
 ) -> None:
     with Register(open_store(database), clock=clock, actor="alice") as register:
         for _, act in ACTIONS:
@@ -111,7 +114,7 @@ def test_an_action_that_was_refused_has_its_line_and_changed_nothing(register: R
     ]
 
 
-def test_no_line_holds_a_secret(database: Path, register: Register) -> None:
+def test_no_line_holds_a_secret(database: Place, register: Register) -> None:
     secrets = [register.add_device("dev1").secret, register.rotate_secret("dev1").secret]
     secrets.append(register.ensure_guard_client("guard"))
     shown = repr(register.list_actions())
@@ -120,15 +123,20 @@ def test_no_line_holds_a_secret(database: Path, register: Register) -> None:
 
 
 def test_an_action_whose_line_cannot_be_written_is_not_done(
-    database: Path, register: Register
+    database: Place, register: Register
 ) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute(
-            "CREATE TRIGGER broken BEFORE INSERT ON admin_action"
-            " BEGIN SELECT RAISE(ABORT, 'broken'); END"
-        )
-    connection.close()
-    with pytest.raises(sqlite3.IntegrityError):
+    with connected(database) as connection:
+        if isinstance(database, Path):
+            connection.execute(
+                "CREATE TRIGGER broken BEFORE INSERT ON admin_action"
+                " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+        else:
+            connection.execute(
+                "CREATE TRIGGER broken BEFORE INSERT ON admin_action FOR EACH STATEMENT"
+                " EXECUTE FUNCTION keep_admin_actions()"
+            )
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
         register.add_device("dev1")
     assert register.list_devices() == ()
 
@@ -137,13 +145,12 @@ def test_an_action_whose_line_cannot_be_written_is_not_done(
     "statement", ["DELETE FROM admin_action", "UPDATE admin_action SET actor = 'nobody'"]
 )
 def test_a_line_is_never_changed_and_never_goes(
-    database: Path, register: Register, statement: str
+    database: Place, register: Register, statement: str
 ) -> None:
     register.add_device("dev1")
-    connection = sqlite3.connect(database)
-    with pytest.raises(sqlite3.IntegrityError, match="only added to"):
+    error = (sqlite3.IntegrityError, psycopg.IntegrityError)
+    with connected(database) as connection, pytest.raises(error, match="only added to"):
         connection.execute(statement)
-    connection.close()
     assert len(register.list_actions()) == 1
 
 
@@ -171,7 +178,7 @@ def test_the_actor_is_the_operating_systems_user(monkeypatch: pytest.MonkeyPatch
     assert "\n" not in os_user()
 
 
-def test_changes_of_signing_keys_are_in_the_same_trail(database: Path, clock: Clock) -> None:
+def test_changes_of_signing_keys_are_in_the_same_trail(database: Place, clock: Clock) -> None:
     keys = KeyRegister(open_store(database), DEFAULT_SIGNING, clock=clock, actor="alice")
     with keys:
         first = keys.rotate(at_once=True).kid

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -18,9 +19,11 @@ from keyfob.server.limits import LimitSettings
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.device_codes import SqliteDeviceCodes
+from keyfob.server.stores.device_codes import StoredDeviceCodes, withdraw_approvals
+from keyfob.server.stores.operators import end_sessions_of
+from keyfob.server.stores.reads import InLoop
 from keyfob.server.stores.serving import ServingStore
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from tests.server.approving import (
     PASSWORD,
@@ -31,6 +34,7 @@ from tests.server.approving import (
     gateway,
     operators_of,
 )
+from tests.server.databases import everything
 from tests.server.world import Clock, World
 
 pytestmark = pytest.mark.anyio
@@ -177,13 +181,13 @@ async def test_signing_out_ends_the_session_on_the_server(browser: Approver) -> 
 async def test_the_register_keeps_no_session_token(world: World, browser: Approver) -> None:
     await browser.sign_in()
     token = browser.http.cookies["__Host-keyfob-session"]
-    files = world.settings.database.parent.glob("server.db*")
-    assert not any(token.encode() in path.read_bytes() for path in files)
+    assert token.encode() not in everything(world.settings.database)
 
 
 # Forms
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "headers",
     [
@@ -197,6 +201,7 @@ async def test_the_register_keeps_no_session_token(world: World, browser: Approv
         {"Origin": "https://as.example:8443", "Sec-Fetch-Site": "same-site"},
     ],
 )
+@pytest.mark.sqlite
 @pytest.mark.parametrize("path", ["sign-in", "request", "decision", "sign-out"])
 async def test_a_form_of_another_origin_does_nothing(
     world: World, browser: Approver, client: Gateway, headers: dict[str, str], path: str
@@ -217,6 +222,7 @@ async def test_a_form_of_another_origin_does_nothing(
     assert world.events[-1].reason == "origin_foreign"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("token", [None, "", "x", "0" * 64, "é"])
 async def test_a_form_without_this_browsers_token_does_nothing(
     world: World, browser: Approver, client: Gateway, token: str | None
@@ -271,6 +277,7 @@ async def test_a_form_after_the_sessions_end_asks_to_sign_in_and_keeps_the_code(
     assert again.form("request").values["user_code"] == begun["user_code"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("code", ["//evil.example", "https://evil.example", "BCDF-GHJK", "<b>", ""])
 async def test_after_the_sign_in_a_browser_comes_back_to_this_page_and_nowhere_else(
     browser: Approver, code: str
@@ -386,6 +393,7 @@ async def test_the_device_that_a_client_named_cannot_be_exchanged_on_the_page(
     assert world.events[-1].subject == "dev1"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
@@ -440,6 +448,28 @@ async def test_a_request_is_decided_once(browser: Approver, client: Gateway) -> 
     assert await client.error(begun["device_code"]) == "access_denied"
 
 
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+async def test_nobody_decides_whose_session_ended_while_the_decision_waited_for_the_database(
+    world: World, browser: Approver, client: Gateway, decision: str
+) -> None:
+    begun = await client.begun(login_hint="dev1")
+    await browser.sign_in()
+    form = (await browser.compare(begun["user_code"])).form("decision")
+    store = open_store(world.settings.database)
+    try:
+        with store.transaction():
+            # It has looked at the session, and waits for the writer's lock now.
+            sent = asyncio.create_task(browser.submit(form, decision=decision, compared="yes"))
+            await asyncio.sleep(0.3)
+            end_sessions_of(store.connection, "alice")
+            withdraw_approvals(store.connection, "alice")
+        assert (await sent).status == 400
+    finally:
+        store.close()
+    assert await client.error(begun["device_code"]) == "authorization_pending"
+
+
+@pytest.mark.sqlite
 @pytest.mark.parametrize("fields", [{"decision": "maybe"}, {"decision": ""}])
 async def test_a_form_that_says_neither_decides_nothing(
     browser: Approver, client: Gateway, fields: dict[str, str]
@@ -469,6 +499,19 @@ async def test_what_others_write_is_text_and_no_markup(
             assert tag not in page.answer.text
 
 
+async def test_what_cannot_be_seen_or_turns_a_line_around_is_shown_percent_encoded(
+    world: World, browser: Approver, client: Gateway
+) -> None:
+    world.register.add_device("dev2", publish=["a/#"])
+    scope = "mqtt.publish:a/%E2%80%AEgnihton%20ylno mqtt.publish:a/%E2%80%8Bb mqtt.publish:a/c%20d"
+    begun = await client.begun(login_hint="dev2", scope=scope)
+    await browser.sign_in()
+    text = (await browser.compare(begun["user_code"])).text
+    assert "mqtt.publish:a/%E2%80%AEgnihton" in text
+    assert "publish to a/c d" in text
+    assert not {"\u202e", "\u200b"} & set(text)
+
+
 # Limits
 
 
@@ -477,8 +520,9 @@ async def test_wrong_codes_of_all_operators_together_are_limited(
 ) -> None:
     store = open_store(world.settings.database)
     ticks = [0.0]
-    requests = SqliteDeviceCodes(store, Writer(world.settings.database))
-    desk = Desk(requests, ServingStore(store, requests._writer), world.clock, lambda: ticks[0])
+    writer = Writer(world.settings.database)
+    requests = StoredDeviceCodes(InLoop(store), writer)
+    desk = Desk(requests, ServingStore(InLoop(store), writer), world.clock, lambda: ticks[0])
 
     async def tried(code: str) -> tuple[str, int]:
         with pytest.raises(OAuthError) as caught:
@@ -515,8 +559,14 @@ async def test_guesses_of_passwords_and_codes_are_limited_by_name_and_address(
         httpx.AsyncClient(transport=transport, base_url=settings.issuer) as http,
     ):
         browser = Approver(http, settings.issuer)
+        await browser.sign_in("alice")
         for _ in range(3):
-            assert (await browser.sign_in("alice", "wrong")).status == 403
+            async with approver(world, app) as stranger:
+                assert (await stranger.sign_in("alice", "wrong")).status == 403
+        # Who is signed in already decides all the same.
+        denied = await browser.decide((await client.begun())["user_code"], "deny", device="dev1")
+        assert "Denied" in denied.text
+        http.cookies.clear()
         page = await browser.sign_in("alice")
         assert (page.status, "Too many tries" in page.text) == (429, True)
         assert events[-1].reason == "limit_failures"

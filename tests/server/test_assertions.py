@@ -29,6 +29,8 @@ from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, TYPE, ask, claims_for, jwks_of, signed
 from tests.server.world import ISSUER, Clock, World
 
+pytestmark = pytest.mark.sqlite
+
 KEY = SigningKey.generate("ES256")
 STRANGER = SigningKey.generate("ES256")
 NOW = Clock().now

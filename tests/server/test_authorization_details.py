@@ -59,6 +59,7 @@ async def test_scopes_beside_details_are_those_that_were_asked_for(world: World)
     assert answer.json()["authorization_details"] == [PUBLISH]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

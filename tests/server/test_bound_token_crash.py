@@ -16,20 +16,22 @@ import pytest
 from keyfob.server.app import create_app
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.place import Place
+from tests.server.databases import written
 from tests.server.world import ISSUER
 
 # Gets one opaque token after the other with a proof each, and says which, once it is answered.
 _WORK = """
 import asyncio, json, sys, time
-from pathlib import Path
 import httpx
 from keyfob.server.app import create_app
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.place import place_of
 from keyfob.tokens.sign import SigningKey
 from tests.server.proofs import claims_for, signed
 
 settings = ServerSettings(
-    issuer=sys.argv[2], audience="mqtt", database=Path(sys.argv[1]), limits=None,
+    issuer=sys.argv[2], audience="mqtt", database=place_of(sys.argv[1]), limits=None,
     dpop_nonce="off", access_token_format="opaque",
 )
 form = {"grant_type": "client_credentials", "client_id": sys.argv[3], "client_secret": sys.argv[4]}
@@ -48,7 +50,7 @@ asyncio.run(main())
 
 @pytest.mark.anyio
 async def test_kill_9_while_tokens_are_issued_loses_none_that_was_answered_and_no_use(
-    database: Path,
+    database: Place,
 ) -> None:
     with Register.open(database) as register:
         secrets = [register.add_device(f"dev{each}").secret for each in range(4)]
@@ -79,10 +81,10 @@ async def test_kill_9_while_tokens_are_issued_loses_none_that_was_answered_and_n
             assert again.json()["error"] == "invalid_dpop_proof"
 
 
-def killed_worker(database: Path, name: str, secret: str) -> list[tuple[str, str]]:
+def killed_worker(database: Place, name: str, secret: str) -> list[tuple[str, str]]:
     """Run a worker, kill it somewhere in the middle, and return what it was answered."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _WORK, str(database), ISSUER, name, secret],
+        [sys.executable, "-c", _WORK, written(database), ISSUER, name, secret],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],

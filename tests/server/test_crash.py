@@ -7,18 +7,19 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from keyfob.server.register import Register
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
+from tests.server.databases import written
 
 # Disables (or removes) one device after the other and says which, once it is done.
 _WORK = """
 import sys
-from pathlib import Path
 from keyfob.server.register import Register
+from keyfob.server.stores.place import place_of
 
-register = Register.open(Path(sys.argv[1]))
+register = Register.open(place_of(sys.argv[1]))
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
     operation = register.disable_device if number % 2 else register.remove_device
     operation(f"dev{number}")
@@ -28,7 +29,7 @@ for number in range(int(sys.argv[2]), int(sys.argv[3])):
 
 
 def test_kill_9_in_the_middle_of_disabling_loses_nothing_that_was_acknowledged(
-    database: Path,
+    database: Place,
 ) -> None:
     """Also of what was not acknowledged, a state and its revocation are there both or neither."""
     rounds, size = 4, 100
@@ -51,10 +52,10 @@ def test_kill_9_in_the_middle_of_disabling_loses_nothing_that_was_acknowledged(
     assert ended == revoked
 
 
-def killed_worker(database: Path, first: int, end: int) -> set[int]:
+def killed_worker(database: Place, first: int, end: int) -> set[int]:
     """Run a worker, kill it somewhere in the middle, and return what it acknowledged."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _WORK, str(database), str(first), str(end)],
+        [sys.executable, "-c", _WORK, written(database), str(first), str(end)],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -8,7 +8,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,6 +26,7 @@ from requests_oauth2client import (
 
 from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
+from keyfob.server.stores.place import Place
 from tests.server.approving import DEVICE_CODE, PASSWORD, Approver, Page
 from tests.server.refresh_servers import ServerProcess, server_process
 
@@ -34,7 +34,7 @@ SCOPE = "mqtt.connect mqtt.publish:dev1/#"
 
 
 @pytest.fixture
-def secret(database: Path) -> str:
+def secret(database: Place) -> str:
     with OperatorRegister.open(database) as operators:
         operators.add("alice", PASSWORD)
     with Register.open(database) as register:
@@ -44,7 +44,7 @@ def secret(database: Path) -> str:
 
 
 @pytest.fixture
-def server(database: Path, secret: str) -> Iterator[ServerProcess]:
+def server(database: Place, secret: str) -> Iterator[ServerProcess]:
     with server_process(database) as server:
         yield server
 
@@ -66,6 +66,7 @@ def metadata(url: str) -> Any:
     return httpx.get(f"{url}/.well-known/oauth-authorization-server").json()
 
 
+@pytest.mark.sqlite
 def test_requests_oauth2client_runs_the_whole_flow(server: ServerProcess, secret: str) -> None:
     client = OAuth2Client(
         token_endpoint=metadata(server.url)["token_endpoint"],
@@ -89,6 +90,7 @@ def test_requests_oauth2client_runs_the_whole_flow(server: ServerProcess, secret
         client.device_code(begun)
 
 
+@pytest.mark.sqlite
 def test_what_was_allowed_is_still_allowed_after_the_server_was_killed(
     server: ServerProcess, secret: str
 ) -> None:
@@ -113,6 +115,7 @@ def test_what_was_allowed_is_still_allowed_after_the_server_was_killed(
     assert denied["error"] == "access_denied"
 
 
+@pytest.mark.sqlite
 def test_authlib_gets_a_token_and_renews_it(server: ServerProcess) -> None:
     url = f"{server.url}/oauth2/token"
     with AuthlibSession("tool", token_endpoint_auth_method="none") as client:
@@ -129,6 +132,7 @@ def test_authlib_gets_a_token_and_renews_it(server: ServerProcess) -> None:
         assert renewed["refresh_token"] != token["refresh_token"]
 
 
+@pytest.mark.sqlite
 def test_curl_does_as_the_documentation_says(server: ServerProcess, secret: str) -> None:
     def curl(path: str, *parameters: str) -> Any:
         command = ["curl", "--silent", "--show-error", "--user", f"setup:{secret}"]
@@ -190,6 +194,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     fields=st.dictionaries(FIELDS, TEXTS, max_size=5),
     honest=st.booleans(),
 )
+@pytest.mark.sqlite
 def test_no_form_makes_a_page_fail(
     fuzzed: tuple[httpx.Client, str],
     path: str,
@@ -211,7 +216,7 @@ def test_no_form_makes_a_page_fail(
 
 
 def test_two_processes_on_one_database_give_one_token(
-    database: Path, server: ServerProcess, secret: str
+    database: Place, server: ServerProcess, secret: str
 ) -> None:
     def ask(url: str, path: str, **form: str) -> httpx.Response:
         return httpx.post(f"{url}/oauth2/{path}", data=form, auth=("setup", secret))

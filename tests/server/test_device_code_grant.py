@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyfob.server.stores import device_codes as bounds
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
 from keyfob.server.user_codes import read_user_code
 from keyfob.tokens.sign import SigningKey
 from tests.server.approving import (
@@ -21,6 +22,7 @@ from tests.server.approving import (
     gateway,
     operators_of,
 )
+from tests.server.databases import rows, written
 from tests.server.proofs import claims_for, post, signed
 from tests.server.world import World, claims_of
 
@@ -91,11 +93,8 @@ async def test_polls_in_time_write_nothing_and_those_too_fast_a_few_times(
     world: World, client: Gateway
 ) -> None:
     code = (await client.begun())["device_code"]
-    connection = sqlite3.connect(world.settings.database)
-
-    def changes() -> int:
-        return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
+    store = open_store(world.settings.database)
+    changes = store.change_counter
     before = changes()
     for _ in range(20):
         assert await client.error(code) == "authorization_pending"
@@ -106,18 +105,15 @@ async def test_polls_in_time_write_nothing_and_those_too_fast_a_few_times(
         assert await client.error(code) in ("slow_down", "authorization_pending")
         seen.add(changes())
     assert len(seen) <= 12
-    rows = connection.execute("SELECT poll_interval FROM device_code").fetchall()
-    assert rows == [(60,)]
-    connection.close()
+    assert rows(world.settings.database, "SELECT poll_interval FROM device_code") == [(60,)]
+    store.close()
 
 
 async def test_slowing_down_outlives_the_process(world: World, client: Gateway) -> None:
     code = (await client.begun())["device_code"]
     for _ in range(3):
         await client.error(code)
-    connection = sqlite3.connect(world.settings.database)
-    assert connection.execute("SELECT poll_interval FROM device_code").fetchall() == [(15,)]
-    connection.close()
+    assert rows(world.settings.database, "SELECT poll_interval FROM device_code") == [(15,)]
 
 
 async def test_a_denied_an_expired_and_an_unknown_code(world: World, client: Gateway) -> None:
@@ -169,9 +165,7 @@ async def test_a_code_is_used_up_with_its_refresh_token_or_not_at_all(world: Wor
     begun = await approved(world, client)
     answers = await asyncio.gather(*(client.poll(begun["device_code"]) for _ in range(10)))
     (issued,) = [answer.json() for answer in answers if answer.status_code == 200]
-    connection = sqlite3.connect(world.settings.database)
-    assert connection.execute("SELECT count(*) FROM refresh_family").fetchone() == (1,)
-    connection.close()
+    assert rows(world.settings.database, "SELECT count(*) FROM refresh_family") == [(1,)]
     renewed = await world.http.post(
         "/oauth2/token",
         data={
@@ -183,12 +177,13 @@ async def test_a_code_is_used_up_with_its_refresh_token_or_not_at_all(world: Wor
     assert renewed.status_code == 200
 
 
+@pytest.mark.sqlite  # by a trigger of its kind
 async def test_nothing_is_issued_where_the_family_cannot_be_kept(world: World) -> None:
     add_operator(world)
     world.register.add_device("dev1")
     client = gateway(world, refresh=True)
     begun = await approved(world, client)
-    connection = sqlite3.connect(world.settings.database)
+    connection = sqlite3.connect(written(world.settings.database))
     connection.execute(
         "CREATE TRIGGER broken BEFORE INSERT ON refresh_family BEGIN SELECT RAISE(ABORT, 'x'); END"
     )
@@ -278,6 +273,7 @@ async def test_an_application_for_devices_that_are_approved_takes_no_passwords(
     assert answer.json()["error"] == "unauthorized_client"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("parameters", "error"),
     [
@@ -323,17 +319,15 @@ async def test_open_requests_are_bounded_by_network_client_and_in_all(
 
 
 async def test_the_register_keeps_no_code_and_forgets_requests(
-    world: World, client: Gateway, database: Path
+    world: World, client: Gateway, database: Place
 ) -> None:
     begun = await client.begun()
-    connection = sqlite3.connect(database)
-    stored = str(connection.execute("SELECT * FROM device_code").fetchall())
+    stored = str(rows(database, "SELECT * FROM device_code"))
     for secret in (begun["device_code"], begun["user_code"], read_user_code(begun["user_code"])):
         assert str(secret) not in stored
     world.clock.now += 1_300
     await client.begun()
-    assert connection.execute("SELECT count(*) FROM device_code").fetchone() == (1,)
-    connection.close()
+    assert rows(database, "SELECT count(*) FROM device_code") == [(1,)]
 
 
 async def test_waiting_is_no_mistake_and_no_news(world: World) -> None:

@@ -62,6 +62,7 @@ async def refreshed(world: World, token: str, **more: str) -> httpx.Response:
     return await world.http.post("/oauth2/token", data=form | more)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("asked", "error"),
     [
@@ -131,6 +132,7 @@ async def test_a_refresh_reaches_no_other_resource_than_was_approved(
     assert (await claims(world, await refreshed(world, token)))["scope"] == APPROVED
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("asked", "error"),
     [

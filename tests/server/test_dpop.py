@@ -15,10 +15,11 @@ import pytest
 from keyfob.server.app import create_app
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.limits import LimitSettings
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import thumbprint
 from keyfob.tokens.sign import SigningKey
 from tests.server import assertions
+from tests.server.databases import all_impatient
 from tests.server.proofs import ask, claims_for, nonce_of, post, public_jwk, signed
 from tests.server.world import ISSUER, World, claims_of
 
@@ -197,7 +198,7 @@ async def test_a_use_that_cannot_be_written_is_a_refusal(
     world: World, device: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = await proof(world, device)
-    monkeypatch.setattr("keyfob.server.stores.sqlite._BUSY_MS", 10)
+    all_impatient(monkeypatch)
     store = open_store(world.settings.database)
     with store.transaction():
         answer = await ask(world, shown, device)

@@ -27,6 +27,8 @@ from keyfob.tokens.sign import SigningKey
 from tests.server.proofs import ENDPOINT, ask, claims_for, nonce_of, public_jwk, signed
 from tests.server.world import ISSUER, Clock, World
 
+pytestmark = pytest.mark.sqlite
+
 KEY = SigningKey.generate("ES256")
 OTHER = SigningKey.generate("ES256")
 ED = SigningKey.generate("EdDSA")

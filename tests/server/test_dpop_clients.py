@@ -20,6 +20,8 @@ from keyfob.server.register import Register
 from tests.server.test_serve import Running, running
 from tests.server.world import claims_of
 
+pytestmark = pytest.mark.sqlite
+
 __all__ = ["running"]  # the fixture
 
 

@@ -28,7 +28,6 @@ from keyfob.server.fleet_import import ImportOutcome
 from keyfob.server.fleet_rows import Format, RowReader, header, written
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.register import Register
-from keyfob.server.stores.sqlite import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 
@@ -293,12 +292,10 @@ def test_of_a_name_that_stands_twice_the_first_counts_and_so_does_its_secret(
     load(register, f"device,secret\ndev1,{STRONG}\ndev1,\ndev2,\ndev2,{STRONG}\n", tmp_path)
     made = secrets_in(tmp_path / "secrets.csv")
     assert list(made) == ["dev2"]
-    store = open_store(register.database)
     for name, secret in (("dev1", STRONG), ("dev2", made["dev2"])):
-        stored = store.secret(name, now=0)
+        stored = register._store.secret(name, now=0)
         assert stored is not None
         assert verify_secret(secret, stored.secret_hash)
-    store.close()
 
 
 @pytest.mark.parametrize(
@@ -421,17 +418,13 @@ def test_an_import_that_began_goes_on_with_its_own_input_and_file_only(
 def check_every_secret(path: Path, register: Register) -> None:
     """Every device has one secret in the file, and it is the one that proves it."""
     secrets = secrets_in(path)
-    store = open_store(register.database)
-    try:
-        count = 0
-        for page in register.fleet.pages(EVERY_DEVICE):
-            for row in page:
-                stored = store.secret(row.device_id, now=0)
-                assert stored is not None
-                assert verify_secret(secrets[row.device_id], stored.secret_hash)
-                count += 1
-    finally:
-        store.close()
+    count = 0
+    for page in register.fleet.pages(EVERY_DEVICE):
+        for row in page:
+            stored = register._store.secret(row.device_id, now=0)
+            assert stored is not None
+            assert verify_secret(secrets[row.device_id], stored.secret_hash)
+            count += 1
     assert count == len(secrets)
 
 

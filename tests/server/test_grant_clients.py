@@ -38,6 +38,8 @@ from tests.server.test_serve import Running
 from tests.server.world import claims_of
 
 Clients = Callable[[str, str], OAuth2Client]
+pytestmark = pytest.mark.sqlite
+
 CLOUD = "https://cloud.example"
 KEY, GATEWAY_KEY = SigningKey.generate(), SigningKey.generate()
 RESOURCE = "https://broker.example/"

@@ -10,7 +10,7 @@ import pytest
 from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.fleet import Selection
 from keyfob.server.groups import MAX_GROUPS
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio
@@ -144,7 +144,7 @@ async def test_a_revocation_outlives_tokens_from_before_a_lifetime_was_shortened
     assert world.register.change_device("dev1", lifetime=60).lifetime == 60
     assert (await answer_of(world, "dev1", secret))["expires_in"] == 60
     world.register.disable_device("dev1")
-    store = open_store(world.register.database)
+    store = open_store(world.settings.database)
     (revocation,) = store.revocations_after(0, now=world.clock.now, limit=10)
     store.close()
     assert revocation.until > world.clock.now + 86_400

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.refresh_family import Family
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.refresh_families import _add
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.server.token_lookup import OtherTokenTypeError
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
@@ -309,11 +310,14 @@ async def test_whatever_is_shown_is_a_good_token_or_none_and_never_an_error(
     assert (found is not None) == (shown == GOOD)
 
 
+@pytest.mark.sqlite
 def test_no_question_to_the_register_walks_through_the_revocations(database: Path) -> None:
     """However many tokens were revoked: as the queries are, not as somebody remembers them."""
     asked: list[str] = []
     store = open_store(database)
-    store.connection.set_trace_callback(asked.append)
+    connection = store.connection
+    assert isinstance(connection, sqlite3.Connection)
+    connection.set_trace_callback(asked.append)
     family = Family(
         family_id=b"f",
         client_id="app",
@@ -333,7 +337,7 @@ def test_no_question_to_the_register_walks_through_the_revocations(database: Pat
     store.revocations_after(0, now=1.0, limit=1)
     with store.transaction():
         _add(store.connection, family, {"issued_at": 1, "secret_hash": None})
-    store.connection.set_trace_callback(None)
+    connection.set_trace_callback(None)
     statements = [text for text in asked if "FROM revocation" in text]
     assert len(statements) >= 5
     for text in statements:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, claims_for, jwks_of, signed
+from tests.server.databases import rows
 from tests.server.granting import JWT_BEARER
 from tests.server.world import ISSUER, World, claims_of
 
@@ -97,6 +96,7 @@ async def test_the_token_is_the_devices_and_was_issued_to_the_application(
     assert "refresh_token" not in answer.json()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "changes",
     [
@@ -156,6 +156,7 @@ ATTACKS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("changes", "reason"), ATTACKS)
 async def test_whatever_is_wrong_the_answer_is_the_same(
     world: World, application: str, changes: dict[str, Any], reason: str
@@ -192,8 +193,7 @@ async def test_a_replayed_assertion_puts_no_opaque_token_in_the_place_of_others(
     form = {"grant_type": JWT_BEARER, "assertion": made(world)}
     answers = [await world.token(auth=("app2", str(issued.secret)), **form) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 400, 400]
-    with closing(sqlite3.connect(world.settings.database)) as database:
-        assert database.execute("SELECT count(*) FROM opaque_token").fetchone() == (1,)
+    assert rows(world.settings.database, "SELECT count(*) FROM opaque_token") == [(1,)]
     assert application
 
 
@@ -276,6 +276,7 @@ async def test_the_name_of_a_public_application_authenticates_nobody(
     assert application
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,8 +13,10 @@ from keyfob.server.app import create_app
 from keyfob.server.last_tokens import LastTokens
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, open_store
 from keyfob.server.stores.writer import Writer
+from tests.server.databases import impatient
 from tests.server.world import ISSUER, Clock
 
 pytestmark = pytest.mark.anyio
@@ -40,12 +41,12 @@ async def test_it_is_on_disk_at_the_latest_when_the_server_has_stopped(
     assert register.show_device("dev1").last_token_at == clock.now
 
 
-async def test_a_busy_database_only_delays_it(database: Path, register: Register) -> None:
+async def test_a_busy_database_only_delays_it(database: Place, register: Register) -> None:
     register.add_device("dev1")
     register.add_device("dev2")
     blocker = open_store(database)
     writer = Writer(database)
-    await writer.run(_be_impatient)
+    await writer.run(impatient)  # its one thread: the next work finds it idle
     last_tokens = LastTokens(writer)
     last_tokens.note("dev1", 1.0)
     last_tokens.note("dev2", 1.0)
@@ -60,27 +61,23 @@ async def test_a_busy_database_only_delays_it(database: Path, register: Register
     blocker.close()
 
 
-def _be_impatient(store: SqliteStore) -> None:
-    store._connection.execute("PRAGMA busy_timeout = 10")
-
-
 async def test_a_broken_database_costs_no_flush_and_no_ending(
     settings: ServerSettings, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer's and the reader's connections are closed nevertheless."""
     secret = register.add_device("dev1").secret
-    closed: list[SqliteStore] = []
-    close = SqliteStore.close
+    closed: list[Store] = []
+    close = Store.close
 
-    def counted(store: SqliteStore) -> None:
+    def counted(store: Store) -> None:
         closed.append(store)
         close(store)
 
-    def fail(store: SqliteStore, moments: Mapping[str, float]) -> None:
+    def fail(store: Store, moments: Mapping[str, float]) -> None:
         raise sqlite3.DatabaseError("database disk image is malformed")
 
-    monkeypatch.setattr(SqliteStore, "close", counted)
-    monkeypatch.setattr(SqliteStore, "note_tokens", fail)
+    monkeypatch.setattr(Store, "close", counted)
+    monkeypatch.setattr(Store, "note_tokens", fail)
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
     async with (
@@ -93,21 +90,21 @@ async def test_a_broken_database_costs_no_flush_and_no_ending(
             "client_secret": secret,
         }
         assert (await http.post("/oauth2/token", data=form)).status_code == 200
-    assert len(closed) == 2
+    assert len(closed) == len(set(closed)) >= 2
 
 
 async def test_an_ending_that_fails_still_closes_the_writer(
-    database: Path, register: Register, monkeypatch: pytest.MonkeyPatch
+    database: Place, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register.add_device("dev1")
     writer = Writer(database)
     last_tokens = LastTokens(writer)
     last_tokens.note("dev1", 1.0)
 
-    def fail(store: SqliteStore, moments: Mapping[str, float]) -> None:
+    def fail(store: Store, moments: Mapping[str, float]) -> None:
         raise RuntimeError("not foreseen")
 
-    monkeypatch.setattr(SqliteStore, "note_tokens", fail)
+    monkeypatch.setattr(Store, "note_tokens", fail)
     with pytest.raises(RuntimeError, match="not foreseen"):
         await last_tokens.close()
     with pytest.raises(RuntimeError, match="shutdown"):

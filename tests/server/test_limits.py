@@ -20,6 +20,8 @@ from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.oauth_errors import OAuthError, invalid_client
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.postgresql.limits import PostgresqlLimits
+from keyfob.server.stores.reads import InThreads
 from tests.server.world import ISSUER
 
 pytestmark = pytest.mark.anyio
@@ -57,9 +59,18 @@ def store(ticks: Ticks) -> InMemoryLimits:
     return InMemoryLimits(FEW, ticks)
 
 
-@pytest.fixture
-def limits(store: InMemoryLimits) -> Limits:
-    return Limits(store)
+@pytest.fixture(params=["memory", "postgresql"])
+async def limits(
+    request: pytest.FixtureRequest, store: InMemoryLimits, ticks: Ticks
+) -> AsyncIterator[Limits]:
+    """What one server counts for itself, and what several count together."""
+    if request.param == "memory":
+        yield Limits(store)
+        return
+    with request.getfixturevalue("cluster").database() as url:
+        reads = InThreads(url)
+        yield Limits(PostgresqlLimits(FEW, reads, ticks))
+        reads.close()
 
 
 async def tried(limits: Limits, name: str, address: str, *, right: bool) -> str:

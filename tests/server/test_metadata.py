@@ -14,7 +14,7 @@ from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.settings import ServerSettings
 from tests.server.world import ISSUER, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 ALGORITHMS = ["ES256", "RS256", "PS256", "Ed25519", "EdDSA"]

@@ -28,7 +28,7 @@ from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
 from tests.server.client_certificates import Shown, named, signed
-from tests.server.test_same_work import counted
+from tests.server.test_same_work import counted, note_statements
 from tests.server.world import ISSUER, Clock
 
 pytestmark = pytest.mark.anyio
@@ -158,7 +158,10 @@ async def test_every_refusal_is_the_same_answer_and_tells_the_operator_why(
     assert {status for status, _ in answers} == {401}
 
 
-async def test_unknown_and_wrong_cost_the_same_work(server: Connections) -> None:
+async def test_unknown_and_wrong_cost_the_same_work(
+    server: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_statements(monkeypatch)
     pins = CertificateIdentity(thumbprints=(made().thumbprint,))
     server.register.add_device_with_keys("pinned", certificate=pins)
     server.register.add_device_with_keys("named", certificate=BY_NAME)

@@ -4,21 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from keyfob.errors import ConfigError, ConflictError, KeyfobError, NotFoundError
 from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
 from tests.server.world import Clock
 
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def operators(database: Path, clock: Clock) -> Iterator[OperatorRegister]:
+def operators(database: Place, clock: Clock) -> Iterator[OperatorRegister]:
     with OperatorRegister(open_store(database), clock=clock, actor="root") as operators:
         yield operators
 

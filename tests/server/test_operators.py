@@ -18,6 +18,8 @@ from keyfob.server.serve import HttpServer, Listen, Operators, make_server
 from keyfob.server.settings import ServerSettings
 from tests.running import free_port
 
+pytestmark = pytest.mark.sqlite
+
 PATIENCE = 30.0
 
 
@@ -112,4 +114,4 @@ def test_a_port_that_is_taken_leaves_nothing_open(
     )
     with pytest.raises(ConfigError, match="cannot listen"):
         make_server(settings, Listen(port=free), operators=Operators(listen=Listen(port=ports[1])))
-    assert not settings.database.exists()
+    assert not (tmp_path / "other.db").exists()

@@ -90,3 +90,24 @@ async def test_those_who_wait_are_bounded_and_the_loop_goes_on(
     assert await asyncio.gather(*waiting) == [True, True, True]
     assert await checker.verify("wrong", HASHED, network="a") is False
     checker.close()
+
+
+@pytest.mark.anyio
+async def test_strangers_who_fill_every_place_keep_nobody_out_where_somebody_signed_in_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passwords, "_MAX_WAITING", 2)
+    monkeypatch.setattr(passwords, "_MAX_WAITING_OF_NETWORK", 1)
+    checker = PasswordChecker()
+    assert await checker.verify(PASSWORD, HASHED, network="office")
+    strangers = [
+        asyncio.create_task(checker.verify("wrong", None, network=one)) for one in ("a", "b")
+    ]
+    await asyncio.sleep(0)
+    again = asyncio.create_task(checker.verify(PASSWORD, HASHED, network="office"))
+    await asyncio.sleep(0)
+    for full in ("c", "office"):  # strangers of elsewhere, and more than its own places there
+        with pytest.raises(OAuthError, match="sign_in_busy"):
+            await checker.verify(PASSWORD, HASHED, network=full)
+    assert await asyncio.gather(again, *strangers) == [True, False, False]
+    checker.close()

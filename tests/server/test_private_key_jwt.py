@@ -14,10 +14,11 @@ from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
 from keyfob.server.client_authentication.decoys import decoy_for
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import KeySet, VerificationKey
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, TYPE, ask, claims_for, jwks_of, signed
+from tests.server.databases import all_impatient
 from tests.server.world import ISSUER, World, claims_of
 
 pytestmark = pytest.mark.anyio
@@ -160,7 +161,7 @@ async def test_a_use_that_cannot_be_written_is_a_refusal(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(world)
-    monkeypatch.setattr("keyfob.server.stores.sqlite._BUSY_MS", 10)
+    all_impatient(monkeypatch)
     store = open_store(world.settings.database)
     with store.transaction():
         answer = await ask(world, good(world))

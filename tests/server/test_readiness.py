@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from pathlib import Path
 
 import pytest
 
 from keyfob.errors import UpstreamError
 from keyfob.server.readiness import Readiness
-from keyfob.server.stores.readiness import SqliteReadiness
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.readiness import StoredReadiness
+from keyfob.server.stores.reads import make_reads
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
+from tests.server.databases import connected, impatient
 from tests.server.refreshing import rotate_beyond_reach
 from tests.server.world import World
 
@@ -28,12 +29,10 @@ async def test_a_server_that_can_issue_is_ready(world: World) -> None:
 
 
 async def test_a_register_without_a_key_is_not_ready_and_still_alive(
-    world: World, database: Path
+    world: World, database: Place
 ) -> None:
-    connection = sqlite3.connect(database)
-    connection.execute("DELETE FROM signing_key")
-    connection.commit()
-    connection.close()
+    with connected(database) as connection:
+        connection.execute("DELETE FROM signing_key")
     answer = await world.http.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"status": "unavailable", "reasons": ["signing_key_missing"]}
@@ -41,23 +40,25 @@ async def test_a_register_without_a_key_is_not_ready_and_still_alive(
     assert (await world.http.get("/healthz")).status_code == 200
 
 
-async def test_a_register_that_others_keep_locked_is_not_ready(database: Path) -> None:
+async def test_a_register_that_others_keep_locked_is_not_ready(database: Place) -> None:
     store, writer = open_store(database), Writer(database)
-    tested = Readiness(SqliteReadiness(store, writer), lambda: True, asyncio.Event(), lambda: 0.0)
-    await writer.run(lambda inner: inner.connection.execute("PRAGMA busy_timeout = 1"))
-    locking = sqlite3.connect(database, isolation_level=None)
-    locking.execute("BEGIN IMMEDIATE")
-    assert await tested.faults() == ("signing_key_missing", "register_unwritable")
-    locking.close()
+    reads = make_reads(database, store)
+    tested = Readiness(StoredReadiness(reads, writer), lambda: True, asyncio.Event(), lambda: 0.0)
+    await writer.run(impatient)  # its one thread: the next work finds it idle
+    with store.transaction():
+        assert await tested.faults() == ("signing_key_missing", "register_unwritable")
+    reads.close()
     writer.close()
     store.close()
 
 
-async def test_a_register_that_is_closed_is_told_as_such(database: Path) -> None:
+async def test_a_register_that_is_closed_is_told_as_such(database: Place) -> None:
     store, writer = open_store(database), Writer(database)
+    reads = make_reads(database, store)
     writer.close()
+    reads.close()
     store.close()
-    tested = Readiness(SqliteReadiness(store, writer), lambda: True, asyncio.Event(), lambda: 0.0)
+    tested = Readiness(StoredReadiness(reads, writer), lambda: True, asyncio.Event(), lambda: 0.0)
     assert await tested.faults() == ("register_unreadable", "register_unwritable")
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -22,11 +21,13 @@ from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.key_register import KeyRegister
-from keyfob.server.stores.refresh_families import MAX_FAMILIES, SqliteRefreshFamilies
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.reads import InLoop
+from keyfob.server.stores.refresh_families import MAX_FAMILIES, StoredRefreshFamilies
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
+from tests.server.databases import connected, everything, impatient
 from tests.server.refreshing import Login, families, log_in, login, refresh, rotate_beyond_reach
 from tests.server.world import World, claims_of
 
@@ -172,15 +173,17 @@ async def test_a_refused_scope_costs_no_token(world: World) -> None:
 
 async def test_what_the_device_is_no_longer_registered_for_is_gone(world: World) -> None:
     one = await login(world)
-    connection = sqlite3.connect(world.settings.database)
-    connection.execute("UPDATE client SET scopes = 'mqtt.publish:dev1/a' WHERE client_id = 'dev1'")
-    connection.commit()
+    with connected(world.settings.database) as connection:
+        connection.execute(
+            "UPDATE client SET scopes = 'mqtt.publish:dev1/a' WHERE client_id = 'dev1'"
+        )
     # What was granted is wider than what is left: nothing of it is covered.
     assert refused(await one.refresh(one.refresh_token))
     assert world.events[-1].reason == "scopes_withdrawn"
-    connection.execute("UPDATE client SET scopes = 'mqtt.publish:# new' WHERE client_id = 'dev1'")
-    connection.commit()
-    connection.close()
+    with connected(world.settings.database) as connection:
+        connection.execute(
+            "UPDATE client SET scopes = 'mqtt.publish:# new' WHERE client_id = 'dev1'"
+        )
     answer = await one.refresh(one.refresh_token)
     assert answer.json()["scope"] == "mqtt.publish:dev1/#"
 
@@ -305,7 +308,9 @@ def login_in_two_steps(world: World, one: Login) -> Callable[[], Awaitable[None]
     """Stop a login right before its family begins; return what goes on."""
     store = open_store(world.settings.database)
     writer = Writer(world.settings.database)
-    tokens = RefreshTokens(SqliteRefreshFamilies(store, writer), RefreshLifetimes(), world.clock)
+    tokens = RefreshTokens(
+        StoredRefreshFamilies(InLoop(store), writer), RefreshLifetimes(), world.clock
+    )
     now = world.clock.now
 
     async def go_on() -> None:
@@ -378,13 +383,11 @@ async def test_a_register_set_back_to_an_earlier_copy_answers_no_older_token(
 ) -> None:
     one = await login(world)
     second = await one.renewed(one.refresh_token)
-    connection = sqlite3.connect(world.settings.database)
-    copy = connection.execute("SELECT counter, digest, previous FROM refresh_family").fetchone()
-    third = await one.renewed(second)
-    fourth = await one.renewed(third)
-    connection.execute("UPDATE refresh_family SET counter = ?, digest = ?, previous = ?", copy)
-    connection.commit()
-    connection.close()
+    with connected(world.settings.database) as connection:
+        copy = connection.execute("SELECT counter, digest, previous FROM refresh_family").fetchone()
+        third = await one.renewed(second)
+        fourth = await one.renewed(third)
+        connection.execute("UPDATE refresh_family SET counter = ?, digest = ?, previous = ?", copy)
     assert refused(await one.refresh(fourth))
     assert refused(await one.refresh(second))
 
@@ -399,9 +402,7 @@ async def test_no_token_is_in_the_database_or_in_what_is_told(
     await world.token(grant_type="refresh_token", client_id=last, refresh_token=last)
     await world.token(grant_type=last, client_id="gateway", username=last)
     told = repr(world.events) + caplog.text
-    stored = b"".join(
-        file.read_bytes() for file in world.settings.database.parent.iterdir() if file.is_file()
-    )
+    stored = everything(world.settings.database)
     for text in (old, last):
         token = RefreshToken.parse(text)
         assert token is not None
@@ -420,7 +421,9 @@ async def test_a_family_is_over_when_its_client_or_device_says_so(
     other = (await one.again()).json()["refresh_token"]
     store = open_store(world.settings.database)
     writer = Writer(world.settings.database)
-    tokens = RefreshTokens(SqliteRefreshFamilies(store, writer), RefreshLifetimes(), world.clock)
+    tokens = RefreshTokens(
+        StoredRefreshFamilies(InLoop(store), writer), RefreshLifetimes(), world.clock
+    )
     old, last = await spent(one)
     for text in ("", "x", "kfr_" + "A" * 96):
         assert not await tokens.revoke_family_of(text, "gateway")
@@ -444,8 +447,10 @@ async def test_where_the_database_cannot_be_written_nothing_is_answered_or_lost(
     one = await login(world)
     store = open_store(settings.database)
     writer = Writer(settings.database)
-    await writer.run(lambda own: own.connection.execute("PRAGMA busy_timeout = 10").close())
-    tokens = RefreshTokens(SqliteRefreshFamilies(store, writer), RefreshLifetimes(), world.clock)
+    await writer.run(impatient)  # its one thread: the next work finds it idle
+    tokens = RefreshTokens(
+        StoredRefreshFamilies(InLoop(store), writer), RefreshLifetimes(), world.clock
+    )
     token, family = await tokens.open(one.refresh_token, "gateway")
     access = Access(
         subject="dev1",

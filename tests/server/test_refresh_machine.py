@@ -8,6 +8,7 @@ is good, and the one before for a moment longer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from keyfob.server.issue import Access
@@ -32,9 +34,12 @@ from keyfob.server.refresh_family import Standing
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.refresh_tokens import RefreshTokens
 from keyfob.server.register import Register
-from keyfob.server.stores.refresh_families import MAX_FAMILIES, SqliteRefreshFamilies
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.reads import InLoop
+from keyfob.server.stores.refresh_families import MAX_FAMILIES, StoredRefreshFamilies
+from keyfob.server.stores.store import Store, open_store
 from keyfob.server.stores.writer import Writer
+from tests.postgresql import Cluster
 
 GRACE, IDLE, TOTAL = 10, 100, 150
 LIFETIMES = RefreshLifetimes(idle=IDLE, total=TOTAL)
@@ -71,10 +76,10 @@ class Model:
 class Process:
     """What one server process has open."""
 
-    def __init__(self, database: Path, clock: RefreshMachine) -> None:
-        self.store: SqliteStore = open_store(database)
+    def __init__(self, database: Place, clock: RefreshMachine) -> None:
+        self.store: Store = open_store(database)
         self.writer = Writer(database)
-        self.families = SqliteRefreshFamilies(self.store, self.writer, grace=GRACE)
+        self.families = StoredRefreshFamilies(InLoop(self.store), self.writer, grace=GRACE)
         self.tokens = RefreshTokens(self.families, LIFETIMES, lambda: clock.now)
 
     def close(self) -> None:
@@ -85,11 +90,15 @@ class Process:
 class RefreshMachine(RuleBasedStateMachine):
     tokens = Bundle("tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: Cluster | None = None) -> None:
         super().__init__()
         self.now = 1_800_000_000.0
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = Path(self.folder.name) / "server.db"
+        self.closing = contextlib.ExitStack()
+        if cluster is None:
+            folder = self.closing.enter_context(tempfile.TemporaryDirectory())
+            self.database: Place = Path(folder) / "server.db"
+        else:
+            self.database = self.closing.enter_context(cluster.database())
         self.loop = asyncio.new_event_loop()
         self.register = Register(open_store(self.database), clock=lambda: self.now)
         for client in CLIENTS:
@@ -105,7 +114,7 @@ class RefreshMachine(RuleBasedStateMachine):
             process.close()
         self.register.close()
         self.loop.close()
-        self.folder.cleanup()
+        self.closing.close()
 
     def run(self, work: Awaitable[T]) -> T:
         async def wait() -> T:
@@ -270,3 +279,8 @@ RefreshMachine.TestCase.settings = settings(
     max_examples=100, stateful_step_count=30, deadline=None, print_blob=True
 )
 TestRefreshTokens = RefreshMachine.TestCase
+
+
+def test_the_same_rules_hold_in_postgresql(cluster: Cluster) -> None:
+    fewer = settings(max_examples=25, stateful_step_count=30, deadline=None, print_blob=True)
+    run_state_machine_as_test(lambda: RefreshMachine(cluster), settings=fewer)  # type: ignore[arg-type]

@@ -3,29 +3,28 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.lifetimes import LONGEST_LIFE, MAX_LIFETIME
 from keyfob.server.register import Register
-from keyfob.server.stores.sqlite import SqliteStore, StoredRevocation, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, StoredRevocation, open_store
+from tests.server.databases import everything, rows
 from tests.server.world import Clock
 
 
 @pytest.fixture
-def store(database: Path, register: Register) -> Iterator[SqliteStore]:
+def store(database: Place, register: Register) -> Iterator[Store]:
     """Open the same file a second time, as the server does."""
     store = open_store(database)
     yield store
     store.close()
 
 
-def revocations(store: SqliteStore) -> list[StoredRevocation]:
+def revocations(store: Store) -> list[StoredRevocation]:
     return list(store.revocations_after(0, now=0, limit=100))
 
 
@@ -85,7 +84,7 @@ def test_a_secret_in_the_place_of_a_name_is_not_repeated(register: Register) -> 
     assert secret not in refused.value.message + unknown.value.message
 
 
-def test_the_separator_of_the_client_id_template_is_taken(database: Path) -> None:
+def test_the_separator_of_the_client_id_template_is_taken(database: Place) -> None:
     with Register.open(database, client_id_template="{device}-*") as register:
         register.add_device("a.b")
         with pytest.raises(ConfigError, match="client_id_template"):
@@ -169,7 +168,7 @@ def test_a_lifetime_within_the_bounds_is_kept(register: Register, lifetime: int 
 
 
 def test_a_secret_is_shown_once_and_stored_as_a_versioned_hash(
-    register: Register, database: Path, clock: Clock
+    register: Register, database: Place, clock: Clock
 ) -> None:
     issued = register.add_device("dev1")
     application = register.add_application("app1")
@@ -179,15 +178,15 @@ def test_a_secret_is_shown_once_and_stored_as_a_versioned_hash(
     assert len(set(secrets)) == 4
     assert all(secret.startswith("kfs_") and len(secret) == 47 for secret in secrets)
     assert not any(secret in repr((issued, application, rotated)) for secret in secrets)
-    for file in database.parent.iterdir():  # the database, its log and its index
-        assert not any(secret[4:].encode() in file.read_bytes() for secret in secrets)
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute("SELECT secret_hash FROM client").fetchall()
-    assert all(row[0].startswith("v1$sha256$") for row in rows)
+    kept = everything(database)  # the database, its log and its index
+    assert not any(secret[4:].encode() in kept for secret in secrets)
+    found = rows(database, "SELECT secret_hash FROM client")
+    assert len(found) == 3
+    assert all(row[0].startswith("v1$sha256$") for row in found)
 
 
 def test_disabling_is_a_state_and_a_revocation(
-    register: Register, store: SqliteStore, clock: Clock
+    register: Register, store: Store, clock: Clock
 ) -> None:
     register.add_device("dev1", lifetime=60)
     assert register.disable_device("dev1").state == "disabled"
@@ -199,7 +198,7 @@ def test_disabling_is_a_state_and_a_revocation(
 
 
 def test_a_revocation_outlives_every_token_that_the_default_lifetime_may_have_given(
-    register: Register, store: SqliteStore, clock: Clock
+    register: Register, store: Store, clock: Clock
 ) -> None:
     """The default may have been longer when the token was issued."""
     register.add_device("dev1")
@@ -208,7 +207,7 @@ def test_a_revocation_outlives_every_token_that_the_default_lifetime_may_have_gi
 
 
 def test_enabling_restores_the_state_and_leaves_the_revocation(
-    register: Register, store: SqliteStore
+    register: Register, store: Store
 ) -> None:
     register.add_device("dev1")
     register.disable_device("dev1")
@@ -216,9 +215,7 @@ def test_enabling_restores_the_state_and_leaves_the_revocation(
     assert len(revocations(store)) == 1
 
 
-def test_disabling_again_revokes_again(
-    register: Register, store: SqliteStore, clock: Clock
-) -> None:
+def test_disabling_again_revokes_again(register: Register, store: Store, clock: Clock) -> None:
     register.add_device("dev1")
     register.disable_device("dev1")
     clock.now += 10
@@ -229,7 +226,7 @@ def test_disabling_again_revokes_again(
     ]
 
 
-def test_removing_revokes_and_forgets(register: Register, store: SqliteStore) -> None:
+def test_removing_revokes_and_forgets(register: Register, store: Store) -> None:
     register.add_device("dev1")
     register.remove_device("dev1")
     assert register.list_devices() == ()
@@ -240,13 +237,13 @@ def test_removing_revokes_and_forgets(register: Register, store: SqliteStore) ->
 
 @pytest.mark.parametrize("operation", ["disable_device", "remove_device"])
 def test_a_commit_that_reaches_into_the_next_second_is_covered(
-    database: Path, store: SqliteStore, operation: str
+    database: Place, store: Store, operation: str
 ) -> None:
     """A token with that second as its iat may have been issued on the old state meanwhile."""
     own = open_store(database)
 
     def passing() -> float:
-        return 100.9 if own._connection.in_transaction else 101.1
+        return 100.9 if own.connection.in_transaction else 101.1
 
     with Register(own, clock=passing) as register:
         register.add_device("dev1")
@@ -255,7 +252,7 @@ def test_a_commit_that_reaches_into_the_next_second_is_covered(
 
 
 def test_a_revocation_is_forgotten_when_it_has_stopped_to_matter(
-    register: Register, store: SqliteStore, clock: Clock
+    register: Register, store: Store, clock: Clock
 ) -> None:
     """And its cursor is not given to another."""
     register.add_device("dev1")
@@ -304,7 +301,7 @@ def test_a_guard_client_is_made_once_and_then_given_new_secrets(register: Regist
         register.remove_guard_client("guard")
 
 
-def test_a_change_is_whole_or_not_at_all(register: Register, store: SqliteStore) -> None:
+def test_a_change_is_whole_or_not_at_all(register: Register, store: Store) -> None:
     def begin_and_fail() -> None:
         with store.transaction():
             store.revoke("dev1", issued_before=1, until=2, reason="disabled", now=0)

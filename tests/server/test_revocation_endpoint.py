@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from typing import Any
 
 import httpx
@@ -17,9 +16,10 @@ from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.keys import loaded
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
-from keyfob.server.stores.sqlite import open_store
-from keyfob.server.stores.token_revocations import SqliteTokenRevocations
+from keyfob.server.stores.store import open_store
+from keyfob.server.stores.token_revocations import StoredTokenRevocations
 from keyfob.tokens.sign import SigningKey
+from tests.server import databases
 from tests.server.refreshing import families, login
 from tests.server.test_introspection_endpoint import ask, claims, own_key
 from tests.server.world import World
@@ -58,10 +58,9 @@ def asker(world: World) -> httpx.BasicAuth:
 
 def rows(world: World) -> list[tuple[Any, ...]]:
     """What is on the disk, as another connection sees it."""
-    connection = sqlite3.connect(world.settings.database)
-    found = connection.execute("SELECT subject, token_id, until FROM revocation").fetchall()
-    connection.close()
-    return found
+    return databases.rows(
+        world.settings.database, "SELECT subject, token_id, until FROM revocation"
+    )
 
 
 async def test_a_device_ends_one_token_and_that_one_only(
@@ -284,7 +283,7 @@ async def test_no_200_where_it_could_not_be_written(
         raise UpstreamError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(SqliteTokenRevocations, "revoke_token", fails)
+        patched.setattr(StoredTokenRevocations, "revoke_token", fails)
         answer = await dev1.revoke(token)
         assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
         assert world.events[-1].reason == "store_unavailable"

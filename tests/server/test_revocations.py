@@ -13,14 +13,16 @@ import httpx
 import pytest
 
 from keyfob.server.endpoints.revocations import PAGE
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
+from tests.server.databases import written
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio
 
 DISABLE = (
     "import sys; from pathlib import Path; from keyfob.server.register import Register;"
-    "register = Register.open(Path(sys.argv[1]));"
+    "from keyfob.server.stores.place import place_of;"
+    "register = Register.open(place_of(sys.argv[1]));"
     "sys.stdin.readline(); register.disable_device(sys.argv[2]); register.close()"
 )
 
@@ -136,7 +138,7 @@ async def test_a_waiting_guard_is_woken_by_another_process(
 ) -> None:
     world.clock.now = time.time()  # as in the other process
     world.register.add_device("dev1")
-    process = other_process(str(world.settings.database), "dev1")
+    process = other_process(written(world.settings.database), "dev1")
     waiting = asyncio.create_task(read(world, guard, cursor=0, wait=30))
     await asyncio.sleep(0.3)
     assert not waiting.done()

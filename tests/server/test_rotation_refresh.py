@@ -14,8 +14,9 @@ from keyfob.server.clients import ClientKind, StoredSecret
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.rotation import note_use
-from keyfob.server.stores.schema import migrate, migrations
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.schema import bring, migrations
+from keyfob.server.stores.sqlite import SqliteSchema
+from keyfob.server.stores.store import open_store
 from tests.server.refreshing import Login, log_in, login
 from tests.server.world import World
 
@@ -115,11 +116,12 @@ async def test_a_use_that_cannot_be_written_down_is_no_use() -> None:
     await note_use(Broken(), "dev1", stored, "old")  # which changes nothing
 
 
+@pytest.mark.sqlite  # PostgreSQL has had both from the start
 def test_logins_from_before_two_secrets_could_work_are_of_the_one_that_was(
     database: Path,
 ) -> None:
     connection = sqlite3.connect(database, isolation_level=None)
-    migrate(connection, migrations()[:7])
+    bring(SqliteSchema(connection), known=migrations()[:7])
     connection.execute(
         "INSERT INTO client (client_id, kind, secret_hash, grants, scopes, created_at)"
         " VALUES ('dev1', 'device', 'its hash', '', '', 1)"

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
+from keyfob.server.stores.place import Place
 from keyfob.server.stores.shared_keys import shared_key
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 
 
-def test_of_many_that_need_a_key_first_one_makes_it_and_all_have_it(database: Path) -> None:
+def test_of_many_that_need_a_key_first_one_makes_it_and_all_have_it(database: Place) -> None:
     open_store(database).close()
     start, found = threading.Barrier(8), []
 
@@ -30,7 +30,7 @@ def test_of_many_that_need_a_key_first_one_makes_it_and_all_have_it(database: Pa
     assert len(found[0]) == 32
 
 
-def test_a_key_stays_and_is_for_one_thing(database: Path) -> None:
+def test_a_key_stays_and_is_for_one_thing(database: Place) -> None:
     keys = []
     for name in ("a", "a", "b"):
         store = open_store(database)

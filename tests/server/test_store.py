@@ -13,8 +13,11 @@ import pytest
 from keyfob.errors import ConfigError, UpstreamError
 from keyfob.server.signing.keys import prepare
 from keyfob.server.signing.settings import SigningSettings
-from keyfob.server.stores.schema import Migration, migrate, migrations
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.schema import Migration, bring, migrations
+from keyfob.server.stores.sqlite import SqliteSchema
+from keyfob.server.stores.store import open_store
+
+pytestmark = pytest.mark.sqlite
 
 
 def schema(path: Path) -> list[tuple[str, ...]]:
@@ -60,9 +63,9 @@ def test_migrations_are_applied_in_order_and_recorded(tmp_path: Path) -> None:
     one = Migration(1, "0001_a.sql", "CREATE TABLE a (x);\n-- a comment; with a semicolon\n")
     two = Migration(2, "0002_b.sql", "ALTER TABLE a ADD y;\nINSERT INTO a VALUES (1, ';');\n")
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None)
-    migrate(connection, (one,))
-    migrate(connection, (one, two))
-    migrate(connection, (one, two))
+    bring(SqliteSchema(connection), known=(one,))
+    bring(SqliteSchema(connection), known=(one, two))
+    bring(SqliteSchema(connection), known=(one, two))
     assert connection.execute("SELECT * FROM a").fetchall() == [(1, ";")]
     assert connection.execute("SELECT version, name FROM schema_version").fetchall() == [
         (1, "0001_a.sql"),
@@ -76,7 +79,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     bad = Migration(2, "0002_b.sql", "CREATE TABLE b (x);\nCREATE TABLE b (x);")
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None)
     with pytest.raises(sqlite3.OperationalError):
-        migrate(connection, (good, bad))
+        bring(SqliteSchema(connection), known=(good, bad))
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()
 
@@ -110,7 +113,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_two_processes_may_make_the_database_at_once(database: Path) -> None:
     code = (
         "import sys; from pathlib import Path;"
-        "from keyfob.server.stores.sqlite import open_store;"
+        "from keyfob.server.stores.store import open_store;"
         "sys.stdin.readline(); open_store(Path(sys.argv[1])).close()"
     )
     processes = [
@@ -162,7 +165,7 @@ def test_revocations_from_before_single_tokens_could_be_revoked_stay_what_they_w
     database: Path,
 ) -> None:
     connection = sqlite3.connect(database, isolation_level=None)
-    migrate(connection, migrations()[:1])
+    bring(SqliteSchema(connection), known=migrations()[:1])
     connection.execute(
         "INSERT INTO revocation (cursor, subject, issued_before, until, reason)"
         " VALUES (7, 'dev1', 5, 100, 'disabled')"

@@ -13,6 +13,8 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 from keyfob.server.register import Register
 from tests.server.test_serve import Running, running
 
+pytestmark = pytest.mark.sqlite
+
 __all__ = ["running"]  # the fixture
 
 

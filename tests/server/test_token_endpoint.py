@@ -16,7 +16,7 @@ from keyfob.mqtt.topics import TopicFilter
 from keyfob.server.clients import Client
 from keyfob.server.oauth_errors import STATUS
 from keyfob.server.stores.serving import ServingStore
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken, verify
 from tests.server.world import FORM, ISSUER, World, claims_of

@@ -102,6 +102,7 @@ async def test_with_the_sub_devices_own_token_that_one_bounds_it_too(fleet: Flee
     assert claims["exp"] - claims["iat"] == 3_500
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -148,6 +149,7 @@ async def test_unknown_disabled_and_anothers_sub_devices_are_one_answer(fleet: F
 STRANGER = SigningKey.generate()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

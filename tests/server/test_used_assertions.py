@@ -4,36 +4,35 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from keyfob.server.stores.sqlite import open_store
-from keyfob.server.stores.used_assertions import SqliteUsedAssertions
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
+from keyfob.server.stores.used_assertions import StoredUsedAssertions
 from keyfob.server.stores.writer import Writer
+from tests.server.databases import rows, written
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def used(database: Path) -> AsyncIterator[SqliteUsedAssertions]:
+async def used(database: Place) -> AsyncIterator[StoredUsedAssertions]:
+    open_store(database).close()
     writer = Writer(database)
-    yield SqliteUsedAssertions(writer)
+    yield StoredUsedAssertions(writer)
     writer.close()
 
 
-def count(database: Path) -> int:
-    connection = sqlite3.connect(database)
-    (number,) = connection.execute("SELECT count(*) FROM used_assertion").fetchone()
-    connection.close()
+def count(database: Place) -> int:
+    ((number,),) = rows(database, "SELECT count(*) FROM used_assertion")
     return int(number)
 
 
-async def test_the_first_use_is_one_and_every_other_is_none(used: SqliteUsedAssertions) -> None:
+async def test_the_first_use_is_one_and_every_other_is_none(used: StoredUsedAssertions) -> None:
     uses = [used.insert_if_absent("dev1", b"a", until=100, now=0) for _ in range(20)]
     assert sorted(await asyncio.gather(*uses)) == [False] * 19 + [True]
     assert await used.insert_if_absent("dev2", b"a", until=100, now=0)
@@ -41,7 +40,7 @@ async def test_the_first_use_is_one_and_every_other_is_none(used: SqliteUsedAsse
 
 
 async def test_what_is_over_is_removed_soon_and_not_all_at_once(
-    used: SqliteUsedAssertions, database: Path
+    used: StoredUsedAssertions, database: Place
 ) -> None:
     store = open_store(database)
     with store.transaction():
@@ -57,7 +56,7 @@ async def test_what_is_over_is_removed_soon_and_not_all_at_once(
     assert left == [151, 52, 3, 4]
 
 
-async def test_what_is_not_over_stays(used: SqliteUsedAssertions) -> None:
+async def test_what_is_not_over_stays(used: StoredUsedAssertions) -> None:
     assert await used.insert_if_absent("dev1", b"a", until=100, now=0)
     assert not await used.insert_if_absent("dev1", b"a", until=100, now=99)
     assert await used.insert_if_absent("dev1", b"a", until=200, now=100)
@@ -65,13 +64,13 @@ async def test_what_is_not_over_stays(used: SqliteUsedAssertions) -> None:
 
 _CODE = """
 import asyncio, sys
-from pathlib import Path
-from keyfob.server.stores.used_assertions import SqliteUsedAssertions
+from keyfob.server.stores.place import place_of
+from keyfob.server.stores.used_assertions import StoredUsedAssertions
 from keyfob.server.stores.writer import Writer
 
 async def main():
-    writer = Writer(Path(sys.argv[1]))
-    used = SqliteUsedAssertions(writer)
+    writer = Writer(place_of(sys.argv[1]))
+    used = StoredUsedAssertions(writer)
     sys.stdin.readline()
     first = [await used.insert_if_absent("dev1", b"%d" % n, until=100, now=0) for n in range(50)]
     writer.close()
@@ -81,11 +80,11 @@ asyncio.run(main())
 """
 
 
-def test_of_several_processes_one_is_the_first(database: Path) -> None:
+def test_of_several_processes_one_is_the_first(database: Place) -> None:
     open_store(database).close()
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _CODE, str(database)],
+            [sys.executable, "-c", _CODE, written(database)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

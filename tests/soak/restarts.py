@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from keyfob.cli.server_database import server_database
 from keyfob.server.register import Register
 from tests.running import Installation
 from tests.soak.disruptions import GENTLE, HARD, Disruptor
@@ -176,7 +177,7 @@ def _registered(
     running: Installation, plan: Plan, ledger: Ledger, chance: random.Random
 ) -> dict[str, str]:
     secrets = {}
-    with Register.open(running.settings.server.database) as register:
+    with Register.open(server_database(running.settings)) as register:
         for name, way in _ways(plan).items():
             secrets[name] = register.add_device(
                 name,

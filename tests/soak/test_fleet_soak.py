@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.server.register import Register
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.running import KEYFOB
 
 SIZE = int(os.environ.get("KEYFOB_SOAK_DEVICES", "1_000_000"))

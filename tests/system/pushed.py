@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keyfob.cli.server_database import server_database
 from keyfob.server.events.receiver import ReceiverStatus
 from keyfob.server.events.receiver_register import ReceiverRegister
 from tests.running import Installation, free_port, installation
@@ -24,7 +25,7 @@ authorization = "file:stream.secret"
 
 
 def receivers(up: Installation) -> ReceiverRegister:
-    return ReceiverRegister.open(up.settings.server.database, None)
+    return ReceiverRegister.open(server_database(up.settings), None)
 
 
 def status(up: Installation) -> ReceiverStatus:

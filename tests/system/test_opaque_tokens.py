@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from keyfob.cli.server_database import server_database
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.register import Register
 from tests.running import NOT_AUTHORIZED, Installation, installation, until
@@ -90,7 +91,7 @@ def test_one_device_keeps_jwts_and_one_that_was_made_up_is_refused(opaque: Insta
 
 def test_a_token_that_is_bound_to_a_key_is_no_bearers_at_the_broker(opaque: Installation) -> None:
     """Whoever has the token alone is refused: to take it would be the downgrade."""
-    with Register.open(opaque.settings.server.database) as register:
+    with Register.open(server_database(opaque.settings)) as register:
         bound = ClientMetadata(access_token_confirmation="symmetric")
         secret = register.add_device("dev5", metadata=bound).secret
     form = {"grant_type": "client_credentials", "client_id": "dev5", "client_secret": secret}

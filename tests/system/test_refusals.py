@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from keyfob.server.stores.sqlite import open_store
+from keyfob.cli.server_database import server_database
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.running import Installation, reasons, until
 
@@ -22,7 +23,7 @@ REFUSED = {BAD_USERNAME_OR_PASSWORD, NOT_AUTHORIZED, 0x85}
 @pytest.fixture(scope="module")
 def key(running: Installation) -> SigningKey:
     """The server's own signing key: for tokens that only the server could make."""
-    store = open_store(running.settings.server.database)
+    store = open_store(server_database(running.settings))
     try:
         return SigningKey.from_pem(store.keys.all()[0].private_key)
     finally:

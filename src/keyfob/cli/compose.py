@@ -18,6 +18,7 @@ from keyfob.authorization.policy import SYNTAXES, Policy, PolicyRule
 from keyfob.cli.fronting import mutual_tls
 from keyfob.cli.introspecting import Asking, asking, secret_of
 from keyfob.cli.parts import Parts
+from keyfob.cli.server_database import require_encryption, server_database
 from keyfob.cli.server_grants import grant_settings
 from keyfob.config import (
     GrantLifetimesSection,
@@ -214,6 +215,7 @@ def signing_settings(settings: Settings) -> SigningSettings:
             says file and line.
     """
     server = settings.server
+    require_encryption(settings)
     with _placed(settings, "server"):
         text = _secret(server.key_encryption, settings.directory, "key_encryption")
         return SigningSettings(
@@ -236,7 +238,8 @@ def server_settings(settings: Settings) -> ServerSettings:
     return ServerSettings(
         issuer=server.issuer,
         audience=server.audience,
-        database=server.database,
+        database=server_database(settings),
+        migrate=server.migrate,
         default_lifetime=server.token_lifetime,
         refresh=RefreshLifetimes(
             total=server.refresh_token_lifetime, idle=server.refresh_token_idle_lifetime

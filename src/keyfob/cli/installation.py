@@ -19,6 +19,7 @@ from keyfob.cli.certificates import ensure_certificates, write_private
 from keyfob.cli.lock import turns
 from keyfob.cli.output import here
 from keyfob.cli.ports import Ports
+from keyfob.cli.server_database import server_database
 from keyfob.config import FILE_NAME, IssuerSection, Settings, load
 from keyfob.errors import ConfigError
 from keyfob.server.operator_register import OperatorRegister
@@ -102,7 +103,9 @@ class Installation:
         server = self.settings.server
         own = [one for one in self.settings.issuers if one.issuer == server.issuer]
         template = own[0].client_id_template if own else "{device}"
-        return Register.open(server.database, client_id_template=template)
+        return Register.open(
+            server_database(self.settings), client_id_template=template, migrate=server.migrate
+        )
 
 
 def operators_of(directory: Path) -> OperatorRegister:
@@ -111,7 +114,8 @@ def operators_of(directory: Path) -> OperatorRegister:
     Raises:
         ConfigError: The folder holds none, or its configuration is wrong.
     """
-    return OperatorRegister.open(settings_of(directory).settings.server.database)
+    settings = settings_of(directory).settings
+    return OperatorRegister.open(server_database(settings), migrate=settings.server.migrate)
 
 
 def settings_of(directory: Path) -> Installation:
@@ -198,7 +202,7 @@ def _configuration(name: str, ports: Ports) -> str:
 def _ensure_guard_client(directory: Path, settings: Settings) -> None:
     if not any(_is_ours(issuer) for issuer in settings.issuers):
         return
-    with Register.open(settings.server.database) as register:
+    with Register.open(server_database(settings), migrate=settings.server.migrate) as register:
         registered = any(one.id == _GUARD_CLIENT for one in register.list_guard_clients())
         if not (registered and (directory / _GUARD_SECRET_FILE).exists()):
             secret = register.ensure_guard_client(_GUARD_CLIENT)

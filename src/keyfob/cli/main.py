@@ -18,6 +18,7 @@ from keyfob.cli import (
     application,
     audit,
     config,
+    database,
     device,
     explaining,
     fleet,
@@ -71,6 +72,7 @@ app.add_typer(receiver.app, name="receiver")
 app.add_typer(registration_token.app, name="registration-token")
 app.add_typer(operator.app, name="operator")
 app.add_typer(config.app, name="config")
+app.add_typer(database.app, name="database")
 app.add_typer(mosquitto.app, name="mosquitto", short_help="Build and configure the plugin.")
 
 

@@ -12,6 +12,7 @@ import typer
 from keyfob.cli.compose import signing_settings
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.server_database import server_database
 from keyfob.cli.shown import time_of
 from keyfob.errors import ConfigError
 from keyfob.server.events.receiver import MAX_CA_CHARS, Receiver, ReceiverStatus
@@ -91,7 +92,11 @@ def remove(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json =
 
 def _register(directory: Directory) -> ReceiverRegister:
     settings = settings_of(directory).settings
-    return ReceiverRegister.open(settings.server.database, signing_settings(settings).sealer)
+    return ReceiverRegister.open(
+        server_database(settings),
+        signing_settings(settings).sealer,
+        migrate=settings.server.migrate,
+    )
 
 
 def _read(path: Path, limit: int) -> str:

@@ -18,9 +18,10 @@ from keyfob.cli.remote_registers import (
     RemoteRegister,
     RemoteRegistrationTokens,
 )
+from keyfob.cli.server_database import server_database
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 
 __all__ = ["Target", "key_register_of", "option_of", "register_of", "registration_tokens_of", "use"]
 
@@ -80,7 +81,9 @@ def key_register_of(directory: Path) -> Iterator[AnyKeyRegister]:
             yield RemoteKeyRegister(client)
         return
     settings = settings_of(directory).settings
-    with KeyRegister.open(settings.server.database, signing_settings(settings)) as register:
+    with KeyRegister.open(
+        server_database(settings), signing_settings(settings), migrate=settings.server.migrate
+    ) as register:
         yield register
 
 
@@ -92,7 +95,8 @@ def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
             yield RemoteRegistrationTokens(client)
         return
     settings = settings_of(directory).settings
-    with contextlib.closing(open_store(settings.server.database)) as store:
+    database, migrate = server_database(settings), settings.server.migrate
+    with contextlib.closing(open_store(database, migrate=migrate)) as store:
         yield RegistrationTokens(store, client_id_template=own_template(settings))
 
 

@@ -16,6 +16,7 @@ from keyfob.config.sections import (
     HttpSection,
     IssuerSection,
 )
+from keyfob.config.server_database import database_fault
 from keyfob.config.source import Source
 from keyfob.config.urls import url_fault
 from keyfob.errors import ConfigError
@@ -71,6 +72,8 @@ def check_document(document: Document, source: Source) -> None:
         )
     if fault := url_fault(document.server.issuer):
         raise source.wrong("server.issuer", fault)
+    if fault := database_fault(document.server.database):
+        raise source.wrong("server.database", fault)
     if not document.server.audience:
         raise source.wrong("server.audience", "is empty; write what tokens shall carry as aud")
     _check_pair("server.metrics", document.server.metrics, source)

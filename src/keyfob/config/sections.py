@@ -159,6 +159,9 @@ class ServerSection(_Section, frozen=True):
     ``key_announcement`` how many seconds it is published before. ``key_encryption`` is a reference
     to the key that signing keys are encrypted with; empty: they are stored as they are.
 
+    ``database`` is a SQLite file, the URL of a PostgreSQL database, or a reference to such a URL;
+    ``migrate`` is whether the server brings it to its own schema when it starts.
+
     ``token_endpoint_audience`` and ``assertion_lifetime`` (seconds) are about the assertions that
     clients authenticate with: whom they may be for, and for how long.
 
@@ -186,9 +189,10 @@ class ServerSection(_Section, frozen=True):
     assertion_lifetime: int = 600
     dpop_nonce: Literal["required", "off"] = "required"
     access_token_format: Literal["jwt", "opaque"] = "jwt"  # noqa: S105 - a form
+    database: str = "server.db"
+    migrate: bool = True
     admin_api: bool = True
     device_code_lifetime: int = 600
-    database: Path = Path("server.db")
     certificate: Path = Path("server.pem")
     private_key: Path = Path("server.key")
     client_ca: Path | None = None

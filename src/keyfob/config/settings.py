@@ -14,6 +14,7 @@ from keyfob.config.audit_targets import AuditTarget
 from keyfob.config.checks import check_document
 from keyfob.config.document import typed
 from keyfob.config.sections import GuardSection, IssuerSection, MosquittoSection, ServerSection
+from keyfob.config.server_database import with_directory
 from keyfob.config.source import Origin, Source
 from keyfob.errors import ConfigError
 
@@ -77,8 +78,10 @@ def load(path: Path) -> Settings:
     document, origins = typed(source)
     check_document(document, source)
     directory = source.path.parent
+    server = _with_paths(document.server, directory)
+    database = with_directory(server.database, directory)
     return Settings(
-        server=_with_paths(document.server, directory),
+        server=msgspec.structs.replace(server, database=database),
         guard=_with_paths(document.guard, directory),
         issuers=tuple(_with_paths(issuer, directory) for issuer in document.issuer),
         mosquitto=_with_paths(document.mosquitto, directory),

@@ -20,7 +20,7 @@ from typing import Final
 from keyfob.errors import KeyfobError, UpstreamError
 from keyfob.server.names import shown_name
 from keyfob.server.stores.admin_actions import DONE, AdminAction, insert_action
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["note_done", "os_user", "recorded", "recorded_when_refused"]
 
@@ -45,7 +45,7 @@ def os_user() -> str:
 
 @contextmanager
 def recorded(
-    store: SqliteStore, action: str, subject: str, *, actor: str, clock: Callable[[], float]
+    store: Store, action: str, subject: str, *, actor: str, clock: Callable[[], float]
 ) -> Iterator[None]:
     """Write down what is done inside: with its first transaction, or why it was refused.
 
@@ -68,7 +68,7 @@ def recorded(
 
 @contextmanager
 def recorded_when_refused(
-    store: SqliteStore, action: str, *, actor: str, clock: Callable[[], float]
+    store: Store, action: str, *, actor: str, clock: Callable[[], float]
 ) -> Iterator[None]:
     """Write down why something was refused that is done in many transactions.
 
@@ -83,7 +83,7 @@ def recorded_when_refused(
 
 
 def note_done(
-    store: SqliteStore, action: str, subjects: Iterable[str], *, actor: str, now: float
+    store: Store, action: str, subjects: Iterable[str], *, actor: str, now: float
 ) -> None:
     """Add a line for each of many, in the transaction in which it was done to them.
 
@@ -101,6 +101,6 @@ def note_done(
         )
 
 
-def _note_refusal(store: SqliteStore, line: AdminAction, error: KeyfobError) -> None:
+def _note_refusal(store: Store, line: AdminAction, error: KeyfobError) -> None:
     with suppress(UpstreamError, sqlite3.Error), store.transaction():
         insert_action(store.connection, replace(line, result=error.code))

@@ -155,8 +155,10 @@ class Admission:
 
     async def refused(self, asked: Asked, error: OAuthError) -> OAuthError:
         """Tell the audit of a refusal, and return what to answer in whatever form."""
-        # What every honest client is told is no mistake, and nothing that the audit is told.
-        if asked.owing and (error.told or error.error not in _NO_MISTAKES):
+        # What every honest client is told is no mistake, and nothing that the audit is told; nor
+        # is what is the server's own fault.
+        mistake = error.status != 503 and (error.told or error.error not in _NO_MISTAKES)
+        if asked.owing and mistake:
             error = await self._limits.nameless(asked.peer, error)
         if error.told:
             self._audit(asked.refused(error, at=self._clock()))

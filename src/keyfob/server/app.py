@@ -41,6 +41,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
+from keyfob.errors import UpstreamError
 from keyfob.http.proxy import BehindProxy
 from keyfob.server.access_tokens import AccessTokenStore, SignedAccessTokens
 from keyfob.server.admin.access import AdminAccess
@@ -91,7 +92,7 @@ from keyfob.server.last_tokens import LastTokens
 from keyfob.server.limits import Limits, LimitStore, NoLimits
 from keyfob.server.limits_in_memory import InMemoryLimits
 from keyfob.server.minting import AccessTokens, Mint
-from keyfob.server.oauth_errors import not_here, server_error
+from keyfob.server.oauth_errors import not_here, server_error, store_unavailable
 from keyfob.server.opaque_tokens import OpaqueTokens
 from keyfob.server.openid.provider import OpenIdIssuer
 from keyfob.server.passwords import PasswordChecker
@@ -102,20 +103,23 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
 from keyfob.server.signing.keyring import Keyring
 from keyfob.server.signing.keys import prepare
-from keyfob.server.stores.device_codes import SqliteDeviceCodes
-from keyfob.server.stores.event_receivers import ServingReceivers
-from keyfob.server.stores.exchanged_tokens import SqliteExchangedTokens
-from keyfob.server.stores.opaque_tokens import SqliteOpaqueTokens
-from keyfob.server.stores.operators import SqliteOperators
-from keyfob.server.stores.readiness import SqliteReadiness
-from keyfob.server.stores.refresh_families import SqliteRefreshFamilies
+from keyfob.server.stores.device_codes import StoredDeviceCodes
+from keyfob.server.stores.exchanged_tokens import StoredExchangedTokens
+from keyfob.server.stores.opaque_tokens import StoredOpaqueTokens
+from keyfob.server.stores.operators import StoredOperators
+from keyfob.server.stores.place import PostgresqlUrl
+from keyfob.server.stores.postgresql.limits import PostgresqlLimits
+from keyfob.server.stores.readiness import StoredReadiness
+from keyfob.server.stores.reads import Reads, make_reads
+from keyfob.server.stores.refresh_families import StoredRefreshFamilies
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.serving_keys import ServingKeys
+from keyfob.server.stores.serving_receivers import ServingReceivers
 from keyfob.server.stores.shared_keys import shared_key
-from keyfob.server.stores.sqlite import SqliteStore, open_store
-from keyfob.server.stores.token_revocations import SqliteTokenRevocations
-from keyfob.server.stores.used_assertions import SqliteUsedAssertions
-from keyfob.server.stores.used_proofs import SqliteUsedProofs
+from keyfob.server.stores.store import Store, open_store
+from keyfob.server.stores.token_revocations import StoredTokenRevocations
+from keyfob.server.stores.used_assertions import StoredUsedAssertions
+from keyfob.server.stores.used_proofs import StoredUsedProofs
 from keyfob.server.stores.writer import Writer
 from keyfob.server.token_lookup import TokenLookup
 from keyfob.server.trusted_issuers.assertions import TrustedAssertions, trusted_assertions
@@ -159,23 +163,24 @@ def create_app(
     openid = None
     if settings.openid is not None:
         openid = OpenIdIssuer(settings.openid, clock, time.monotonic)
-    store = open_store(settings.database)
+    store = open_store(settings.database, migrate=settings.migrate)
+    reading = make_reads(settings.database, store)
     writer = Writer(settings.database)
-    reads = ServingStore(store, writer, clock=clock)
-    thread = RegisterThread(Writer(settings.database), settings, clock)
+    reads = ServingStore(reading, writer, clock=clock)
+    thread = RegisterThread(Writer(settings.database, most=1), settings, clock)
     last_tokens = LastTokens(writer)  # which closes it
-    keyring = _keyring(settings, store, writer, clock, key_audit)
-    receivers = ServingReceivers(store, writer)
+    keyring = _keyring(settings, store, ServingKeys(reading, writer), clock, key_audit)
+    receivers = ServingReceivers(reading, writer)
     deliveries = _deliveries(settings, receivers, keyring, clock, delivery_audit)
     stopping = asyncio.Event()
-    limits = limits or _limits(settings)
-    revocations = SqliteTokenRevocations(store, writer)
-    families = SqliteRefreshFamilies(store, writer, grace=settings.refresh_grace)
-    device_requests = SqliteDeviceCodes(store, writer)
-    used = SqliteUsedAssertions(writer)
+    limits = limits or _limits(settings, reading)
+    revocations = StoredTokenRevocations(reading, writer)
+    families = StoredRefreshFamilies(reading, writer, grace=settings.refresh_grace)
+    device_requests = StoredDeviceCodes(reading, writer)
+    used = StoredUsedAssertions(writer)
     rules = assertion_rules(settings)
     assertions = _opened(store, lambda: trusted_assertions(settings.trusted_issuers, rules, used))
-    opaque = OpaqueTokens(SqliteOpaqueTokens(store, writer), revocations)
+    opaque = OpaqueTokens(StoredOpaqueTokens(reading, writer), revocations)
     checker = PasswordChecker()
     parts = _Parts(
         settings=settings,
@@ -184,7 +189,7 @@ def create_app(
         tokens=AccessTokens(SignedAccessTokens(settings, keyring, revocations), opaque),
         used=used,
         assertions=assertions,
-        exchanges=SqliteExchangedTokens(writer),
+        exchanges=StoredExchangedTokens(writer),
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
         device_codes=DeviceCodes(device_requests, settings.device_code_lifetime, clock),
         admission=Admission(
@@ -204,14 +209,14 @@ def create_app(
         clock=clock,
         dpop=DpopBinding(
             frozenset({settings.base + TOKEN_PATH}),
-            SqliteUsedProofs(writer),
+            StoredUsedProofs(writer),
             _nonces(settings, store),
         ),
         opaque=opaque,
     )
     token = _token_endpoint(parts, verify, last_tokens, sleep)
     readiness = Readiness(
-        SqliteReadiness(store, writer),
+        StoredReadiness(reading, writer),
         lambda: keyring.can_sign(clock()),
         stopping,
         time.monotonic,
@@ -227,7 +232,7 @@ def create_app(
                 devices=reads,
                 requests=device_requests,
                 codes=parts.device_codes,
-                operators=SqliteOperators(store, writer),
+                operators=StoredOperators(reading, writer),
                 checker=checker,
                 openid=openid,
                 audit=audit,
@@ -236,9 +241,20 @@ def create_app(
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
         ],
-        exception_handlers={HTTPException: not_here, Exception: server_error},
+        exception_handlers={
+            HTTPException: not_here,
+            UpstreamError: store_unavailable,
+            Exception: server_error,
+        },
         lifespan=lambda _: _lifespan(
-            store, last_tokens, keyring, deliveries, thread, checker=checker, openid=openid
+            store,
+            reading,
+            last_tokens,
+            keyring,
+            deliveries,
+            thread=thread,
+            checker=checker,
+            openid=openid,
         ),
     )
     # A redirect would be built from the request's Host header, and no client follows one with POST.
@@ -260,9 +276,9 @@ class _Parts:
     reads: ServingStore
     keyring: Keyring
     tokens: TokenLookup
-    used: SqliteUsedAssertions
+    used: StoredUsedAssertions
     assertions: TrustedAssertions
-    exchanges: SqliteExchangedTokens
+    exchanges: StoredExchangedTokens
     refresh_tokens: RefreshTokens
     device_codes: DeviceCodes
     admission: Admission
@@ -372,27 +388,25 @@ def _register_routes(
 
 def _keyring(
     settings: ServerSettings,
-    store: SqliteStore,
-    writer: Writer,
+    store: Store,
+    served: ServingKeys,
     clock: Callable[[], float],
     audit: KeyAudit,
 ) -> Keyring:
     keys = _opened(store, lambda: prepare(store, settings.signing, clock=clock, audit=audit))
     _opened(store, lambda: seal_all(store, settings.signing.sealer))
     stored = store.keys.all()
-    return Keyring(
-        ServingKeys(store, writer), settings.signing, stored, keys, clock=clock, audit=audit
-    )
+    return Keyring(served, settings.signing, stored, keys, clock=clock, audit=audit)
 
 
-def _nonces(settings: ServerSettings, store: SqliteStore) -> Nonces | None:
+def _nonces(settings: ServerSettings, store: Store) -> Nonces | None:
     if settings.dpop_nonce == "off":
         return None
     key = _opened(store, lambda: shared_key(store, "dpop nonces", length=NONCE_KEY_BYTES))
     return Nonces(key)
 
 
-def _opened(store: SqliteStore, make: Callable[[], _T]) -> _T:
+def _opened(store: Store, make: Callable[[], _T]) -> _T:
     """Make something that the server cannot be without; if it fails, the register is closed."""
     try:
         return make()
@@ -418,20 +432,23 @@ def _deliveries(
     )
 
 
-def _limits(settings: ServerSettings) -> LimitStore:
+def _limits(settings: ServerSettings, reading: Reads) -> LimitStore:
     if settings.limits is None:
         return NoLimits()
+    if isinstance(settings.database, PostgresqlUrl):  # which several processes share
+        return PostgresqlLimits(settings.limits, reading)
     return InMemoryLimits(settings.limits, time.monotonic)
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    store: SqliteStore,
+    store: Store,
+    reading: Reads,
     last_tokens: LastTokens,
     keyring: Keyring,
     deliveries: Deliveries,
-    thread: RegisterThread,
     *,
+    thread: RegisterThread,
     checker: PasswordChecker,
     openid: OpenIdIssuer | None,
 ) -> AsyncIterator[None]:
@@ -446,6 +463,7 @@ async def _lifespan(
         delivering.cancel()
         async with contextlib.AsyncExitStack() as closing:  # each of them, whatever fails
             closing.callback(store.close)
+            closing.callback(reading.close)
             closing.callback(checker.close)
             if openid is not None:
                 closing.push_async_callback(openid.aclose)

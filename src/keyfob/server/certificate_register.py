@@ -15,7 +15,7 @@ from keyfob.server.clients import Application, Client, ClientKind
 from keyfob.server.devices import Device, find_device
 from keyfob.server.names import shown_name
 from keyfob.server.stores.refresh_families import end_families
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["CertificateRegister", "certificate_metadata"]
 
@@ -42,7 +42,7 @@ def certificate_metadata(
 class CertificateRegister:
     """What ``Register`` does with certificates."""
 
-    _store: SqliteStore
+    _store: Store
 
     def _recorded(self, action: str, subject: str) -> AbstractContextManager[None]:
         raise NotImplementedError

@@ -15,7 +15,7 @@ from keyfob.server.client_authentication.grant_assertion import JWT_BEARER
 from keyfob.server.clients import DEVICE_CODE, REFRESH_TOKEN, Client, ClientKind
 from keyfob.server.name_patterns import check_patterns
 from keyfob.server.names import shown_name
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["GRANTS_OF", "ClientGrants", "allow_grant", "show_grants", "withdraw_grant"]
 
@@ -50,13 +50,13 @@ class ClientGrants:
         )
 
 
-def show_grants(store: SqliteStore, client_id: str) -> ClientGrants:
+def show_grants(store: Store, client_id: str) -> ClientGrants:
     """Return a client's grants; see ``Register.show_grants``."""
     return ClientGrants.of(_row(store, client_id))
 
 
 def allow_grant(
-    store: SqliteStore, client_id: str, grant: str, act_for: Iterable[str] | None
+    store: Store, client_id: str, grant: str, act_for: Iterable[str] | None
 ) -> ClientGrants:
     """Register a client for one more grant; see ``Register.allow_grant``."""
     patterns = None if act_for is None else check_patterns(act_for)
@@ -76,7 +76,7 @@ def allow_grant(
     return show_grants(store, client_id)
 
 
-def withdraw_grant(store: SqliteStore, client_id: str, grant: str) -> ClientGrants:
+def withdraw_grant(store: Store, client_id: str, grant: str) -> ClientGrants:
     """Take a grant from a client; see ``Register.withdraw_grant``."""
     with store.transaction():
         client = _row(store, client_id)
@@ -88,7 +88,7 @@ def withdraw_grant(store: SqliteStore, client_id: str, grant: str) -> ClientGran
     return show_grants(store, client_id)
 
 
-def _row(store: SqliteStore, client_id: str) -> Client:
+def _row(store: Store, client_id: str) -> Client:
     client = store.client(client_id)
     if client is None or client.kind is ClientKind.SERVICE:
         raise NotFoundError(f"no device or application {shown_name(client_id)!r}")

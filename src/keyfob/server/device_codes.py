@@ -19,10 +19,10 @@ from keyfob.errors import UpstreamError
 from keyfob.server.credentials import DEVICE_CODE_PREFIX
 from keyfob.server.device_flow import INTERVAL, MAX_INTERVAL, DeviceRequest, Poll, judge, slower
 from keyfob.server.limits import network_of
-from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.oauth_errors import OAuthError, unavailable
 from keyfob.server.user_codes import generate_user_code, shown_user_code, user_code_hash
 
-__all__ = ["BegunRequest", "DeviceCodeStore", "DeviceCodes", "store_unavailable"]
+__all__ = ["BegunRequest", "DeviceCodeStore", "DeviceCodes"]
 
 # More than there can be open requests: nobody's last poll is forgotten while it matters.
 _REMEMBERED: Final = 20_000
@@ -110,7 +110,7 @@ class DeviceCodes:
             try:
                 refused = await self._store.add(request)
             except UpstreamError as error:
-                raise store_unavailable() from error
+                raise unavailable() from error
             if not refused:
                 return BegunRequest(
                     device_code=device_code,
@@ -161,18 +161,13 @@ class DeviceCodes:
         try:
             await self._store.slow_down(code_hash, interval)
         except UpstreamError as error:
-            raise store_unavailable() from error
+            raise unavailable() from error
 
     def _remember(self, code_hash: bytes, pace: _Pace) -> None:
         self._paces[code_hash] = pace
         self._paces.move_to_end(code_hash)
         if len(self._paces) > _REMEMBERED:
             self._paces.popitem(last=False)
-
-
-def store_unavailable() -> OAuthError:
-    """Return the error where nothing could be written."""
-    return OAuthError("temporarily_unavailable", "try again later", reason="store_unavailable")
 
 
 def _hash(device_code: str) -> bytes:

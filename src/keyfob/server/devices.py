@@ -50,7 +50,7 @@ from keyfob.server.stores.fleet import (
 from keyfob.server.stores.old_secrets import replace_secret
 from keyfob.server.stores.placing import labels_of, set_groups, set_labels
 from keyfob.server.stores.refresh_families import end_families
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = [
     "Device",
@@ -157,7 +157,7 @@ class IssuedSecret:
 
 
 def add_device(
-    store: SqliteStore,
+    store: Store,
     device_id: str,
     *,
     publish: Iterable[str] = (),
@@ -188,7 +188,7 @@ def add_device(
 
 
 def add_device_with_keys(
-    store: SqliteStore,
+    store: Store,
     device_id: str,
     *,
     jwks: str | None = None,
@@ -218,7 +218,7 @@ def add_device_with_keys(
 
 
 def change_device(
-    store: SqliteStore,
+    store: Store,
     device_id: str,
     *,
     into: Iterable[str] = (),
@@ -246,13 +246,13 @@ def change_device(
 
 
 def list_devices(
-    store: SqliteStore, selection: Selection, *, after: str, limit: int
+    store: Store, selection: Selection, *, after: str, limit: int
 ) -> tuple[Device, ...]:
     """Return a page of devices, by name; see ``Register.list_devices``."""
     return tuple(map(Device.listed, device_page(store, selection, after=after, limit=limit)))
 
 
-def find_device(store: SqliteStore, device_id: str) -> Device:
+def find_device(store: Store, device_id: str) -> Device:
     """Return one device.
 
     Raises:
@@ -261,7 +261,7 @@ def find_device(store: SqliteStore, device_id: str) -> Device:
     return Device.of(_row(store, device_id), labels_of(store.connection, device_id))
 
 
-def disable_device(store: SqliteStore, device_id: str, clock: Clock) -> Device:
+def disable_device(store: Store, device_id: str, clock: Clock) -> Device:
     """Give a device no new token and revoke those that it has.
 
     Disabling it again is not an error and revokes again.
@@ -277,7 +277,7 @@ def disable_device(store: SqliteStore, device_id: str, clock: Clock) -> Device:
     return find_device(store, device_id)
 
 
-def enable_device(store: SqliteStore, device_id: str) -> Device:
+def enable_device(store: Store, device_id: str) -> Device:
     """Let a disabled or pending device have new tokens; those from before stay revoked.
 
     Raises:
@@ -289,7 +289,7 @@ def enable_device(store: SqliteStore, device_id: str) -> Device:
     return find_device(store, device_id)
 
 
-def remove_device(store: SqliteStore, device_id: str, clock: Clock) -> None:
+def remove_device(store: Store, device_id: str, clock: Clock) -> None:
     """Forget a device and revoke the tokens that it has.
 
     Raises:
@@ -303,7 +303,7 @@ def remove_device(store: SqliteStore, device_id: str, clock: Clock) -> None:
 
 
 def rotate_secret(
-    store: SqliteStore, device_id: str, clock: Clock, *, overlap: int = 0, until_used: bool = False
+    store: Store, device_id: str, clock: Clock, *, overlap: int = 0, until_used: bool = False
 ) -> IssuedSecret:
     """Give a device a new secret; see ``Register.rotate_secret``.
 
@@ -329,7 +329,7 @@ def rotate_secret(
     return IssuedSecret(device=find_device(store, device_id), secret=secret)
 
 
-def revoke_all(store: SqliteStore, device_id: str, clock: Clock) -> None:
+def revoke_all(store: Store, device_id: str, clock: Clock) -> None:
     """Revoke the tokens that a device has; it may get new ones from the next second on.
 
     Raises:
@@ -342,9 +342,7 @@ def revoke_all(store: SqliteStore, device_id: str, clock: Clock) -> None:
     _end_tokens(store, client, "revoked", revoked, clock)
 
 
-def set_jwks(
-    store: SqliteStore, device_id: str, jwks: str, *, remove_secret: bool = False
-) -> Device:
+def set_jwks(store: Store, device_id: str, jwks: str, *, remove_secret: bool = False) -> Device:
     """Give a device other keys; those before stop at once, its tokens end in their own time.
 
     With its secret, the refresh tokens stop that were got with it.
@@ -370,7 +368,7 @@ class _Placed:
     pending: bool = False
 
 
-def set_tokens(store: SqliteStore, device_id: str, wanted: ClientMetadata) -> Device:
+def set_tokens(store: Store, device_id: str, wanted: ClientMetadata) -> Device:
     """Change what the device's next tokens are; those that it has stay what they are.
 
     Raises:
@@ -391,7 +389,7 @@ def set_tokens(store: SqliteStore, device_id: str, wanted: ClientMetadata) -> De
 
 
 def _insert(
-    store: SqliteStore,
+    store: Store,
     device_id: str,
     *,
     secret_hash: str | None = None,
@@ -426,16 +424,14 @@ def _insert(
     return find_device(store, device_id)
 
 
-def _row(store: SqliteStore, device_id: str) -> Client:
+def _row(store: Store, device_id: str) -> Client:
     client = store.client(device_id)
     if client is None or client.kind is not ClientKind.DEVICE:
         raise NotFoundError(f"no device {shown_name(device_id)!r}; `keyfob device list` shows them")
     return client
 
 
-def _place(
-    store: SqliteStore, device_id: str, groups: Iterable[str], labels: Mapping[str, str]
-) -> None:
+def _place(store: Store, device_id: str, groups: Iterable[str], labels: Mapping[str, str]) -> None:
     """Say which groups and labels a device has, and that it has no other."""
     names = tuple(sorted(set(groups)))
     check_groups(names)
@@ -447,7 +443,7 @@ def _place(
     set_labels(store.connection, device_id, labels)
 
 
-def revoke_tokens(store: SqliteStore, client: Client, reason: str, now: float) -> int:
+def revoke_tokens(store: Store, client: Client, reason: str, now: float) -> int:
     """Revoke, in a transaction, what a device has got until now; return the second that it was."""
     issued_before = int(now)
     store.revoke(
@@ -470,9 +466,7 @@ def _scopes(device_id: str, rights: Mapping[str, Iterable[str]]) -> tuple[str, .
     )
 
 
-def _end_tokens(
-    store: SqliteStore, client: Client, reason: str, revoked: int, clock: Clock
-) -> None:
+def _end_tokens(store: Store, client: Client, reason: str, revoked: int, clock: Clock) -> None:
     now = clock()
     if int(now) > revoked:
         with store.transaction():

@@ -31,7 +31,7 @@ from keyfob.server.stores.fleet import (
     leave_group,
     put_group,
 )
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["EVERY_DEVICE", "Chosen", "Fleet", "ManyOutcome", "Selection"]
 
@@ -48,7 +48,7 @@ class Fleet:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         *,
         template: ClientIdTemplate,
         clock: Callable[[], float],

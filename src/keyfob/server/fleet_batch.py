@@ -18,7 +18,7 @@ from keyfob.server.fleet_import import Prepared, new_device, reject_conflicts
 from keyfob.server.fleet_rows import RowReader
 from keyfob.server.names import shown_name
 from keyfob.server.stores.fleet import NewDevice, insert_devices
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["MAX_ROWS", "BatchOutcome", "DeviceBatch", "DeviceSecret", "RejectedRow"]
 
@@ -64,7 +64,7 @@ class DeviceBatch:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         *,
         template: ClientIdTemplate,
         clock: Callable[[], float],

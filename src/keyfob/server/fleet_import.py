@@ -39,7 +39,7 @@ from keyfob.server.private_file import PrivateFile
 from keyfob.server.scopes import check_scopes
 from keyfob.server.stores.fleet import NewDevice, State, group_rows, insert_devices, known_clients
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_job, move_job
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 from keyfob.server.templates import compiled
 from keyfob.server.void_secrets import cut_void
 
@@ -101,7 +101,7 @@ class DeviceImport:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         reader: RowReader,
         *,
         rejects: PrivateFile,
@@ -303,7 +303,7 @@ def new_device(row: Row, template: ClientIdTemplate) -> NewDevice:
     )
 
 
-def reject_conflicts(store: SqliteStore, prepared: Prepared) -> None:
+def reject_conflicts(store: Store, prepared: Prepared) -> None:
     """Take out what is registered already, twice in the file, or in no group that there is."""
     taken = known_clients(store, [each.device_id for _, each in prepared.devices])
     groups = {group.name for group in group_rows(store)}

@@ -26,7 +26,7 @@ from keyfob.server.rotation import check_overlap
 from keyfob.server.stores.fleet import Selection, device_page
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_done, move_job, not_done
 from keyfob.server.stores.old_secrets import replace_secret
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 from keyfob.server.void_secrets import cut_void
 
 __all__ = ["CHUNK", "EVERY_DEVICE", "Chosen", "ManyDevices", "ManyOutcome"]
@@ -89,7 +89,7 @@ class ManyDevices:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         *,
         clock: Callable[[], float],
         actor: str,

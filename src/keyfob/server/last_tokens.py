@@ -36,7 +36,7 @@ class LastTokens:
         if not batch:
             return
         try:
-            await self._writer.run(lambda store: store.note_tokens(batch))
+            await self._writer.run(lambda store: store.note_tokens(batch), beside=b"last tokens")
         except (KeyfobError, sqlite3.Error):
             self._pending = batch | self._pending
 

@@ -8,8 +8,8 @@ constants of the code.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,9 +17,19 @@ from prometheus_client.registry import Collector
 
 from keyfob.server.audit import TokenEvent
 
-__all__ = ["ServerMetrics"]
+__all__ = ["ReadFirst", "ServerMetrics"]
 
 _PREFIX: Final = "keyfob_server_"
+
+
+class ReadFirst(Protocol):
+    """A collector whose numbers are read from the register before they are told."""
+
+    def read(self) -> Awaitable[None]:
+        """Read the numbers that are told from now on."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Tell the numbers."""
 
 
 class ServerMetrics(Collector):
@@ -47,6 +57,7 @@ class ServerMetrics(Collector):
         self._refused: Counter[tuple[str, str, str]] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+        self._more: list[ReadFirst] = []
         ProcessCollector(registry=self._registry)
 
     def count(self, event: TokenEvent) -> None:
@@ -60,12 +71,15 @@ class ServerMetrics(Collector):
         elif not event.reason.startswith("limit_"):  # of those the audit is told only some
             self._refused[event.request, event.error, event.reason] += 1
 
-    def also(self, more: Collector) -> None:
+    def also(self, more: ReadFirst) -> None:
         """Tell what another part counts, too."""
         self._registry.register(more)
+        self._more.append(more)
 
-    def text(self) -> bytes:
+    async def text(self) -> bytes:
         """Return all metrics in Prometheus' text format, version 0.0.4."""
+        for more in self._more:
+            await more.read()
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:

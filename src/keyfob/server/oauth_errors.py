@@ -21,7 +21,9 @@ __all__ = [
     "invalid_request",
     "not_here",
     "server_error",
+    "store_unavailable",
     "token_of_another",
+    "unavailable",
 ]
 
 STATUS: Final[Mapping[str, int]] = MappingProxyType(
@@ -107,6 +109,11 @@ def token_of_another() -> OAuthError:
     )
 
 
+def unavailable() -> OAuthError:
+    """Return the error for a request that the register could not answer; it is nobody's fault."""
+    return OAuthError("temporarily_unavailable", "try again later", reason="store_unavailable")
+
+
 def invalid_client(reason: str) -> OAuthError:
     """Return the one answer for every way in which client authentication fails."""
     return OAuthError("invalid_client", "client authentication failed", reason=reason)
@@ -140,3 +147,8 @@ async def not_here(request: Request, error: Exception) -> Response:  # noqa: ARG
 async def server_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """Answer in the endpoints' own form; Starlette raises the error again, for the log."""
     return error_response(OAuthError("server_error", "the server failed", reason="exception"))
+
+
+async def store_unavailable(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Answer where the register does not: it is worth trying again."""
+    return error_response(unavailable())

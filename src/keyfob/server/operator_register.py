@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,7 +22,8 @@ from keyfob.server.stores.operators import (
     list_operators,
     set_password_hash,
 )
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, open_store
 
 __all__ = ["MAX_SUBJECT_LENGTH", "OperatorRegister"]
 
@@ -41,7 +41,7 @@ class OperatorRegister:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         *,
         clock: Callable[[], float] = time.time,
         actor: str | None = None,
@@ -51,13 +51,18 @@ class OperatorRegister:
         self._actor = os_user() if actor is None else actor
 
     @classmethod
-    def open(cls, database: Path) -> OperatorRegister:
-        """Open the register in a database file, which is made when missing.
+    def open(cls, database: Place, *, migrate: bool = True) -> OperatorRegister:
+        """Open the register in a database: a file, made when missing, or one in PostgreSQL.
+
+        Args:
+            database: Where it is.
+            migrate: Whether the database is brought to this code's schema.
 
         Raises:
-            ConfigError: The file cannot be used; see ``open_store``.
+            ConfigError: It cannot be used; see ``open_store``.
+            UpstreamError: The PostgreSQL server does not answer.
         """
-        return cls(open_store(database))
+        return cls(open_store(database, migrate=migrate))
 
     def __enter__(self) -> Self:
         return self

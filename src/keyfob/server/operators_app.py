@@ -31,7 +31,8 @@ def operators_app(health: HealthEndpoints, metrics: ServerMetrics) -> Starlette:
     """Make the application."""
 
     async def numbers(_: Request) -> Response:
-        return Response(metrics.text(), headers={**NO_STORE, "Content-Type": _TEXT_FORMAT})
+        text = await metrics.text()
+        return Response(text, headers={**NO_STORE, "Content-Type": _TEXT_FORMAT})
 
     app = Starlette(
         routes=[

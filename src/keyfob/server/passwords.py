@@ -17,7 +17,7 @@ import hmac
 import re
 import secrets
 import unicodedata
-from collections import Counter
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -48,9 +48,11 @@ _STORED: Final = re.compile(
     r"v1\$scrypt\$(1[0-7])\$([1-8])\$([1-8])\$([A-Za-z0-9+/=]{24})\$([A-Za-z0-9+/=]{44})", re.ASCII
 )
 # More waiting sign-ins than this, and the next ones are told to come back. One network has a few
-# places: whoever fills them keeps nobody out who is elsewhere.
+# places: whoever fills them keeps nobody out who is elsewhere. Strangers of a few networks fill
+# all: a network that somebody has signed in from lately has its own places beside them.
 _MAX_WAITING: Final = 16
 _MAX_WAITING_OF_NETWORK: Final = 4
+_MAX_FAMILIAR: Final = 256
 _THREADS: Final = 1
 
 
@@ -113,6 +115,7 @@ class PasswordChecker:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(_THREADS, thread_name_prefix="keyfob-password")
         self._waiting: Counter[str] = Counter()
+        self._familiar: OrderedDict[str, None] = OrderedDict()
 
     async def verify(self, presented: str, stored: str | None, *, network: str) -> bool:
         """Say whether a presented password is the stored one; see ``verify_password``.
@@ -126,7 +129,8 @@ class PasswordChecker:
             OAuthError: ``temporarily_unavailable``: too many are waiting for that.
         """
         waiting = self._waiting
-        if waiting.total() >= _MAX_WAITING or waiting[network] >= _MAX_WAITING_OF_NETWORK:
+        full = waiting.total() >= _MAX_WAITING and network not in self._familiar
+        if full or waiting[network] >= _MAX_WAITING_OF_NETWORK:
             raise OAuthError(
                 "temporarily_unavailable",
                 "too many people sign in at once; try again in a moment",
@@ -135,11 +139,17 @@ class PasswordChecker:
         waiting[network] += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, verify_password, presented, stored)
+            right = await loop.run_in_executor(self._thread, verify_password, presented, stored)
         finally:
             waiting[network] -= 1
             if not waiting[network]:
                 del waiting[network]
+        if right:
+            self._familiar[network] = None
+            self._familiar.move_to_end(network)
+            if len(self._familiar) > _MAX_FAMILIAR:
+                self._familiar.popitem(last=False)
+        return right
 
     def close(self) -> None:
         """Finish what was begun."""

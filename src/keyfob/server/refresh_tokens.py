@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from keyfob.errors import UpstreamError
 from keyfob.server.issue import Access
 from keyfob.server.lifetimes import RefreshLifetimes
-from keyfob.server.oauth_errors import OAuthError, token_of_another
+from keyfob.server.oauth_errors import OAuthError, token_of_another, unavailable
 from keyfob.server.refresh_family import Ended, Family, Seen, Standing
 from keyfob.server.refresh_token import FAMILY_ID_BYTES, KEY_BYTES, RefreshToken
 
@@ -84,7 +84,7 @@ class RefreshTokens:
         token = RefreshToken.parse(text)
         if token is None:
             raise _invalid_grant(Standing.UNKNOWN)
-        seen = await self._store.look(token, client_id, now=self._clock())
+        seen = await _answered(self._store.look(token, client_id, now=self._clock()))
         if seen.family is None:
             raise _invalid_grant(Standing.UNKNOWN)
         if seen.standing is Standing.REUSED:
@@ -125,7 +125,7 @@ class RefreshTokens:
             return await self._begin(access, scopes, now=now, jkt=jkt, certificate=certificate)
         if access.device_code is not None:
             used = self._store.use_device_code(access.device_code, access.client_id, now=now)
-            if not await _written(used):
+            if not await _answered(used):
                 raise _ended_meanwhile(access)
         return None
 
@@ -147,7 +147,7 @@ class RefreshTokens:
         known = RefreshToken.parse(token)
         if known is None:
             return None
-        ended = await _written(self._store.end(known, client_id, "revoked"))
+        ended = await _answered(self._store.end(known, client_id, "revoked"))
         if ended is None:
             return None
         if not ended.done:
@@ -188,7 +188,7 @@ class RefreshTokens:
             secret_hash=access.secret_hash,
             device_code=access.device_code,
         )
-        if not await _written(kept):
+        if not await _answered(kept):
             raise _ended_meanwhile(access)
         return first.encode()
 
@@ -196,7 +196,7 @@ class RefreshTokens:
         self, token: RefreshToken, client_id: str, *, now: float
     ) -> RefreshToken | Standing:
         idle = self._lifetimes.idle
-        return await _written(self._store.use(token, client_id, now=now, idle=idle))
+        return await _answered(self._store.use(token, client_id, now=now, idle=idle))
 
 
 def _audience(audience: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -205,14 +205,12 @@ def _audience(audience: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return (audience,) if isinstance(audience, str) else audience
 
 
-async def _written(change: Awaitable[_T]) -> _T:
-    """Wait for a change; nobody is told anything that is not on the disk."""
+async def _answered(question: Awaitable[_T]) -> _T:
+    """Wait for the store; nobody is told anything that is not on the disk."""
     try:
-        return await change
+        return await question
     except UpstreamError as error:
-        raise OAuthError(
-            "temporarily_unavailable", "try again later", reason="store_unavailable"
-        ) from error
+        raise unavailable() from error
 
 
 def _ended_meanwhile(access: Access) -> OAuthError:

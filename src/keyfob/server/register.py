@@ -2,7 +2,7 @@
 """The register from outside the server: what the command line changes while the server runs.
 
 Everything is committed to disk when a method returns, and the running server goes by it from then
-on: it reads the same file.
+on: it reads the same database.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -46,7 +45,8 @@ from keyfob.server.names import check_name, shown_name
 from keyfob.server.stores.admin_actions import AdminAction, last_actions
 from keyfob.server.stores.device_codes import forget_codes_of
 from keyfob.server.stores.fleet import Selection
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, open_store
 
 __all__ = ["Register"]
 
@@ -64,7 +64,7 @@ class Register(CertificateRegister):
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         *,
         client_id_template: str = "{device}",
         clock: Callable[[], float] = time.time,
@@ -76,13 +76,22 @@ class Register(CertificateRegister):
         self._actor = os_user() if actor is None else actor
 
     @classmethod
-    def open(cls, database: Path, *, client_id_template: str = "{device}") -> Register:
-        """Open the register in a database file, which is made when missing.
+    def open(
+        cls, database: Place, *, client_id_template: str = "{device}", migrate: bool = True
+    ) -> Register:
+        """Open the register in a database: a file, made when missing, or one in PostgreSQL.
+
+        Args:
+            database: Where it is.
+            client_id_template: As above.
+            migrate: Whether the database is brought to this code's schema.
 
         Raises:
-            ConfigError: The file cannot be used; see ``open_store``.
+            ConfigError: It cannot be used; see ``open_store``.
+            UpstreamError: The PostgreSQL server does not answer.
         """
-        return cls(open_store(database), client_id_template=client_id_template)
+        store = open_store(database, migrate=migrate)
+        return cls(store, client_id_template=client_id_template)
 
     def close(self) -> None:
         """Close the database."""
@@ -360,11 +369,6 @@ class Register(CertificateRegister):
             return devices.rotate_secret(
                 self._store, device_id, self._clock, overlap=overlap, until_used=until_used
             )
-
-    @property
-    def database(self) -> Path:
-        """The file that it is in."""
-        return self._store.path
 
     @property
     def fleet(self) -> Fleet:

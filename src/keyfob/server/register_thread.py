@@ -19,7 +19,7 @@ from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.registration.registrar import Registrar
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.key_register import KeyRegister
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
 
 __all__ = ["RegisterThread", "Registers"]
@@ -65,7 +65,7 @@ class RegisterThread:
         """
         template, clock = self._settings.client_id_template, self._clock
 
-        def done(store: SqliteStore) -> _T:
+        def done(store: Store) -> _T:
             return work(
                 Registers(
                     register=Register(store, client_id_template=template, clock=clock, actor=actor),
@@ -90,7 +90,7 @@ class RegisterThread:
             lambda store: work(Registrar(store, client_id_template=template, clock=clock))
         )
 
-    async def _handed_over(self, work: Callable[[SqliteStore], _T]) -> _T:
+    async def _handed_over(self, work: Callable[[Store], _T]) -> _T:
         try:
             return await self._writer.hand_over(work)
         except sqlite3.OperationalError as error:  # where it only read

@@ -7,7 +7,6 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +19,7 @@ from keyfob.server.openid.settings import OpenIdSettings
 from keyfob.server.refresh_family import GRACE
 from keyfob.server.resources import Resources
 from keyfob.server.signing.settings import DEFAULT_SIGNING, SigningSettings
+from keyfob.server.stores.place import Place
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
 __all__ = [
@@ -49,7 +49,9 @@ class ServerSettings:
         issuer: The issuer identifier: an https URL without query or fragment (RFC 8414
             section 2); http is for the loopback address only.
         audience: What tokens carry as ``aud`` (RFC 9068 section 2.2).
-        database: The SQLite file; made with mode 0600 when missing.
+        database: A SQLite file, made with mode 0600 when missing; or a PostgreSQL database, which
+            several servers may share.
+        migrate: Whether the database is brought to this code's schema at the start.
         default_lifetime: Seconds that a token lives where its device has no lifetime of its own.
         refresh: How long refresh tokens live.
         refresh_grace: Seconds in which a refresh token that was replaced gets its successor again.
@@ -77,7 +79,8 @@ class ServerSettings:
 
     issuer: str
     audience: str
-    database: Path
+    database: Place
+    migrate: bool = True
     default_lifetime: int = DEFAULT_LIFETIME
     refresh: RefreshLifetimes = field(default_factory=RefreshLifetimes)
     refresh_grace: float = GRACE

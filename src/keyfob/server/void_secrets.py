@@ -14,7 +14,7 @@ import msgspec
 from keyfob.errors import ConflictError
 from keyfob.server.credentials import hash_secret
 from keyfob.server.private_file import PrivateFile
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["cut_void"]
 
@@ -22,7 +22,7 @@ __all__ = ["cut_void"]
 _MOST: Final = 4 << 20
 
 
-def cut_void(store: SqliteStore, file: PrivateFile, size: int) -> None:
+def cut_void(store: Store, file: PrivateFile, size: int) -> None:
     """Leave so many bytes of a file of secrets.
 
     Raises:
@@ -38,7 +38,7 @@ def cut_void(store: SqliteStore, file: PrivateFile, size: int) -> None:
     file.cut(size)
 
 
-def _counts(store: SqliteStore, line: bytes) -> bool:
+def _counts(store: Store, line: bytes) -> bool:
     try:
         text = line.decode()
         if text.startswith("{"):

@@ -41,6 +41,7 @@ async def test_the_token_of_a_service_is_for_the_admin_api_alone_and_short(admin
     assert (await admin("POST", "/devices", {"id": "dev1"})).status_code == 403
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
@@ -80,6 +81,7 @@ async def test_a_token_says_no_scope_that_is_not_of_the_admin_api(world: World) 
     assert (await both.fetch(scope="keyfob.introspection")).json()["error"] == "invalid_scope"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 async def test_every_operation_needs_a_token_with_its_own_scope(
     world: World, operation: Any
@@ -128,6 +130,7 @@ ATTACKS: dict[str, Callable[[World], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_a_token_that_was_not_issued_to_this_service_for_this_api_is_refused(
     world: World, admin: Admin, attack: str
@@ -174,6 +177,7 @@ async def test_a_token_that_is_bound_to_a_certificate_is_taken_with_it_alone(
         assert await status(other, admin.token) == 200
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "header",
     [

@@ -168,6 +168,7 @@ async def test_rows_are_imported_and_what_is_wrong_is_told_without_a_secret(
 LONG = b'{"device": "' + b"x" * 70_000 + b'"}\n'
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "content", [b"\xff\n", b"[]\n", b'{"device": 1}\n', b"{", b'"x"\n' * 9, LONG]
 )

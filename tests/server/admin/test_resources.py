@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -276,16 +277,21 @@ async def test_no_answer_but_the_one_that_shows_it_has_a_secret(world: World, ad
     assert not any("kfs_" in text or made[4:] in text or admin.token in text for text in shown)
 
 
+def set_mode(file: Path, mode: int) -> None:
+    file.chmod(mode)
+
+
+@pytest.mark.sqlite  # whose file may be one that others may read
 async def test_a_register_that_cannot_be_opened_any_more_is_unavailable(
-    world: World, admin: Admin
+    world: World, admin: Admin, database: Path
 ) -> None:
-    world.settings.database.chmod(0o640)  # which the thread that opens it first refuses
+    set_mode(database, 0o640)  # which the thread that opens it first refuses
     for method, body in (("GET", None), ("POST", {"id": "dev1"})):
         answer = await admin(method, "/devices", body)
         assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
         assert "retry-after" in answer.headers
-        assert str(world.settings.database) not in answer.text
-    world.settings.database.chmod(0o600)
+        assert str(database) not in answer.text
+    set_mode(database, 0o600)
     assert (await admin("POST", "/devices", {"id": "dev1"})).status_code == 201
 
 

@@ -24,7 +24,7 @@ from keyfob.server.admin.routes import OPERATIONS
 from keyfob.server.admin_scopes import ADMIN_SCOPES, DEVICES_READ
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.running import until
 
 HERE = Path(__file__).parent

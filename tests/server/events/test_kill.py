@@ -28,7 +28,7 @@ from keyfob.http.listen import Listen
 from keyfob.http.serving import serving
 from keyfob.server.events.receiver_register import ReceiverRegister
 from keyfob.server.register import Register
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import unverified
 from tests.guard.events_world import AUDIENCE, World, receiving

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import base64
 import os
-import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +17,9 @@ from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
+from tests.server.databases import connected, everything
 from tests.server.events.world import URL, Inbox, delivering, until
 
 SECRET = "0123456789abcdef-stream-secret"
@@ -29,15 +29,11 @@ def sealer() -> KeySealer:
     return KeySealer(base64.b64encode(os.urandom(32)).decode())
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "server.db"
-
-
-def receivers(database: Path, key: KeySealer | None = None) -> ReceiverRegister:
+def receivers(database: Place, key: KeySealer | None = None) -> ReceiverRegister:
     return ReceiverRegister(open_store(database), key, actor="alice")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "url",
     [
@@ -51,7 +47,7 @@ def receivers(database: Path, key: KeySealer | None = None) -> ReceiverRegister:
         "https://" + "a" * 2_048,
     ],
 )
-def test_an_address_is_https_or_this_machine_and_holds_no_secret(database: Path, url: str) -> None:
+def test_an_address_is_https_or_this_machine_and_holds_no_secret(database: Place, url: str) -> None:
     with receivers(database) as register:
         with pytest.raises(ConfigError) as error:
             register.add("guard", url=url)
@@ -59,11 +55,12 @@ def test_an_address_is_https_or_this_machine_and_holds_no_secret(database: Path,
         assert register.list_receivers() == ()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "secret", ["two words", "Bearer abc", "ö" * 8, "a\nb", "kfk1:x", "x" * 513]
 )
 def test_a_secret_is_what_a_header_carries_and_no_error_repeats_it(
-    database: Path, secret: str
+    database: Place, secret: str
 ) -> None:
     with receivers(database) as register:
         with pytest.raises(ConfigError) as error:
@@ -71,7 +68,7 @@ def test_a_secret_is_what_a_header_carries_and_no_error_repeats_it(
         assert secret not in error.value.message
 
 
-def test_the_audience_is_the_url_unless_it_is_said(database: Path) -> None:
+def test_the_audience_is_the_url_unless_it_is_said(database: Place) -> None:
     with receivers(database) as register:
         assert register.add("a", url="http://127.0.0.1:1/e").audience == "http://127.0.0.1:1/e"
         assert register.add("b", url=URL, audience="guards").audience == "guards"
@@ -81,7 +78,7 @@ def test_the_audience_is_the_url_unless_it_is_said(database: Path) -> None:
             register.add("c", url=URL, ca="not a certificate")
 
 
-def test_each_change_has_its_line_in_the_trail_and_none_holds_the_secret(database: Path) -> None:
+def test_each_change_has_its_line_in_the_trail_and_none_holds_the_secret(database: Place) -> None:
     with receivers(database) as register:
         register.add("guard", url=URL, secret=SECRET)
         with pytest.raises(ConflictError):
@@ -101,7 +98,7 @@ def test_each_change_has_its_line_in_the_trail_and_none_holds_the_secret(databas
     assert SECRET not in repr(lines)
 
 
-def test_there_is_a_bound_on_receivers(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_bound_on_receivers(database: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiver_register, "MAX_RECEIVERS", 2)
     with receivers(database) as register:
         register.add("a", url=URL)
@@ -110,36 +107,32 @@ def test_there_is_a_bound_on_receivers(database: Path, monkeypatch: pytest.Monke
             register.add("c", url=URL)
 
 
-def at_rest(database: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in database.parent.glob("server.db*"))
-
-
-def test_a_secret_rests_sealed_and_opens_for_its_receiver_only(database: Path) -> None:
+def test_a_secret_rests_sealed_and_opens_for_its_receiver_only(database: Place) -> None:
     key = sealer()
     with receivers(database, key) as register:
         register.add("a", url=URL, secret=SECRET)
         register.add("b", url=URL, secret=SECRET)
         a, b = register.list_receivers()
-    assert SECRET.encode() not in at_rest(database)
+    assert SECRET.encode() not in everything(database)
     assert SECRET not in repr((a, b))
     assert opened(a, key) == opened(b, key) == SECRET
     for wrong in (None, sealer()):
         with pytest.raises(ConfigError) as error:
             opened(a, wrong)
         assert "receiver a" in error.value.message
-    with sqlite3.connect(database) as connection:  # as whoever can write the database would
+    with connected(database) as connection:  # as whoever can write the database would
         connection.execute("UPDATE receiver SET credential = ? WHERE name = 'a'", (b.credential,))
-    connection.close()
     with receivers(database, key) as register, pytest.raises(KeyfobError):
         opened(register.list_receivers()[0], key)
 
 
-def test_a_server_that_is_given_a_key_seals_what_was_stored_before(database: Path) -> None:
+@pytest.mark.anyio
+async def test_a_server_that_is_given_a_key_seals_what_was_stored_before(database: Place) -> None:
     with receivers(database) as register:
         register.add("a", url=URL, secret=SECRET)
-    assert SECRET.encode() in at_rest(database)
+    assert SECRET.encode() in everything(database)
     key = sealer()
-    create_app(
+    app = create_app(
         ServerSettings(
             issuer="https://as.example",
             audience="mqtt",
@@ -147,7 +140,8 @@ def test_a_server_that_is_given_a_key_seals_what_was_stored_before(database: Pat
             signing=SigningSettings(sealer=key),
         )
     )
-    assert SECRET.encode() not in at_rest(database)
+    async with app.router.lifespan_context(app):
+        assert SECRET.encode() not in everything(database)
     with receivers(database) as register:
         (a,) = register.list_receivers()
     assert opened(a, key) == SECRET
@@ -155,7 +149,7 @@ def test_a_server_that_is_given_a_key_seals_what_was_stored_before(database: Pat
 
 @pytest.mark.anyio
 async def test_the_secret_is_shown_as_bearer_and_one_that_does_not_open_is_told(
-    database: Path,
+    database: Place,
 ) -> None:
     key, inbox = sealer(), Inbox()
     with receivers(database, key) as register, Register.open(database) as devices:

@@ -7,14 +7,14 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from keyfob.server.events.answer import MAX_RETRY_AFTER
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import open_store
 from tests.server.events.world import (
     URL,
     Inbox,
@@ -30,12 +30,7 @@ from tests.server.events.world import (
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "server.db"
-
-
-def revoke(database: Path, *devices: str, token: bool = False) -> None:
+def revoke(database: Place, *devices: str, token: bool = False) -> None:
     """Write revocations as a bulk does: many in one transaction."""
     store, now = open_store(database), int(time.time())
     with store.transaction():
@@ -51,7 +46,7 @@ def revoke(database: Path, *devices: str, token: bool = False) -> None:
     store.close()
 
 
-async def test_each_revocation_is_told_once_of_a_receiver_that_is_well(database: Path) -> None:
+async def test_each_revocation_is_told_once_of_a_receiver_that_is_well(database: Place) -> None:
     async with world(database) as w:
         w.disable("dev1", "dev2")
         w.register.remove_device("dev1")
@@ -64,7 +59,7 @@ async def test_each_revocation_is_told_once_of_a_receiver_that_is_well(database:
         assert w.notes == []
 
 
-async def test_a_receiver_is_told_of_what_comes_after_it_was_added(database: Path) -> None:
+async def test_a_receiver_is_told_of_what_comes_after_it_was_added(database: Place) -> None:
     async with world(database, add=False) as w:
         w.disable("before")
         w.receivers.add("guard", url=URL)
@@ -73,7 +68,7 @@ async def test_a_receiver_is_told_of_what_comes_after_it_was_added(database: Pat
         assert [device_of(claims) for claims in w.inbox.came] == ["after"]
 
 
-async def test_a_removed_receiver_is_told_nothing_more(database: Path) -> None:
+async def test_a_removed_receiver_is_told_nothing_more(database: Place) -> None:
     async with world(database) as w:
         w.disable("one")
         await w.until_told_of(1)
@@ -87,7 +82,7 @@ async def test_a_removed_receiver_is_told_nothing_more(database: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_each_devices_events_come_in_order_through_every_failure(
-    database: Path, seed: int
+    database: Place, seed: int
 ) -> None:
     """And no event is taken before the one ahead of it was, nor are two of a device under way."""
     dice = random.Random(seed)
@@ -118,7 +113,7 @@ async def test_each_devices_events_come_in_order_through_every_failure(
         assert w.status().delivered == 60
 
 
-async def test_a_poisoned_event_is_skipped_and_told_and_keeps_nobody_back(database: Path) -> None:
+async def test_a_poisoned_event_is_skipped_and_told_and_keeps_nobody_back(database: Place) -> None:
     async def picky(claims: dict[str, Any]) -> httpx.Response:
         return refusal("invalid_request") if device_of(claims) == "bad" else httpx.Response(202)
 
@@ -134,7 +129,7 @@ async def test_a_poisoned_event_is_skipped_and_told_and_keeps_nobody_back(databa
 
 
 async def test_an_event_that_is_never_digested_keeps_its_own_device_back_only(
-    database: Path,
+    database: Place,
 ) -> None:
     async def breaks(claims: dict[str, Any]) -> httpx.Response:
         return httpx.Response(500 if device_of(claims) == "bad" else 202)
@@ -149,7 +144,7 @@ async def test_an_event_that_is_never_digested_keeps_its_own_device_back_only(
         assert len(tried) == 1, "the second waits for the first"
 
 
-async def test_a_stream_that_is_set_up_wrongly_loses_nothing(database: Path) -> None:
+async def test_a_stream_that_is_set_up_wrongly_loses_nothing(database: Place) -> None:
     mended = asyncio.Event()
 
     async def misled(_: dict[str, Any]) -> httpx.Response:
@@ -165,7 +160,7 @@ async def test_a_stream_that_is_set_up_wrongly_loses_nothing(database: Path) -> 
         assert w.told() == ["failing", "recovered"]
 
 
-async def test_a_receiver_that_is_away_gets_everything_when_it_is_back(database: Path) -> None:
+async def test_a_receiver_that_is_away_gets_everything_when_it_is_back(database: Place) -> None:
     async with world(database) as w:
         w.inbox.answer = gone
         revoke(database, *(f"dev{number}" for number in range(200)))
@@ -183,7 +178,7 @@ async def gone(_: dict[str, Any]) -> httpx.Response:
     raise httpx.ConnectError("nobody there")
 
 
-async def test_a_slow_receiver_has_a_bounded_number_of_pushes_under_way(database: Path) -> None:
+async def test_a_slow_receiver_has_a_bounded_number_of_pushes_under_way(database: Place) -> None:
     async def slow(_: dict[str, Any]) -> httpx.Response:
         await asyncio.sleep(0.02)
         return httpx.Response(202)
@@ -195,7 +190,7 @@ async def test_a_slow_receiver_has_a_bounded_number_of_pushes_under_way(database
         assert len(w.inbox.came) == 100
 
 
-async def test_retry_after_is_waited_for(database: Path) -> None:
+async def test_retry_after_is_waited_for(database: Place) -> None:
     async def later(_: dict[str, Any]) -> httpx.Response:
         return httpx.Response(429, headers={"Retry-After": "600"})
 
@@ -211,7 +206,7 @@ async def test_retry_after_is_waited_for(database: Path) -> None:
         assert len(w.inbox.came) == 1
 
 
-async def test_what_was_not_acknowledged_comes_again_under_the_same_name(database: Path) -> None:
+async def test_what_was_not_acknowledged_comes_again_under_the_same_name(database: Place) -> None:
     """A process that ends between the 202 and its note asks again: at least once."""
     stuck = asyncio.Event()
 
@@ -235,7 +230,7 @@ async def test_what_was_not_acknowledged_comes_again_under_the_same_name(databas
         assert [device_of(claims) for claims in second.came] == ["dev2"]
 
 
-async def test_of_several_processes_one_delivers_at_a_time(database: Path) -> None:
+async def test_of_several_processes_one_delivers_at_a_time(database: Place) -> None:
     async def slow(_: dict[str, Any]) -> httpx.Response:
         await asyncio.sleep(0.01)
         return httpx.Response(202)
@@ -255,7 +250,7 @@ async def test_of_several_processes_one_delivers_at_a_time(database: Path) -> No
 
 
 async def test_another_process_goes_on_when_the_lease_of_the_first_has_ended(
-    database: Path,
+    database: Place,
 ) -> None:
     async with world(database, running=False) as w:
         store = open_store(database)
@@ -270,7 +265,7 @@ async def test_another_process_goes_on_when_the_lease_of_the_first_has_ended(
 
 
 async def test_a_lease_from_a_clock_that_was_ahead_ends_with_whoever_held_it(
-    database: Path,
+    database: Place,
 ) -> None:
     """The clock was set back, or was another machine's; its holder was killed."""
     async with world(database, running=False) as w:
@@ -285,7 +280,7 @@ async def test_a_lease_from_a_clock_that_was_ahead_ends_with_whoever_held_it(
             await w.until_told_of(1)
 
 
-async def test_a_lease_that_goes_on_is_not_taken_whatever_its_clock_says(database: Path) -> None:
+async def test_a_lease_that_goes_on_is_not_taken_whatever_its_clock_says(database: Place) -> None:
     async def slow(_: dict[str, Any]) -> httpx.Response:
         await asyncio.sleep(1.5)
         return httpx.Response(202)
@@ -299,14 +294,14 @@ async def test_a_lease_that_goes_on_is_not_taken_whatever_its_clock_says(databas
         assert w.inbox.came == []
 
 
-def _lease_until(database: Path) -> float:
+def _lease_until(database: Place) -> float:
     store = open_store(database)
     (found,) = store.connection.execute("SELECT lease_until FROM receiver").fetchone()
     store.close()
     return float(found)
 
 
-async def test_a_clock_that_is_set_back_keeps_no_event_waiting(database: Path) -> None:
+async def test_a_clock_that_is_set_back_keeps_no_event_waiting(database: Place) -> None:
     async with world(database, running=False) as w:
         revoke(database, "dev1")
         async with delivering(database, Inbox(gone)):
@@ -326,7 +321,7 @@ async def test_a_clock_that_is_set_back_keeps_no_event_waiting(database: Path) -
 
 
 async def test_a_push_that_hangs_keeps_no_new_event_of_another_device_waiting(
-    database: Path,
+    database: Place,
 ) -> None:
     """Nor until the lease is renewed, which here is in an hour."""
 
@@ -354,7 +349,7 @@ async def test_a_push_that_hangs_keeps_no_new_event_of_another_device_waiting(
 
 
 async def test_what_cannot_even_be_asked_is_told_as_a_failure(
-    database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A proxy in the environment that httpx does not know ends no stream without a word."""
     monkeypatch.setenv("HTTPS_PROXY", "gopher://user:hidden@proxy.example:70")
@@ -368,7 +363,7 @@ async def test_what_cannot_even_be_asked_is_told_as_a_failure(
 
 
 async def test_an_event_is_given_up_when_its_tokens_have_ended_and_that_is_told(
-    database: Path,
+    database: Place,
 ) -> None:
     now = int(time.time())
     async with world(database, running=False) as w:
@@ -388,7 +383,7 @@ async def test_an_event_is_given_up_when_its_tokens_have_ended_and_that_is_told(
         assert "expired" in w.told()
 
 
-async def test_an_event_is_signed_with_the_key_that_signs_when_it_is_sent(database: Path) -> None:
+async def test_an_event_is_signed_with_the_key_that_signs_when_it_is_sent(database: Place) -> None:
     async with world(database, running=False) as w:
         revoke(database, "dev1")
         async with delivering(database, Inbox(gone)):
@@ -399,7 +394,7 @@ async def test_an_event_is_signed_with_the_key_that_signs_when_it_is_sent(databa
             await until(lambda: inbox.taken)
 
 
-async def test_with_nothing_to_do_nothing_is_written(database: Path) -> None:
+async def test_with_nothing_to_do_nothing_is_written(database: Place) -> None:
     async with world(database) as w:
         w.disable("dev1")
         await w.until_told_of(1)
@@ -412,7 +407,7 @@ async def test_with_nothing_to_do_nothing_is_written(database: Path) -> None:
 
 
 async def test_a_fault_of_ours_is_logged_and_deliveries_go_on(
-    database: Path, caplog: pytest.LogCaptureFixture
+    database: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(_: dict[str, Any]) -> httpx.Response:
         w.inbox.answer = accept

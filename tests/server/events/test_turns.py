@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,22 +17,23 @@ from keyfob.server.stores.event_receivers import (
     Turn,
     TurnTaken,
 )
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, open_store
 
 NOW = int(time.time())
 GUARD = Receiver(name="guard", url="https://g.example/e", audience="g", created_at=1.0)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = open_store(tmp_path / "server.db")
+def store(database: Place) -> Iterator[Store]:
+    opened = open_store(database)
     with opened.transaction():
         ReceiverTable(opened).add(GUARD)
     yield opened
     opened.close()
 
 
-def revoke(store: SqliteStore, count: int) -> None:
+def revoke(store: Store, count: int) -> None:
     with store.transaction():
         store.connection.executemany(
             "INSERT INTO revocation (subject, issued_before, until, reason) VALUES (?, ?, ?, 'x')",
@@ -42,14 +42,14 @@ def revoke(store: SqliteStore, count: int) -> None:
 
 
 def turn(
-    store: SqliteStore, *, now: float = NOW, purge: bool = False, settled: tuple[Settled, ...] = ()
+    store: Store, *, now: float = NOW, purge: bool = False, settled: tuple[Settled, ...] = ()
 ) -> TurnTaken:
     taken = Turn(receiver=GUARD, owner="o", now=now, lease=5, purge=purge, settled=settled)
     with store.transaction():
         return ReceiverTable(store).turn(taken)
 
 
-def test_what_has_ended_is_given_up_in_several_transactions(store: SqliteStore) -> None:
+def test_what_has_ended_is_given_up_in_several_transactions(store: Store) -> None:
     """While one lasts nobody else writes: no token is revoked, no secret used."""
     revoke(store, PURGED_AT_ONCE + 5)
     while ReceiverTable(store).has_new("guard"):
@@ -58,7 +58,7 @@ def test_what_has_ended_is_given_up_in_several_transactions(store: SqliteStore) 
     assert expired == [PURGED_AT_ONCE, 5, 0]
 
 
-def test_a_revocation_forgets_a_bounded_number_of_those_that_ended(store: SqliteStore) -> None:
+def test_a_revocation_forgets_a_bounded_number_of_those_that_ended(store: Store) -> None:
     revoke(store, 3_000)
     left = []
     for _ in range(4):
@@ -74,7 +74,7 @@ def test_a_revocation_forgets_a_bounded_number_of_those_that_ended(store: Sqlite
     assert len(store.revocations_after(0, now=NOW + 61, limit=9_999)) == 4
 
 
-def test_what_two_processes_delivered_counts_once(store: SqliteStore) -> None:
+def test_what_two_processes_delivered_counts_once(store: Store) -> None:
     revoke(store, 1)
     turn(store)
     number = ReceiverTable(store).heads("guard", now=NOW, limit=1)[0].number

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,8 +22,10 @@ from keyfob.server.events.receiver_register import ReceiverRegister
 from keyfob.server.events.told import DeliveryNote
 from keyfob.server.register import Register
 from keyfob.server.signing.sealing import KeySealer
-from keyfob.server.stores.event_receivers import ServingReceivers
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.reads import make_reads
+from keyfob.server.stores.serving_receivers import ServingReceivers
+from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
 from keyfob.tokens.sign import SigningKey
 
@@ -95,7 +96,7 @@ def device_of(claims: dict[str, Any]) -> str:
 class World:
     """A register with one receiver, "guard"."""
 
-    database: Path
+    database: Place
     inbox: Inbox
     register: Register
     receivers: ReceiverRegister
@@ -126,7 +127,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def delivering(
-    database: Path,
+    database: Place,
     inbox: Inbox | None,
     *,
     notes: list[DeliveryNote] | None = None,
@@ -137,8 +138,9 @@ async def delivering(
 ) -> AsyncIterator[Deliveries]:
     """Deliver as one process of the server does."""
     store, writer = open_store(database), Writer(database)
+    reads = make_reads(database, store)
     deliveries = Deliveries(
-        ServingReceivers(store, writer),
+        ServingReceivers(reads, writer),
         keys or Keys(),
         issuer=ISSUER,
         sealer=sealer,
@@ -156,12 +158,13 @@ async def delivering(
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await asyncio.to_thread(writer.close)
+        reads.close()
         store.close()
 
 
 @asynccontextmanager
 async def world(
-    database: Path, *, answer: Handler = accept, running: bool = True, add: bool = True
+    database: Place, *, answer: Handler = accept, running: bool = True, add: bool = True
 ) -> AsyncIterator[World]:
     inbox = Inbox(answer)
     notes: list[DeliveryNote] = []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,12 +50,18 @@ def test_another_claim_may_say_it() -> None:
     settings = OpenIdSettings(
         issuer="https://id.example", client_id="keyfob", client_secret="s", claim="email"
     )
-    assert read(KEY.sign(CLAIMS | {"email": "a@b.example"}, typ="JWT"), settings=settings) == (
-        "a@b.example"
-    )
+    claims = CLAIMS | {"email": "a@b.example", "email_verified": True}
+    assert read(KEY.sign(claims, typ="JWT"), settings=settings) == "a@b.example"
     for value in (None, "", 7, ["a@b.example"], "x" * 256):
-        token = KEY.sign(CLAIMS | {"email": value}, typ="JWT")
+        token = KEY.sign(claims | {"email": value}, typ="JWT")
         assert refused(token, settings=settings) == "openid_claim_missing"
+
+
+@pytest.mark.parametrize("more", [{}, *({"email_verified": it} for it in (False, None, "true", 1))])
+def test_an_address_that_the_issuer_did_not_verify_is_nobodys(more: dict[str, Any]) -> None:
+    settings = replace(SETTINGS, claim="email")
+    token = KEY.sign(CLAIMS | {"email": "a@b.example"} | more, typ="JWT")
+    assert refused(token, settings=settings) == "openid_email_not_verified"
 
 
 @pytest.mark.parametrize(

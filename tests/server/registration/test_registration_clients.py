@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 from requests_oauth2client import OAuth2Client, PrivateKeyJwt
 
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.test_serve import Running, running
 
 __all__ = ["running"]  # the fixture

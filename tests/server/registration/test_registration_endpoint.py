@@ -19,7 +19,7 @@ from keyfob.server.client_metadata import ClientMetadata, given_metadata
 from keyfob.server.limits import LimitSettings
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
 from keyfob.server.stores.fleet import Selection
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 from tests.server.world import ISSUER, World
@@ -276,7 +276,9 @@ ATTACKS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.sqlite
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_unknown_and_wrong_get_one_answer_and_change_nothing(
     registering: Registering, attack: str, method: str
@@ -328,6 +330,7 @@ async def test_another_secret_in_an_update_is_refused(registering: Registering) 
     assert answer.json()["error"] == "invalid_client_metadata"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("body", "media_type", "status"),
     [

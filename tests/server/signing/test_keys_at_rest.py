@@ -31,11 +31,15 @@ from keyfob.server.signing.keys import prepare
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.signing.timetable import Rotation
-from keyfob.server.stores.schema import migrate, migrations
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.reads import InLoop
+from keyfob.server.stores.schema import bring, migrations
 from keyfob.server.stores.serving_keys import ServingKeys
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.sqlite import SqliteSchema
+from keyfob.server.stores.store import Store, open_store
 from keyfob.server.stores.writer import Writer
 from keyfob.tokens.sign import SigningKey
+from tests.server.databases import everything
 from tests.server.world import ISSUER, Clock
 
 SEALED = SigningSettings(sealer=KeySealer(base64.b64encode(os.urandom(32)).decode()))
@@ -44,7 +48,7 @@ PLAIN = SigningSettings()
 
 
 @pytest.fixture
-def store(database: Path) -> Iterator[SqliteStore]:
+def store(database: Path) -> Iterator[Store]:
     store = open_store(database)
     yield store
     store.close()
@@ -59,13 +63,10 @@ def secret_parts(pem: bytes) -> list[bytes]:
     return [*(line for line in lines if len(line) > 40), der[30:60]]
 
 
-def files_of(database: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in database.parent.iterdir())
-
-
+@pytest.mark.sqlite  # what PostgreSQL keeps of a row is its own (docs/postgresql.md)
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "RS256"])
 def test_turned_on_it_leaves_nothing_plain_in_any_file(
-    database: Path, clock: Clock, algorithm: str
+    database: Place, clock: Clock, algorithm: str
 ) -> None:
     """Also where keys came and went before, and while another process has the file open."""
     plain = SigningSettings(rotation=Rotation(algorithm=algorithm))
@@ -78,10 +79,10 @@ def test_turned_on_it_leaves_nothing_plain_in_any_file(
             keys.rotate(at_once=True)
         pems = [key.private_key for key in store.keys.all()]
         keys.remove(store.keys.all()[2].kid)
-    assert pems[0] in files_of(database)
+    assert pems[0] in everything(database)
     before = list(prepare(store, plain, clock=clock))
     assert list(prepare(store, sealed, clock=clock)) == before
-    found = files_of(database)
+    found = everything(database)
     for pem in pems:
         assert not any(part in found for part in secret_parts(pem))
     bystander.close()
@@ -89,14 +90,14 @@ def test_turned_on_it_leaves_nothing_plain_in_any_file(
 
 
 def test_a_key_that_is_made_sealed_never_touches_the_disk_plain(
-    database: Path, store: SqliteStore, clock: Clock
+    database: Place, store: Store, clock: Clock
 ) -> None:
     (key,) = prepare(store, SEALED, clock=clock).values()
-    assert not any(part in files_of(database) for part in secret_parts(key.to_pem()))
+    assert not any(part in everything(database) for part in secret_parts(key.to_pem()))
 
 
 def test_a_wrong_key_is_an_error_before_anything_changes(
-    database: Path, store: SqliteStore, clock: Clock, settings: ServerSettings
+    database: Place, store: Store, clock: Clock, settings: ServerSettings
 ) -> None:
     prepare(store, SEALED, clock=clock)
     before = store.keys.all()
@@ -107,7 +108,7 @@ def test_a_wrong_key_is_an_error_before_anything_changes(
         assert store.keys.all() == before
 
 
-def test_a_key_under_anothers_name_is_an_error(store: SqliteStore, clock: Clock) -> None:
+def test_a_key_under_anothers_name_is_an_error(store: Store, clock: Clock) -> None:
     prepare(store, PLAIN, clock=clock)
     with store.transaction():
         store._connection.execute(
@@ -117,9 +118,7 @@ def test_a_key_under_anothers_name_is_an_error(store: SqliteStore, clock: Clock)
         prepare(store, PLAIN, clock=clock)
 
 
-def test_a_lost_key_is_replaced_without_it(
-    database: Path, store: SqliteStore, clock: Clock
-) -> None:
+def test_a_lost_key_is_replaced_without_it(database: Place, store: Store, clock: Clock) -> None:
     """The tokens end; the server starts again."""
     (lost,) = prepare(store, SEALED, clock=clock)
     clock.now += 10
@@ -133,7 +132,7 @@ def test_a_database_of_before_keeps_its_key(tmp_path: Path, clock: Clock) -> Non
     path = tmp_path / "old.db"
     path.touch(mode=0o600)
     old = sqlite3.connect(path, isolation_level=None)
-    migrate(old, migrations()[:1])
+    bring(SqliteSchema(old), known=migrations()[:1])
     key = SigningKey.generate()
     old.execute(
         "INSERT INTO signing_key VALUES (?, 'ES256', ?, ?)", (key.kid, key.to_pem(), clock.now)
@@ -147,14 +146,19 @@ def test_a_database_of_before_keeps_its_key(tmp_path: Path, clock: Clock) -> Non
 
 @pytest.mark.anyio
 async def test_a_process_that_cannot_read_the_key_that_signs_signs_with_no_other(
-    database: Path, store: SqliteStore, clock: Clock
+    database: Place, store: Store, clock: Clock
 ) -> None:
     """The old one's place in the key set would end before the token does."""
     keys = prepare(store, PLAIN, clock=clock)
     events: list[KeyEvent] = []
     writer = Writer(database)
     ring = Keyring(
-        ServingKeys(store, writer), PLAIN, store.keys.all(), keys, clock=clock, audit=events.append
+        ServingKeys(InLoop(store), writer),
+        PLAIN,
+        store.keys.all(),
+        keys,
+        clock=clock,
+        audit=events.append,
     )
     (old,) = keys
     with KeyRegister(open_store(database), SEALED, clock=clock) as register:
@@ -198,7 +202,7 @@ async def test_no_request_reads_a_private_key(
         assert (key["kty"], key["alg"]) == ("RSA", "RS256")
 
 
-def test_nothing_private_is_in_a_repr(store: SqliteStore, clock: Clock) -> None:
+def test_nothing_private_is_in_a_repr(store: Store, clock: Clock) -> None:
     prepare(store, PLAIN, clock=clock)
     assert "PRIVATE" not in repr(store.keys.all())
     assert "KeySealer" not in repr(SEALED)

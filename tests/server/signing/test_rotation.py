@@ -23,7 +23,7 @@ from keyfob.server.signing.events import KeyEvent
 from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.signing.timetable import JWKS_MAX_AGE, Rotation
-from keyfob.server.stores.sqlite import open_store
+from keyfob.server.stores.store import open_store
 from tests.server.world import ISSUER, Clock
 
 pytestmark = [

@@ -16,11 +16,11 @@ from keyfob.authorization.permissions import Operation
 from keyfob.authorization.syntaxes.scopes import CONNECT, parse_scope
 from keyfob.errors import TopicError, UpstreamError
 from keyfob.http.allowance import Allowance
+from keyfob.server.approval.sessions import SignedIn
 from keyfob.server.clients import Client, ClientKind
-from keyfob.server.device_codes import store_unavailable
 from keyfob.server.device_flow import DeviceRequest, State
 from keyfob.server.names import is_name, shown_name
-from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.oauth_errors import OAuthError, unavailable
 from keyfob.server.scopes import narrowed
 from keyfob.server.stores.admin_actions import DONE, AdminAction
 from keyfob.server.user_codes import read_user_code, user_code_hash
@@ -39,8 +39,8 @@ class ApprovalStore(Protocol):
     async def find_by_user_code(self, user_hash: bytes) -> DeviceRequest | None:
         """Return the request of a user code."""
 
-    async def decide(self, request: DeviceRequest, action: AdminAction) -> bool:
-        """Approve or deny a pending request; False where it is not pending any more."""
+    async def decide(self, request: DeviceRequest, action: AdminAction, *, session: bytes) -> bool:
+        """Approve or deny a pending request; False where it is not pending, or the session over."""
 
 
 class DeviceLookup(Protocol):
@@ -149,48 +149,48 @@ class Desk:
         )
 
     async def approve(
-        self, request: DeviceRequest, offer: Offer, *, operator: str, peer: str
+        self, request: DeviceRequest, offer: Offer, *, signed_in: SignedIn, peer: str
     ) -> None:
         """Approve what was offered.
 
         Args:
             request: The request.
             offer: What the operator was shown.
-            operator: Who he is.
+            signed_in: Who he is, and by which session.
             peer: The address that he is at.
 
         Raises:
             OAuthError: ``invalid_grant``: somebody was faster, or the device or the operator is
-                gone; ``temporarily_unavailable``: the database could not be written.
+                gone, or signed out; ``temporarily_unavailable``: the database could not be written.
         """
         decided = replace(request, state=State.APPROVED, subject=offer.device, scopes=offer.scopes)
-        await self._decide(decided, operator=operator, peer=peer, subject=offer.device)
+        await self._decide(decided, signed_in=signed_in, peer=peer, subject=offer.device)
 
-    async def deny(self, request: DeviceRequest, *, operator: str, peer: str) -> None:
+    async def deny(self, request: DeviceRequest, *, signed_in: SignedIn, peer: str) -> None:
         """Deny it; the same as ``approve``."""
         decided = replace(request, state=State.DENIED)
         # Where no device was named there is the application to look for in the trail.
         subject = request.hint or request.client_id
-        await self._decide(decided, operator=operator, peer=peer, subject=subject)
+        await self._decide(decided, signed_in=signed_in, peer=peer, subject=subject)
 
     async def _decide(
-        self, request: DeviceRequest, *, operator: str, peer: str, subject: str
+        self, request: DeviceRequest, *, signed_in: SignedIn, peer: str, subject: str
     ) -> None:
         now = self._clock()
-        decided = replace(request, decided_by=operator, decided_at=now)
+        decided = replace(request, decided_by=signed_in.operator, decided_at=now)
         approved = request.state is State.APPROVED
         action = AdminAction(
             at=now,
-            actor=f"{operator} at {peer}",
+            actor=f"{signed_in.operator} at {peer}",
             action="device-code.approve" if approved else "device-code.deny",
             subject=subject,
             result=DONE,
             detail=f"for {request.client_id} at {request.peer}",
         )
         try:
-            done = await self._store.decide(decided, action)
+            done = await self._store.decide(decided, action, session=signed_in.token_hash)
         except UpstreamError as error:
-            raise store_unavailable() from error
+            raise unavailable() from error
         if not done:
             raise OAuthError(
                 "invalid_grant",
@@ -208,7 +208,8 @@ def _right(scope: str) -> str:
         rule = parse_scope(scope)
     except TopicError:
         rule = None
-    if rule is None:
+    # What turns the line around or cannot be seen is shown as it was written, percent-encoded.
+    if rule is None or not str(rule.filter).isprintable():
         return f"what the scope {scope} allows"
     verb = "publish to" if rule.operations is Operation.PUBLISH else "subscribe to"
     return f"{verb} {rule.filter}"

@@ -227,10 +227,9 @@ class ApprovalEndpoint:
         if decision not in ("approve", "deny"):
             raise invalid_request("it is approved or denied", reason="decision_missing")
         code, found = await self._find(form, asked)
-        who = {"operator": signed_in.operator, "peer": asked.peer}
         asked.client_id, asked.subject = found.client_id, found.hint
         if decision == "deny":
-            await self._desk.deny(found, **who)
+            await self._desk.deny(found, signed_in=signed_in, peer=asked.peer)
             self._tell("denied", asked)
             return self._done_page(signed_in, found, device="")
         device = asked.subject = found.hint or form.get("device", "")
@@ -242,7 +241,7 @@ class ApprovalEndpoint:
             elif form.get("compared") != "yes":
                 error = _COMPARE
             if not error:
-                await self._desk.approve(found, offer, **who)
+                await self._desk.approve(found, offer, signed_in=signed_in, peer=asked.peer)
                 self._tell("approved", asked)
                 return self._done_page(signed_in, found, device=device)
             return self._offer_page(
@@ -263,7 +262,9 @@ class ApprovalEndpoint:
         return answer
 
     async def _find(self, form: _Form, asked: Asked) -> tuple[str, DeviceRequest]:
-        async with self._admission.attempt(f"operator~{asked.operator}", asked) as attempt:
+        # Not the name that passwords are guessed under: strangers must not keep who is signed in
+        # from denying what they asked for.
+        async with self._admission.attempt(f"approver~{asked.operator}", asked) as attempt:
             found = await self._desk.find(form.get("user_code", ""))
             attempt.proved(ClientKind.DEVICE)  # as many requests as a device, no more
         return found

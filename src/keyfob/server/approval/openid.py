@@ -24,7 +24,7 @@ from keyfob.server.clients import ClientKind
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.openid.id_token import IdTokenError
 from keyfob.server.openid.provider import OpenIdIssuer, OpenIdUnavailableError
-from keyfob.server.stores.operators import SqliteOperators
+from keyfob.server.stores.operators import StoredOperators
 from keyfob.server.user_codes import read_user_code
 
 __all__ = ["OpenIdSignIn"]
@@ -50,7 +50,7 @@ class OpenIdSignIn:
         issuer: OpenIdIssuer,
         redirect_uri: str,
         browser: Browser,
-        operators: SqliteOperators,
+        operators: StoredOperators,
         sessions: Sessions,
         admission: Admission,
     ) -> None:

@@ -23,7 +23,7 @@ from keyfob.server.endpoints.metadata import DEVICE_AUTHORIZATION_PATH, DEVICE_P
 from keyfob.server.openid.provider import OpenIdIssuer
 from keyfob.server.passwords import PasswordChecker
 from keyfob.server.settings import ServerSettings
-from keyfob.server.stores.operators import SqliteOperators
+from keyfob.server.stores.operators import StoredOperators
 
 __all__ = ["approval_routes"]
 
@@ -35,7 +35,7 @@ def approval_routes(
     devices: DeviceLookup,
     requests: ApprovalStore,
     codes: DeviceCodes,
-    operators: SqliteOperators,
+    operators: StoredOperators,
     checker: PasswordChecker,
     openid: OpenIdIssuer | None,
     audit: AuditSink,

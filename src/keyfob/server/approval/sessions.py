@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from keyfob.errors import UpstreamError
-from keyfob.server.device_codes import store_unavailable
+from keyfob.server.oauth_errors import unavailable
 from keyfob.server.operators import Session
 
 __all__ = ["IDLE_SECONDS", "TOTAL_SECONDS", "SessionStore", "Sessions", "SignedIn"]
@@ -58,6 +58,11 @@ class SignedIn:
     operator: str
     token: str = field(repr=False)
 
+    @property
+    def token_hash(self) -> bytes:
+        """What is kept of the token."""
+        return _hash(self.token)
+
 
 class Sessions:
     """The sessions of one server.
@@ -99,7 +104,7 @@ class Sessions:
                 oldest=now - TOTAL_SECONDS,
             )
         except UpstreamError as error:
-            raise store_unavailable() from error
+            raise unavailable() from error
         return SignedIn(operator, token) if begun else None
 
     async def find(self, token: str) -> SignedIn | None:
@@ -120,7 +125,7 @@ class Sessions:
             try:
                 await self._store.seen(token_hash, now)
             except UpstreamError as error:
-                raise store_unavailable() from error
+                raise unavailable() from error
         return SignedIn(session.operator, token)
 
     async def end(self, token: str) -> None:
@@ -134,7 +139,7 @@ class Sessions:
         try:
             await self._store.end(_hash(token))
         except UpstreamError as error:
-            raise store_unavailable() from error
+            raise unavailable() from error
 
 
 def _hash(token: str) -> bytes:

@@ -28,7 +28,7 @@ from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
 from keyfob.server.clients import GUARD_SCOPE
 from keyfob.server.oauth_errors import OAuthError, invalid_request
-from keyfob.server.stores.sqlite import StoredRevocation
+from keyfob.server.stores.store import StoredRevocation
 
 __all__ = ["MAX_WAIT", "PAGE", "RevocationsEndpoint"]
 

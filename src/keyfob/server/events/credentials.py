@@ -13,7 +13,7 @@ from keyfob.errors import ConfigError
 from keyfob.server.events.receiver import Receiver
 from keyfob.server.signing.sealing import KeySealer, is_sealed
 from keyfob.server.stores.event_receivers import ReceiverTable
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["opened", "seal_all", "written"]
 
@@ -61,7 +61,7 @@ class _Resealed:
     after: bytes
 
 
-def seal_all(store: SqliteStore, sealer: KeySealer | None) -> None:
+def seal_all(store: Store, sealer: KeySealer | None) -> None:
     """Encrypt the secrets that are stored as they are, where that was turned on since.
 
     Raises:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -20,19 +20,26 @@ class DeliveryMetrics(Collector):
     """The deliveries to all receivers, as the register counts them, whichever process made them.
 
     Args:
-        statuses: How they go, by receiver.
+        statuses: Reads how they go, by receiver.
         clock: Unix seconds.
     """
 
     def __init__(
-        self, statuses: Callable[[], Mapping[str, ReceiverStatus]], clock: Callable[[], float]
+        self,
+        statuses: Callable[[], Awaitable[Mapping[str, ReceiverStatus]]],
+        clock: Callable[[], float],
     ) -> None:
         self._statuses = statuses
         self._clock = clock
+        self._read: Mapping[str, ReceiverStatus] = {}
+
+    async def read(self) -> None:
+        """Read the numbers that are told from now on."""
+        self._read = await self._statuses()
 
     def collect(self) -> Iterator[Metric]:
-        """Read the numbers; for the registry."""
-        statuses, now = self._statuses(), self._clock()
+        """Tell the numbers; for the registry, which cannot wait for a database."""
+        statuses, now = self._read, self._clock()
         pending = GaugeMetricFamily(
             _PREFIX + "pending", "Events that a receiver was not told of yet.", labels=_LABELS
         )

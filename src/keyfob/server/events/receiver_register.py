@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +22,8 @@ from keyfob.server.events.receiver import (
 from keyfob.server.names import check_name, shown_name
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.stores.event_receivers import ReceiverTable
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, open_store
 
 __all__ = ["MAX_RECEIVERS", "ReceiverRegister"]
 
@@ -43,7 +43,7 @@ class ReceiverRegister:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         sealer: KeySealer | None,
         *,
         clock: Callable[[], float] = time.time,
@@ -56,13 +56,16 @@ class ReceiverRegister:
         self._actor = os_user() if actor is None else actor
 
     @classmethod
-    def open(cls, database: Path, sealer: KeySealer | None) -> ReceiverRegister:
-        """Open the receivers in a database file, which is made when missing.
+    def open(
+        cls, database: Place, sealer: KeySealer | None, *, migrate: bool = True
+    ) -> ReceiverRegister:
+        """Open the receivers in a database: a file, made when missing, or one in PostgreSQL.
 
         Raises:
-            ConfigError: The file cannot be used; see ``open_store``.
+            ConfigError: It cannot be used; see ``open_store``.
+            UpstreamError: The PostgreSQL server does not answer.
         """
-        return cls(open_store(database), sealer)
+        return cls(open_store(database, migrate=migrate), sealer)
 
     def __enter__(self) -> Self:
         return self

@@ -48,7 +48,7 @@ def read_id_token(
 
     Raises:
         IdTokenError: It is not signed by the issuer, not for this server, not for this sign-in,
-            too old, or says nobody.
+            too old, or says nobody, or somebody by an address that was not verified.
     """
     try:
         jws = parse_compact(token)
@@ -68,6 +68,9 @@ def read_id_token(
     value = claims.members.get(settings.claim)
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_CLAIM_LENGTH:
         raise IdTokenError("claim_missing")
+    # Of many issuers anybody gets an account with an address that he only says is his (Core 5.1).
+    if settings.claim == "email" and claims.members.get("email_verified") is not True:
+        raise IdTokenError("email_not_verified")
     return value
 
 

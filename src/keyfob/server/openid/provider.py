@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -30,8 +30,19 @@ _DEADLINE: Final = 5.0
 _MAX_BODY: Final = 262_144
 _AT_ONCE: Final = 8
 _FRESH: Final = 900.0
+# An issuer that failed is not asked for its metadata again for so many seconds: anybody may open
+# the page that needs it.
+_FAILED: Final = 5.0
 # An unknown key causes no more fetches than that, in seconds.
 _COOLDOWN: Final = 30.0
+# A host that IDNA does not allow is an InvalidURL or a UnicodeError.
+_NO_ANSWER: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    UnicodeError,
+    TimeoutError,
+    ssl.SSLError,
+)
 
 
 class OpenIdUnavailableError(Exception):
@@ -72,6 +83,8 @@ class OpenIdIssuer:
         )
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._metadata: tuple[float, IssuerMetadata] | None = None
+        self._discovering = asyncio.Lock()
+        self._failed: tuple[float, str] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
     async def aclose(self) -> None:
@@ -84,10 +97,27 @@ class OpenIdIssuer:
         Raises:
             OpenIdUnavailableError: It cannot be had, or is not this issuer's.
         """
-        if self._metadata is not None and self._ticks() < self._metadata[0] + _FRESH:
+        known = self._known()
+        if known is not None:
+            return known
+        async with self._discovering:  # those who waited have what the first one got
+            return self._known() or await self._discover()
+
+    def _known(self) -> IssuerMetadata | None:
+        now = self._ticks()
+        if self._metadata is not None and now < self._metadata[0] + _FRESH:
             return self._metadata[1]
+        if self._failed is not None and now < self._failed[0] + _FAILED:
+            raise OpenIdUnavailableError(self._failed[1])
+        return None
+
+    async def _discover(self) -> IssuerMetadata:
         where = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
-        found = _metadata(await self._fetch("GET", where), self.settings)
+        try:
+            found = _metadata(await self._fetch("GET", where), self.settings)
+        except OpenIdUnavailableError as error:
+            self._failed = (self._ticks(), str(error))
+            raise
         self._metadata = (self._ticks(), found)
         return found
 
@@ -150,7 +180,7 @@ class OpenIdIssuer:
         try:
             async with asyncio.timeout(_DEADLINE), self._at_once:
                 status, body = await self._exchange(method, url, form, auth)
-        except (httpx.HTTPError, TimeoutError, ssl.SSLError) as error:
+        except _NO_ANSWER as error:
             # What the library says may repeat the request.
             raise OpenIdUnavailableError(f"no answer ({type(error).__name__})") from None
         if form is not None and 400 <= status < 500:
@@ -189,16 +219,20 @@ def _trusted(settings: OpenIdSettings) -> ssl.SSLContext:
 def _metadata(document: Mapping[str, Any], settings: OpenIdSettings) -> IssuerMetadata:
     if document.get("issuer") != settings.issuer:  # OpenID Connect Discovery 1.0 section 4.3
         raise OpenIdUnavailableError("its metadata names another issuer")
+    scheme = urlsplit(settings.issuer).scheme
     return IssuerMetadata(
-        authorization_endpoint=_url(document, "authorization_endpoint"),
-        token_endpoint=_url(document, "token_endpoint"),
-        jwks_uri=_url(document, "jwks_uri"),
+        authorization_endpoint=_url(document, "authorization_endpoint", scheme),
+        token_endpoint=_url(document, "token_endpoint", scheme),
+        jwks_uri=_url(document, "jwks_uri", scheme),
         names_itself=document.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
-def _url(document: Mapping[str, Any], name: str) -> str:
+def _url(document: Mapping[str, Any], name: str, scheme: str) -> str:
     url = document.get(name)
     if not isinstance(url, str) or url_fault(url) is not None:
+        raise OpenIdUnavailableError(f"its {name} is no https URL")
+    # Nobody who is elsewhere sends us, with our secret, to what listens on this machine.
+    if scheme == "https" and urlsplit(url).scheme != "https":
         raise OpenIdUnavailableError(f"its {name} is no https URL")
     return url

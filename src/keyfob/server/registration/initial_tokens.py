@@ -30,7 +30,7 @@ from keyfob.server.stores.registration_tokens import (
     registration_token_named,
     registration_tokens,
 )
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = [
     "KIND_AUTH_METHODS",
@@ -177,7 +177,7 @@ class RegistrationTokens:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         *,
         client_id_template: str = "{device}",
         clock: Callable[[], float] = time.time,

@@ -39,7 +39,7 @@ from keyfob.server.stores.registration_tokens import (
     find_registration_token,
     use_registration_token,
 )
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["Registered", "Registrar"]
 
@@ -72,7 +72,7 @@ class Registrar:
     """
 
     def __init__(
-        self, store: SqliteStore, *, client_id_template: str, clock: Callable[[], float]
+        self, store: Store, *, client_id_template: str, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._template = client_id_template

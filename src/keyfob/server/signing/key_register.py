@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -29,7 +28,8 @@ from keyfob.server.signing.timetable import (
     scheduled,
     timetable,
 )
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.place import Place
+from keyfob.server.stores.store import Store, open_store
 
 __all__ = ["KeyRegister", "ShownKey"]
 
@@ -69,7 +69,7 @@ class KeyRegister:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         settings: SigningSettings,
         *,
         clock: Callable[[], float] = time.time,
@@ -81,13 +81,16 @@ class KeyRegister:
         self._actor = os_user() if actor is None else actor
 
     @classmethod
-    def open(cls, database: Path, settings: SigningSettings) -> KeyRegister:
-        """Open the keys in a database file, which is made when missing.
+    def open(
+        cls, database: Place, settings: SigningSettings, *, migrate: bool = True
+    ) -> KeyRegister:
+        """Open the keys in a database: a file, made when missing, or one in PostgreSQL.
 
         Raises:
-            ConfigError: The file cannot be used; see ``open_store``.
+            ConfigError: It cannot be used; see ``open_store``.
+            UpstreamError: The PostgreSQL server does not answer.
         """
-        return cls(open_store(database), settings)
+        return cls(open_store(database, migrate=migrate), settings)
 
     def __enter__(self) -> Self:
         return self

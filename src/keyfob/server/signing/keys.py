@@ -16,7 +16,7 @@ from keyfob.server.signing.timetable import (
     reconfigured,
     timetable,
 )
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 from keyfob.tokens.sign import SigningKey
 
 __all__ = ["apply", "loaded", "made", "prepare"]
@@ -60,7 +60,7 @@ def loaded(stored: StoredKey, sealer: KeySealer | None) -> SigningKey:
 
 
 def prepare(
-    store: SqliteStore,
+    store: Store,
     settings: SigningSettings,
     *,
     clock: Callable[[], float],
@@ -92,7 +92,7 @@ def prepare(
 
 
 def apply(
-    store: SqliteStore, settings: SigningSettings, change: Change, *, now: float
+    store: Store, settings: SigningSettings, change: Change, *, now: float
 ) -> tuple[bool, str]:
     """Make one change, or nothing where somebody else was faster.
 
@@ -107,7 +107,7 @@ def apply(
     return done, "" if new is None else new.kid
 
 
-def _seal(store: SqliteStore, stored: tuple[StoredKey, ...], sealer: KeySealer | None) -> None:
+def _seal(store: Store, stored: tuple[StoredKey, ...], sealer: KeySealer | None) -> None:
     plain = [key for key in stored if not is_sealed(key.private_key)]
     if sealer is None or not plain:
         return

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of the administrative trail in SQLite."""
+"""The lines of the administrative trail."""
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Final
+
+from keyfob.server.stores.connection import Connection
 
 __all__ = ["DONE", "AdminAction", "insert_action", "last_actions"]
 
@@ -33,7 +34,7 @@ class AdminAction:
     detail: str = ""
 
 
-def insert_action(connection: sqlite3.Connection, line: AdminAction) -> None:
+def insert_action(connection: Connection, line: AdminAction) -> None:
     """Add a line, in the transaction that is going on."""
     connection.execute(
         "INSERT INTO admin_action (at, actor, action, subject, result, detail)"
@@ -43,13 +44,13 @@ def insert_action(connection: sqlite3.Connection, line: AdminAction) -> None:
 
 
 def last_actions(
-    connection: sqlite3.Connection, *, limit: int, subject: str = ""
+    connection: Connection, *, limit: int, subject: str = ""
 ) -> tuple[AdminAction, ...]:
     """Return the last lines, oldest first; of one client where a subject is given."""
     rows = connection.execute(
         "SELECT at, actor, action, subject, result, detail FROM admin_action"
-        " WHERE subject = ?1 OR ?1 = '' ORDER BY id DESC LIMIT ?2",
-        (subject, limit),
+        " WHERE subject = :subject OR :subject = '' ORDER BY id DESC LIMIT :last",
+        {"subject": subject, "last": limit},
     ).fetchall()
     return tuple(
         AdminAction(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of the device authorization grant in SQLite.
+"""Requests of the device authorization grant, in the register.
 
 Each change of state is one compare-and-set: of any number of approvers, and of any number of polls
 in any number of processes, one succeeds. An approval is committed with its line in the trail.
@@ -7,19 +7,19 @@ in any number of processes, one succeeds. An approval is committed with its line
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Final
 
 from keyfob.server.device_flow import DeviceRequest, State, slower
 from keyfob.server.stores.admin_actions import AdminAction, insert_action
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.connection import Connection
+from keyfob.server.stores.reads import Reads, read_row
 from keyfob.server.stores.writer import Writer
 
 __all__ = [
     "MAX_OPEN",
     "MAX_OPEN_OF_CLIENT",
     "MAX_OPEN_OF_NETWORK",
-    "SqliteDeviceCodes",
+    "StoredDeviceCodes",
     "forget_codes_of",
     "use_device_code",
     "withdraw_approvals",
@@ -51,12 +51,14 @@ VALUES (:code_hash, :user_hash, :client_id, :peer, :network, :scope, :hint, :cre
         :expires_at, :poll_interval, 'pending', '', '', '', 0)
 ON CONFLICT (user_hash) DO NOTHING
 """  # noqa: S608
-# The approver must still be one, and the device must still be allowed to have something.
+# The approver must still be signed in: whose password went while this waited for the database
+# decides nothing any more. The device must still be allowed to have something.
 _DECIDE: Final = """
 UPDATE device_code
 SET state = :state, subject = :subject, scopes = :scopes, decided_by = :operator, decided_at = :now
 WHERE code_hash = :code_hash AND state = 'pending' AND expires_at > :now
-  AND EXISTS (SELECT 1 FROM operator_account WHERE name = :operator)
+  AND EXISTS (SELECT 1 FROM operator_session s JOIN operator_account a ON a.name = s.operator
+              WHERE s.token_hash = :session AND a.name = :operator)
   AND (:state = 'denied' OR EXISTS (
         SELECT 1 FROM client
         WHERE client_id = :subject AND kind = 'device'
@@ -71,26 +73,25 @@ WHERE code_hash = ? AND client_id = ? AND state = 'approved' AND expires_at > ?
 """
 
 
-class SqliteDeviceCodes:
+class StoredDeviceCodes:
     """The requests, as the server uses them while it serves.
 
     Args:
-        reads: The connection for reads, in the event loop.
-        writer: The thread that writes.
+        reads: Where they are read.
+        writer: Where writes take their turn.
     """
 
-    def __init__(self, reads: SqliteStore, writer: Writer) -> None:
+    def __init__(self, reads: Reads, writer: Writer) -> None:
         self._reads = reads
         self._writer = writer
 
     async def find(self, code_hash: bytes) -> DeviceRequest | None:
         """Return the request of a device code."""
-        return _found(self._reads.connection.execute(_FIND, (code_hash,)).fetchone())
+        return _found(await read_row(self._reads, _FIND, (code_hash,)))
 
     async def find_by_user_code(self, user_hash: bytes) -> DeviceRequest | None:
         """Return the request of a user code."""
-        row = self._reads.connection.execute(_FIND_BY_USER_CODE, (user_hash,)).fetchone()
-        return _found(row)
+        return _found(await read_row(self._reads, _FIND_BY_USER_CODE, (user_hash,)))
 
     async def add(self, request: DeviceRequest) -> str:
         """Keep a new request.
@@ -112,20 +113,23 @@ class SqliteDeviceCodes:
         values = {"code_hash": code_hash, "next": slower(interval)}
         await self._writer.run(lambda store: store.connection.execute(_SLOW_DOWN, values).rowcount)
 
-    async def decide(self, request: DeviceRequest, action: AdminAction) -> bool:
+    async def decide(self, request: DeviceRequest, action: AdminAction, *, session: bytes) -> bool:
         """Approve or deny a pending request, with the line of the trail that says so.
 
         Args:
             request: As it shall be from now on.
             action: The line.
+            session: Of the operator: the hash of its token.
 
         Returns:
-            False where it is not pending any more, or who or what it names is gone.
+            False where it is not pending any more, or who or what it names is gone, or the session.
 
         Raises:
             UpstreamError: The database stayed locked, or the disk is full; nothing was changed.
         """
-        return await self._writer.run(lambda store: _decide(store.connection, request, action))
+        return await self._writer.run(
+            lambda store: _decide(store.connection, request, action, session)
+        )
 
     async def use(self, code_hash: bytes, client_id: str, now: float) -> bool:
         """Use an approval up; False where there is none any more.
@@ -138,14 +142,12 @@ class SqliteDeviceCodes:
         )
 
 
-def use_device_code(
-    connection: sqlite3.Connection, code_hash: bytes, client_id: str, now: float
-) -> bool:
+def use_device_code(connection: Connection, code_hash: bytes, client_id: str, now: float) -> bool:
     """Use an approval up within the caller's transaction, with what is issued for it."""
     return connection.execute(_USE, (code_hash, client_id, now)).rowcount == 1
 
 
-def withdraw_approvals(connection: sqlite3.Connection, operator: str) -> None:
+def withdraw_approvals(connection: Connection, operator: str) -> None:
     """Take back what an operator approved and nobody has collected, in the caller's transaction."""
     connection.execute(
         "UPDATE device_code SET state = 'denied' WHERE decided_by = ? AND state = 'approved'",
@@ -153,12 +155,12 @@ def withdraw_approvals(connection: sqlite3.Connection, operator: str) -> None:
     )
 
 
-def forget_codes_of(connection: sqlite3.Connection, client_id: str) -> None:
+def forget_codes_of(connection: Connection, client_id: str) -> None:
     """Forget the requests of an application, in the caller's transaction."""
     connection.execute("DELETE FROM device_code WHERE client_id = ?", (client_id,))
 
 
-def _add(connection: sqlite3.Connection, request: DeviceRequest) -> str:
+def _add(connection: Connection, request: DeviceRequest) -> str:
     connection.execute(
         "DELETE FROM device_code WHERE expires_at <= ?", (request.created_at - _KEPT,)
     )
@@ -186,13 +188,16 @@ def _add(connection: sqlite3.Connection, request: DeviceRequest) -> str:
     return "" if connection.execute(_ADD, values).rowcount == 1 else "user_code_taken"
 
 
-def _decide(connection: sqlite3.Connection, request: DeviceRequest, action: AdminAction) -> bool:
+def _decide(
+    connection: Connection, request: DeviceRequest, action: AdminAction, session: bytes
+) -> bool:
     values = {
         "code_hash": request.code_hash,
         "state": request.state.value,
         "subject": request.subject,
         "scopes": " ".join(request.scopes),
         "operator": request.decided_by,
+        "session": session,
         "now": request.decided_at,
     }
     if connection.execute(_DECIDE, values).rowcount != 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The receivers of security events in SQLite, and what each of them has still to be told.
+"""The receivers of security events, and what each of them has still to be told.
 
 A row of ``revocation`` is an event, committed with what it tells of; cursors come in the order of
 the commits. A *turn* of the process that delivers is one transaction: it takes the receiver's lease
@@ -10,7 +10,6 @@ after a crash, and an event that is held back holds back none of another device.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,10 +18,9 @@ from keyfob.errors import ConflictError, NotFoundError
 from keyfob.server.events.answer import MAX_RETRY_AFTER, Verdict
 from keyfob.server.events.receiver import PendingEvent, Receiver, ReceiverStatus
 from keyfob.server.names import shown_name
-from keyfob.server.stores.sqlite import SqliteStore
-from keyfob.server.stores.writer import Writer
+from keyfob.server.stores.store import Store
 
-__all__ = ["PURGED_AT_ONCE", "ReceiverTable", "ServingReceivers", "Settled", "Turn", "TurnTaken"]
+__all__ = ["PURGED_AT_ONCE", "ReceiverTable", "Settled", "Turn", "TurnTaken"]
 
 # At a time; a bulk of a million revocations is no single transaction.
 _TAKEN_UP_AT_ONCE: Final = 10_000
@@ -127,7 +125,7 @@ class ReceiverTable:
         store: The register.
     """
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._connection = store.connection
 
@@ -329,58 +327,6 @@ class ReceiverTable:
                 "UPDATE receiver SET expired = expired + ? WHERE name = ?", (len(over), name)
             )
         return len(over)
-
-
-class ServingReceivers:
-    """The tables as the running server uses them: read in the event loop, written by the writer.
-
-    Args:
-        reads: What is read from.
-        writer: Where writes take their turn.
-    """
-
-    def __init__(self, reads: SqliteStore, writer: Writer) -> None:
-        self._reads = reads
-        self._table = ReceiverTable(reads)
-        self._writer = writer
-
-    async def receivers(self) -> tuple[Receiver, ...]:
-        """Return every receiver."""
-        return self._table.all()
-
-    async def change_counter(self) -> int:
-        """Return a number that changes whenever another connection commits."""
-        return self._reads.change_counter()
-
-    async def has_new(self, name: str) -> bool:
-        """Say whether something was revoked that is not taken up yet."""
-        return self._table.has_new(name)
-
-    async def next_due(self, name: str, *, now: float) -> float | None:
-        """Return when the first event of any device may be tried again; None: there is none."""
-        return self._table.next_due(name, now=now)
-
-    async def heads(self, name: str, *, now: float, limit: int) -> tuple[PendingEvent, ...]:
-        """Return the first event of each device that may be tried now, oldest first."""
-        return self._table.heads(name, now=now, limit=limit)
-
-    async def turn(self, turn: Turn) -> TurnTaken:
-        """Take one turn, committed when this returns.
-
-        Raises:
-            UpstreamError: The database stayed locked, or the disk is full; nothing was written.
-        """
-        return await self._writer.run(lambda store: ReceiverTable(store).turn(turn))
-
-    async def release(self, name: str, owner: str) -> None:
-        """Let another process deliver at once."""
-        await self._writer.run(lambda store: ReceiverTable(store).release(name, owner))
-
-    def statuses(self) -> dict[str, ReceiverStatus]:
-        """Return how the deliveries to each receiver go; for the metrics."""
-        now = time.time()
-        found = {one.name: self._table.status(one.name, now=now) for one in self._table.all()}
-        return {name: status for name, status in found.items() if status is not None}
 
 
 def _at(name: str, now: float) -> dict[str, object]:

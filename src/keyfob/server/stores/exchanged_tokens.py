@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tokens came out of which by token exchange, in the register's SQLite file.
+"""Which tokens came out of which by token exchange, in the register.
 
 A token that a gateway got for a sub-device must end with the gateway's own. Resource servers know
 nothing of that: a revocation that reaches them names a device and a token. So each exchange leaves
@@ -9,17 +9,18 @@ out of these, within its own transaction.
 
 from __future__ import annotations
 
-import sqlite3
+import math
 from typing import TYPE_CHECKING, Final
 
 from keyfob.server.clients import ClientKind
 from keyfob.server.exchanged_token import ExchangedToken, Kept
 
 if TYPE_CHECKING:
-    from keyfob.server.stores.sqlite import SqliteStore
+    from keyfob.server.stores.connection import Connection
+    from keyfob.server.stores.store import Store
     from keyfob.server.stores.writer import Writer
 
-__all__ = ["MAX_EXCHANGED", "SqliteExchangedTokens", "end_exchanged"]
+__all__ = ["MAX_EXCHANGED", "StoredExchangedTokens", "end_exchanged"]
 
 # Living ones, of one gateway. All of them may have to be revoked at once, and a guard remembers a
 # million revocations.
@@ -40,7 +41,7 @@ WHERE parent_subject = ? AND parent_token_id = ? AND until > ?
 """
 
 
-class SqliteExchangedTokens:
+class StoredExchangedTokens:
     """Written by the writer, read where something is revoked.
 
     Args:
@@ -63,7 +64,7 @@ class SqliteExchangedTokens:
 
 
 def end_exchanged(
-    store: SqliteStore,
+    store: Store,
     subject: str,
     *,
     token_id: str | None,
@@ -99,9 +100,10 @@ def end_exchanged(
         )
 
 
-def _keep(store: SqliteStore, token: ExchangedToken, now: float) -> Kept:
+def _keep(store: Store, token: ExchangedToken, now: float) -> Kept:
     connection = store.connection
-    connection.execute("DELETE FROM exchanged_token WHERE until <= ?", (now,))
+    # A whole number as the column is: with a fraction PostgreSQL would use no index.
+    connection.execute("DELETE FROM exchanged_token WHERE until <= ?", (math.floor(now),))
     for parent in token.parents:
         device = store.client(parent.subject)
         if device is None or device.kind is not ClientKind.DEVICE or not device.enabled:
@@ -119,5 +121,5 @@ def _keep(store: SqliteStore, token: ExchangedToken, now: float) -> Kept:
     return Kept.DONE
 
 
-def _count(connection: sqlite3.Connection, subject: str, now: float) -> int:
+def _count(connection: Connection, subject: str, now: float) -> int:
     return int(connection.execute(_COUNT, (subject, now)).fetchone()[0])

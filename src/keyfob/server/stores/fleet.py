@@ -18,7 +18,7 @@ from keyfob.server.client_metadata import (
 from keyfob.server.clients import KIND_GRANTS, ClientKind
 from keyfob.server.groups import Group
 from keyfob.server.stores.placing import labels_text, read_labels, set_groups
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = [
     "DeviceRow",
@@ -122,18 +122,18 @@ class NewDevice:
 # Groups
 
 
-def group_row(store: SqliteStore, name: str) -> Group | None:
+def group_row(store: Store, name: str) -> Group | None:
     """Return a group by name."""
     row = store.connection.execute(_GROUP + "WHERE name = ?", (name,)).fetchone()
     return None if row is None else _group(row)
 
 
-def group_rows(store: SqliteStore) -> tuple[Group, ...]:
+def group_rows(store: Store) -> tuple[Group, ...]:
     """Return every group, by name."""
     return tuple(map(_group, store.connection.execute(_GROUP + "ORDER BY name")))
 
 
-def put_group(store: SqliteStore, group: Group) -> None:
+def put_group(store: Store, group: Group) -> None:
     """Add a group, or put it in the place of the one of this name."""
     store.connection.execute(
         "INSERT INTO device_group (name, publish, subscribe, scopes, lifetime, created_at)"
@@ -149,12 +149,12 @@ def put_group(store: SqliteStore, group: Group) -> None:
     )
 
 
-def delete_group(store: SqliteStore, name: str) -> None:
+def delete_group(store: Store, name: str) -> None:
     """Forget a group."""
     store.connection.execute("DELETE FROM device_group WHERE name = ?", (name,))
 
 
-def leave_group(store: SqliteStore, name: str, *, limit: int) -> int:
+def leave_group(store: Store, name: str, *, limit: int) -> int:
     """Take so many devices out of a group, and return how many they were."""
     rows = store.connection.execute(
         "SELECT membership.client_id, client.group_names FROM membership"
@@ -204,7 +204,7 @@ def page_query(
 
 
 def device_page(
-    store: SqliteStore, selection: Selection, *, after: str, limit: int
+    store: Store, selection: Selection, *, after: str, limit: int
 ) -> tuple[DeviceRow, ...]:
     """Return the next devices of a selection, by name.
 
@@ -220,7 +220,7 @@ def device_page(
     return tuple(map(_device, store.connection.execute(query, parameters)))
 
 
-def known_clients(store: SqliteStore, names: Sequence[str]) -> dict[str, str]:
+def known_clients(store: Store, names: Sequence[str]) -> dict[str, str]:
     """Return those of these names that are registered, each with its kind."""
     found: dict[str, str] = {}
     for some in _some(names):
@@ -232,7 +232,7 @@ def known_clients(store: SqliteStore, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def insert_devices(store: SqliteStore, devices: Sequence[NewDevice], *, now: float) -> None:
+def insert_devices(store: Store, devices: Sequence[NewDevice], *, now: float) -> None:
     """Register devices whose names are free."""
     _insert(
         store,
@@ -269,7 +269,7 @@ def insert_devices(store: SqliteStore, devices: Sequence[NewDevice], *, now: flo
     )
 
 
-def _insert(store: SqliteStore, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _insert(store: Store, into: str, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert many rows at once: a statement for each costs half as much again."""
     for some in _some(rows):
         row = f"({', '.join('?' * len(some[0]))})"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyfob.errors import ConflictError
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["Job", "begin_job", "find_job", "forget_done", "forget_job", "move_job", "not_done"]
 
@@ -42,7 +42,7 @@ class Job:
     finished: bool = False
 
 
-def find_job(store: SqliteStore, key: str) -> Job | None:
+def find_job(store: Store, key: str) -> Job | None:
     """Return a job that was begun before."""
     row = store.connection.execute(
         f"SELECT {_COLUMNS} FROM bulk_job WHERE key = ?",  # noqa: S608 - constants
@@ -61,7 +61,7 @@ def find_job(store: SqliteStore, key: str) -> Job | None:
     )
 
 
-def begin_job(store: SqliteStore, job: Job) -> None:
+def begin_job(store: Store, job: Job) -> None:
     """Write a job down, in the place of an earlier one of its key."""
     store.connection.execute(
         f"INSERT INTO bulk_job ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
@@ -80,7 +80,7 @@ def begin_job(store: SqliteStore, job: Job) -> None:
     )
 
 
-def move_job(store: SqliteStore, before: Job, after: Job) -> None:
+def move_job(store: Store, before: Job, after: Job) -> None:
     """Say that a job went on.
 
     Raises:
@@ -91,12 +91,12 @@ def move_job(store: SqliteStore, before: Job, after: Job) -> None:
     begin_job(store, after)
 
 
-def forget_job(store: SqliteStore, key: str) -> None:
+def forget_job(store: Store, key: str) -> None:
     """Forget a job, so that it begins anew."""
     store.connection.execute("DELETE FROM bulk_job WHERE key = ?", (key,))
 
 
-def not_done(store: SqliteStore, key: str, names: Sequence[str]) -> list[str]:
+def not_done(store: Store, key: str, names: Sequence[str]) -> list[str]:
     """Return those of these names that a job was not done to yet, and note that it is now."""
     return [
         name
@@ -108,7 +108,7 @@ def not_done(store: SqliteStore, key: str, names: Sequence[str]) -> list[str]:
     ]
 
 
-def forget_done(store: SqliteStore, key: str, *, limit: int) -> int:
+def forget_done(store: Store, key: str, *, limit: int) -> int:
     """Forget to whom a job was done, so many of them, and return how many they were."""
     rows = store.connection.execute(
         "SELECT client_id FROM bulk_done WHERE key = ? ORDER BY client_id LIMIT ?", (key, limit)

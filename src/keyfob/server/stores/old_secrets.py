@@ -12,7 +12,7 @@ from typing import Final
 
 from keyfob.server.clients import Client
 from keyfob.server.stores.refresh_families import end_families, end_families_by, limit_families
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["end_old_secret", "replace_secret"]
 
@@ -25,7 +25,7 @@ WHERE client_id = ?
 
 
 def replace_secret(
-    store: SqliteStore,
+    store: Store,
     client: Client,
     secret_hash: str,
     *,
@@ -52,7 +52,7 @@ def replace_secret(
     limit_families(store.connection, name, old_until)
 
 
-def end_old_secret(store: SqliteStore, client_id: str, secret_hash: str) -> None:
+def end_old_secret(store: Store, client_id: str, secret_hash: str) -> None:
     """Let the old secret of a client stop, and what was got with it, if the new one is still this.
 
     In a transaction; doing it again changes nothing.

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What opaque access tokens say, in the register's SQLite file."""
+"""What opaque access tokens say, in the register."""
 
 from __future__ import annotations
 
-import sqlite3
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from keyfob.errors import UpstreamError
+from keyfob.server.oauth_errors import unavailable
 from keyfob.server.opaque_tokens import KeptToken
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.connection import Connection
+from keyfob.server.stores.reads import Reads
+from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["SqliteOpaqueTokens"]
+__all__ = ["StoredOpaqueTokens"]
 
 # Each token removes more than it adds, so what is over goes soon and nobody waits for a mountain.
 _REMOVED_AT_ONCE: Final = 100
@@ -33,16 +36,16 @@ SELECT token_hash, subject, expires_at, claims, key_salt FROM opaque_token WHERE
 """
 
 
-class SqliteOpaqueTokens:
-    """Read in the event loop, written by the writer.
+class StoredOpaqueTokens:
+    """Those that are good, or were until lately.
 
     Args:
-        store: What is read from.
+        reads: Where they are read.
         writer: Where writes take their turn.
     """
 
-    def __init__(self, store: SqliteStore, writer: Writer) -> None:
-        self._store = store
+    def __init__(self, reads: Reads, writer: Writer) -> None:
+        self._reads = reads
         self._writer = writer
 
     async def keep(self, token: KeptToken, *, now: int, limit: int, forgotten: int) -> None:
@@ -59,12 +62,24 @@ class SqliteOpaqueTokens:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         await self._writer.run(
-            lambda store: _keep(store.connection, token, now=now, limit=limit, forgotten=forgotten)
+            lambda store: _keep(store.connection, token, now=now, limit=limit, forgotten=forgotten),
+            beside=token.subject.encode(),
         )
 
     async def find(self, token_hash: bytes) -> KeptToken | None:
-        """Return what is kept of a token."""
-        row = self._store.connection.execute(_FIND, (token_hash,)).fetchone()
+        """Return what is kept of a token.
+
+        Raises:
+            OAuthError: ``temporarily_unavailable``: the register does not answer.
+        """
+
+        def work(store: Store) -> Any:  # noqa: ANN401 - a row
+            return store.connection.execute(_FIND, (token_hash,)).fetchone()
+
+        try:
+            row = await self._reads.run(work)
+        except UpstreamError as error:
+            raise unavailable() from error
         if row is None:
             return None
         return KeptToken(
@@ -77,7 +92,7 @@ class SqliteOpaqueTokens:
 
 
 def _keep(
-    connection: sqlite3.Connection, token: KeptToken, *, now: int, limit: int, forgotten: int
+    connection: Connection, token: KeptToken, *, now: int, limit: int, forgotten: int
 ) -> None:
     connection.execute(_SWEEP, (forgotten, _REMOVED_AT_ONCE))
     claims = msgspec.json.encode(token.claims).decode()  # as a JWT is written

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators who may approve devices, and their sessions in browsers, in SQLite."""
+"""Operators who may approve devices, and their sessions in browsers, in the register."""
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 from keyfob.server.operators import Operator, Session
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.connection import Connection
+from keyfob.server.stores.reads import Reads, read_row
 from keyfob.server.stores.writer import Writer
 
 __all__ = [
-    "SqliteOperators",
+    "StoredOperators",
     "delete_operator",
     "end_sessions_of",
     "insert_operator",
@@ -34,45 +34,50 @@ WHERE name = ? AND (password_hash = ? OR openid_subject = ?)
 """
 
 
-class SqliteOperators:
+class StoredOperators:
     """Operators and sessions, as the server uses them while it serves.
 
     Args:
-        reads: The connection for reads, in the event loop.
-        writer: The thread that writes.
+        reads: Where they are read.
+        writer: Where writes take their turn.
     """
 
-    def __init__(self, reads: SqliteStore, writer: Writer) -> None:
+    def __init__(self, reads: Reads, writer: Writer) -> None:
         self._reads = reads
         self._writer = writer
 
     async def has_operators(self) -> bool:
         """Say whether there is anybody who may sign in."""
-        row = self._reads.connection.execute("SELECT 1 FROM operator_account LIMIT 1").fetchone()
+        row = await read_row(self._reads, "SELECT 1 FROM operator_account LIMIT 1")
         return row is not None
 
     async def password_hash(self, name: str) -> str | None:
         """Return what an operator's password is compared with."""
-        row = self._reads.connection.execute(
-            "SELECT password_hash FROM operator_account WHERE name = ?", (name,)
-        ).fetchone()
+        row = await read_row(
+            self._reads,
+            "SELECT password_hash FROM operator_account WHERE name = ?",
+            (name,),
+        )
         return None if row is None or row[0] is None else str(row[0])
 
     async def name_of(self, openid_subject: str) -> str | None:
         """Return the operator who is called so at the other issuer."""
-        row = self._reads.connection.execute(
-            "SELECT name FROM operator_account WHERE openid_subject = ?", (openid_subject,)
-        ).fetchone()
+        row = await read_row(
+            self._reads,
+            "SELECT name FROM operator_account WHERE openid_subject = ?",
+            (openid_subject,),
+        )
         return None if row is None else str(row[0])
 
     async def session(self, token_hash: bytes) -> Session | None:
         """Return a session whose operator is still one."""
-        row = self._reads.connection.execute(
+        row = await read_row(
+            self._reads,
             "SELECT s.operator, s.created_at, s.seen_at"
             " FROM operator_session s JOIN operator_account a ON a.name = s.operator"
             " WHERE s.token_hash = ?",
             (token_hash,),
-        ).fetchone()
+        )
         if row is None:
             return None
         return Session(operator=row[0], created_at=row[1], seen_at=row[2])
@@ -135,9 +140,7 @@ class SqliteOperators:
         )
 
 
-def insert_operator(
-    connection: sqlite3.Connection, operator: Operator, password_hash: str | None
-) -> bool:
+def insert_operator(connection: Connection, operator: Operator, password_hash: str | None) -> bool:
     """Add an operator; False where there is one of this name or subject."""
     done = connection.execute(
         "INSERT INTO operator_account"
@@ -154,7 +157,7 @@ def insert_operator(
     return done.rowcount == 1
 
 
-def list_operators(connection: sqlite3.Connection) -> tuple[Operator, ...]:
+def list_operators(connection: Connection) -> tuple[Operator, ...]:
     """Return every operator, by name."""
     rows = connection.execute(
         "SELECT name, created_at, changed_at, openid_subject FROM operator_account ORDER BY name"
@@ -165,14 +168,12 @@ def list_operators(connection: sqlite3.Connection) -> tuple[Operator, ...]:
     )
 
 
-def delete_operator(connection: sqlite3.Connection, name: str) -> bool:
+def delete_operator(connection: Connection, name: str) -> bool:
     """Forget an operator; False where there is none of this name."""
     return connection.execute("DELETE FROM operator_account WHERE name = ?", (name,)).rowcount == 1
 
 
-def set_password_hash(
-    connection: sqlite3.Connection, name: str, password_hash: str, at: float
-) -> bool:
+def set_password_hash(connection: Connection, name: str, password_hash: str, at: float) -> bool:
     """Replace an operator's password; False where there is none of this name."""
     done = connection.execute(
         "UPDATE operator_account SET password_hash = ?, changed_at = ? WHERE name = ?",
@@ -181,13 +182,13 @@ def set_password_hash(
     return done.rowcount == 1
 
 
-def end_sessions_of(connection: sqlite3.Connection, operator: str) -> None:
+def end_sessions_of(connection: Connection, operator: str) -> None:
     """End all sessions of an operator, in the caller's transaction."""
     connection.execute("DELETE FROM operator_session WHERE operator = ?", (operator,))
 
 
 def _begin(
-    connection: sqlite3.Connection,
+    connection: Connection,
     token_hash: bytes,
     session: Session,
     proof: tuple[str | None, str | None],

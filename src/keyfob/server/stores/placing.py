@@ -7,11 +7,12 @@ same the other way round, so that a group's devices are found; both are written 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
+
+from keyfob.server.stores.connection import Connection
 
 __all__ = ["labels_of", "labels_text", "read_labels", "set_groups", "set_labels"]
 
@@ -28,7 +29,7 @@ def read_labels(text: str) -> dict[str, str]:
     return {} if text == "{}" else _LABELS.decode(text)
 
 
-def labels_of(connection: sqlite3.Connection, client_id: str) -> dict[str, str]:
+def labels_of(connection: Connection, client_id: str) -> dict[str, str]:
     """Return the labels of a device; nobody has none."""
     row = connection.execute(
         "SELECT labels FROM client WHERE client_id = ?", (client_id,)
@@ -36,7 +37,7 @@ def labels_of(connection: sqlite3.Connection, client_id: str) -> dict[str, str]:
     return {} if row is None else read_labels(row[0])
 
 
-def set_groups(connection: sqlite3.Connection, client_id: str, groups: Iterable[str]) -> None:
+def set_groups(connection: Connection, client_id: str, groups: Iterable[str]) -> None:
     """Say which groups a device is in, and that it is in no other; in a transaction."""
     row = connection.execute(
         "SELECT group_names FROM client WHERE client_id = ?", (client_id,)
@@ -57,7 +58,7 @@ def set_groups(connection: sqlite3.Connection, client_id: str, groups: Iterable[
     )
 
 
-def set_labels(connection: sqlite3.Connection, client_id: str, labels: Mapping[str, str]) -> None:
+def set_labels(connection: Connection, client_id: str, labels: Mapping[str, str]) -> None:
     """Say what the labels of a device are, and that it has no other; in a transaction."""
     before = labels_of(connection, client_id)
     if before == labels:

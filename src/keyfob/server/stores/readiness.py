@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the register in SQLite can be read and written."""
+"""Whether the register can be read and written."""
 
 from __future__ import annotations
 
@@ -7,39 +7,47 @@ import sqlite3
 import time
 
 from keyfob.errors import UpstreamError
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.reads import Reads
+from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["SqliteReadiness"]
+__all__ = ["StoredReadiness"]
 
 
-class SqliteReadiness:
+class StoredReadiness:
     """A ``ReadyStore``.
 
     Args:
-        store: The connection that the endpoints read from.
+        reads: Where the endpoints read.
         writer: What the server writes through.
     """
 
-    def __init__(self, store: SqliteStore, writer: Writer) -> None:
-        self._store = store
+    def __init__(self, reads: Reads, writer: Writer) -> None:
+        self._reads = reads
         self._writer = writer
 
     async def has_signing_key(self) -> bool:
         """Read whether there is a key to sign with."""
         try:
-            row = self._store.connection.execute("SELECT EXISTS (SELECT 1 FROM signing_key)")
-            return bool(row.fetchone()[0])
-        except sqlite3.Error as error:
-            raise UpstreamError(f"{self._store.path}: {error}") from error
+            return await self._reads.run(_has_signing_key)
+        except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: the readers are closed
+            raise UpstreamError(f"the register: {error}") from error
 
     async def write_probe(self) -> None:
         """Write the moment, and commit it: a full or read-only disk is seen nowhere else."""
         try:
-            await self._writer.run(_probe)
+            await self._writer.run(_probe, beside=b"probe")
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: the writer is closed
-            raise UpstreamError(f"{self._store.path}: {error}") from error
+            raise UpstreamError(f"the register: {error}") from error
 
 
-def _probe(store: SqliteStore) -> None:
-    store.connection.execute("INSERT OR REPLACE INTO probe (id, at) VALUES (1, ?)", (time.time(),))
+def _has_signing_key(store: Store) -> bool:
+    row = store.connection.execute("SELECT EXISTS (SELECT 1 FROM signing_key)").fetchone()
+    return bool(row[0])
+
+
+def _probe(store: Store) -> None:
+    store.connection.execute(
+        "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+        (time.time(),),
+    )

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Families of refresh tokens in SQLite.
+"""Families of refresh tokens.
 
 Each change is one transaction that reads the family, judges the token by ``standing`` and writes:
-writers exclude each other, so of any number of requests, in any number of processes, one replaces
-a token and the others find it replaced. What a method returns is on the disk.
+writers of one family exclude each other, so of any number of requests, in any number of processes,
+one replaces a token and the others find it replaced. What a method returns is on the disk.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
 from keyfob.server.authorization_details import details_text, read_details
 from keyfob.server.refresh_family import GRACE, Ended, Family, Seen, Standing, standing
 from keyfob.server.refresh_token import RefreshToken
+from keyfob.server.stores.connection import Connection
 from keyfob.server.stores.device_codes import use_device_code
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.reads import Reads
+from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
 
 __all__ = [
     "MAX_FAMILIES",
-    "SqliteRefreshFamilies",
+    "StoredRefreshFamilies",
     "end_families",
     "end_families_by",
     "limit_families",
@@ -32,6 +33,7 @@ __all__ = [
 # it got, would fill the disk otherwise; the family that was not used for the longest gives way,
 # and before it those that have ended.
 MAX_FAMILIES: Final = 16
+_MANY: Final = 1_000_000
 _COLUMNS: Final = (
     "family_id, client_id, subject, scopes, family_key, counter, digest, previous, rotated_at,"
     " expires_at, ends_at, ended, jkt, certificate, audience, details"
@@ -51,7 +53,7 @@ SELECT :family_id, :client_id, :subject, :scopes, :key, :counter, :digest, NULL,
        :secret_hash
 FROM client AS device
 WHERE device.client_id = :subject AND device.disabled_at IS NULL
-  AND (:secret_hash IS NULL OR device.secret_hash = :secret_hash
+  AND (CAST(:secret_hash AS TEXT) IS NULL OR device.secret_hash = :secret_hash
        OR (device.old_secret_hash = :secret_hash AND device.old_secret_until > :rotated_at))
   AND EXISTS (SELECT 1 FROM client WHERE client_id = :client_id AND disabled_at IS NULL)
   AND NOT EXISTS (
@@ -62,34 +64,34 @@ _TRIM: Final = """
 DELETE FROM refresh_family WHERE family_id IN (
   SELECT family_id FROM refresh_family
   WHERE subject = :subject AND client_id = :client_id AND family_id != :family_id
-  ORDER BY ended != '', rotated_at DESC, family_id LIMIT -1 OFFSET :others)
+  ORDER BY ended != '', rotated_at DESC, family_id LIMIT :most OFFSET :others)
 """
 _ROTATE: Final = """
 UPDATE refresh_family
 SET counter = counter + 1, previous = digest, digest = :next, rotated_at = :now,
-    expires_at = min(:now + :idle, ends_at)
+    expires_at = CASE WHEN :idle_until < ends_at THEN :idle_until ELSE ends_at END
 WHERE family_id = :family_id AND counter = :counter AND digest = :digest AND ended = ''
 """
 _END: Final = "UPDATE refresh_family SET ended = ? WHERE family_id = ? AND ended = ''"
 
 
-class SqliteRefreshFamilies:
+class StoredRefreshFamilies:
     """The families, as the server uses them while it serves.
 
     Args:
-        reads: The connection for reads, in the event loop.
+        reads: Where they are read.
         writer: The thread that writes.
         grace: Seconds in which the token before the current one may come again.
     """
 
-    def __init__(self, reads: SqliteStore, writer: Writer, *, grace: float = GRACE) -> None:
+    def __init__(self, reads: Reads, writer: Writer, *, grace: float = GRACE) -> None:
         self._reads = reads
         self._writer = writer
         self._grace = grace
 
     async def look(self, token: RefreshToken, client_id: str, *, now: float) -> Seen:
         """Say what a token is now, and of which family; changes nothing."""
-        family = _find(self._reads.connection, token.family_id)
+        family = await self._reads.run(lambda store: _find(store.connection, token.family_id))
         found = standing(family, token, client_id=client_id, now=now, grace=self._grace)
         return Seen(found, None if found is Standing.UNKNOWN else family)
 
@@ -156,7 +158,8 @@ class SqliteRefreshFamilies:
         return await self._writer.run(
             lambda store: _use(
                 store.connection, token, client_id, now=now, idle=idle, grace=self._grace
-            )
+            ),
+            beside=token.family_id,
         )
 
     async def end(self, token: RefreshToken, client_id: str, reason: str) -> Ended | None:
@@ -169,18 +172,19 @@ class SqliteRefreshFamilies:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         return await self._writer.run(
-            lambda store: _end(store.connection, token, client_id, reason)
+            lambda store: _end(store.connection, token, client_id, reason),
+            beside=token.family_id,
         )
 
 
-def end_families(store: SqliteStore, subject: str, reason: str) -> None:
+def end_families(store: Store, subject: str, reason: str) -> None:
     """End the families of a device, within the caller's transaction."""
     store.connection.execute(
         "UPDATE refresh_family SET ended = ? WHERE subject = ? AND ended = ''", (reason, subject)
     )
 
 
-def end_families_by(connection: sqlite3.Connection, subject: str, secret_hash: str) -> None:
+def end_families_by(connection: Connection, subject: str, secret_hash: str) -> None:
     """End the families of a device that were begun with a secret, within a transaction."""
     connection.execute(
         "UPDATE refresh_family SET ended = 'secret_changed'"
@@ -189,7 +193,7 @@ def end_families_by(connection: sqlite3.Connection, subject: str, secret_hash: s
     )
 
 
-def limit_families(connection: sqlite3.Connection, subject: str, until: float) -> None:
+def limit_families(connection: Connection, subject: str, until: float) -> None:
     """Let the families that a device has now end at some time at the latest."""
     connection.execute(
         "UPDATE refresh_family"
@@ -200,12 +204,12 @@ def limit_families(connection: sqlite3.Connection, subject: str, until: float) -
     )
 
 
-def _find(connection: sqlite3.Connection, family_id: bytes) -> Family | None:
+def _find(connection: Connection, family_id: bytes) -> Family | None:
     row = connection.execute(_FIND, (family_id,)).fetchone()
     return None if row is None else _family(row)
 
 
-def _add(connection: sqlite3.Connection, family: Family, login: Mapping[str, object]) -> bool:
+def _add(connection: Connection, family: Family, login: Mapping[str, object]) -> bool:
     connection.execute("DELETE FROM refresh_family WHERE ends_at <= ?", (family.rotated_at,))
     values: dict[str, object] = {
         "family_id": family.family_id,
@@ -226,12 +230,12 @@ def _add(connection: sqlite3.Connection, family: Family, login: Mapping[str, obj
     }
     if connection.execute(_ADD, values).rowcount == 0:
         return False
-    connection.execute(_TRIM, values | {"others": MAX_FAMILIES - 1})
+    connection.execute(_TRIM, values | {"others": MAX_FAMILIES - 1, "most": _MANY})
     return True
 
 
 def _use(
-    connection: sqlite3.Connection,
+    connection: Connection,
     token: RefreshToken,
     client_id: str,
     *,
@@ -253,16 +257,14 @@ def _use(
             "digest": family.digest,
             "next": successor.digest,
             "now": now,
-            "idle": idle,
+            "idle_until": now + idle,
         }
         if connection.execute(_ROTATE, values).rowcount != 1:
             raise AssertionError("a family changed within a transaction")
     return successor
 
 
-def _end(
-    connection: sqlite3.Connection, token: RefreshToken, client_id: str, reason: str
-) -> Ended | None:
+def _end(connection: Connection, token: RefreshToken, client_id: str, reason: str) -> Ended | None:
     family = _find(connection, token.family_id)
     if family is None or not token.made_with(family.key):
         return None

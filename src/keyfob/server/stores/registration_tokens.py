@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = [
     "StoredRegistrationToken",
@@ -35,7 +35,7 @@ class StoredRegistrationToken:
     created_at: float
 
 
-def insert_registration_token(store: SqliteStore, row: StoredRegistrationToken) -> None:
+def insert_registration_token(store: Store, row: StoredRegistrationToken) -> None:
     """Add a token, in the transaction that is going on."""
     store.connection.execute(
         "INSERT INTO registration_token"
@@ -52,19 +52,19 @@ def insert_registration_token(store: SqliteStore, row: StoredRegistrationToken) 
     )
 
 
-def registration_tokens(store: SqliteStore) -> tuple[StoredRegistrationToken, ...]:
+def registration_tokens(store: Store) -> tuple[StoredRegistrationToken, ...]:
     """Return every token, by name."""
     return tuple(map(_row, store.connection.execute(f"{_SELECT} ORDER BY name")))
 
 
-def registration_token_named(store: SqliteStore, name: str) -> StoredRegistrationToken | None:
+def registration_token_named(store: Store, name: str) -> StoredRegistrationToken | None:
     """Return a token by the name that the operator gave it."""
     row = store.connection.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
     return None if row is None else _row(row)
 
 
 def find_registration_token(
-    store: SqliteStore, token_hash: str, *, now: float
+    store: Store, token_hash: str, *, now: float
 ) -> StoredRegistrationToken | None:
     """Return a token that may still be used, by its hash."""
     row = store.connection.execute(
@@ -73,7 +73,7 @@ def find_registration_token(
     return None if row is None else _row(row)
 
 
-def use_registration_token(store: SqliteStore, token_hash: str, *, now: float) -> bool:
+def use_registration_token(store: Store, token_hash: str, *, now: float) -> bool:
     """Spend one use, in the transaction that is going on; False: there is none left."""
     done = store.connection.execute(
         "UPDATE registration_token SET uses_left = uses_left - 1"
@@ -83,7 +83,7 @@ def use_registration_token(store: SqliteStore, token_hash: str, *, now: float) -
     return done.rowcount == 1
 
 
-def delete_registration_token(store: SqliteStore, name: str) -> bool:
+def delete_registration_token(store: Store, name: str) -> bool:
     """Forget a token; False: there is none of this name."""
     done = store.connection.execute("DELETE FROM registration_token WHERE name = ?", (name,))
     return done.rowcount == 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import secrets
 
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.stores.store import Store
 
 __all__ = ["shared_key"]
 
 
-def shared_key(store: SqliteStore, name: str, *, length: int) -> bytes:
+def shared_key(store: Store, name: str, *, length: int) -> bytes:
     """Return a key, the same in every process and after every restart.
 
     Args:

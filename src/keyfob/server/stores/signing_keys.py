@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The signing keys in SQLite: every change of them is one compare-and-set."""
+"""The signing keys: every change of them is one compare-and-set."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import suppress
-
 from keyfob.server.signing.timetable import Change, StoredKey
+from keyfob.server.stores.connection import Database
 
 __all__ = ["SigningKeyTable"]
 
@@ -15,11 +13,12 @@ class SigningKeyTable:
     """The table of signing keys, on one connection.
 
     Args:
-        connection: The store's.
+        database: The store's.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection = database.connection
 
     def all(self) -> tuple[StoredKey, ...]:
         """Return every key, the one that signs last first."""
@@ -71,10 +70,5 @@ class SigningKeyTable:
         )
 
     def scrub(self) -> None:
-        """Leave nothing in the files of what was overwritten, as far as SQLite has it in hand.
-
-        The write-ahead log keeps pages as they were until it is emptied. Where somebody reads for
-        so long that it cannot be now, the next checkpoint does it.
-        """
-        with suppress(sqlite3.OperationalError):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Leave nothing of what was overwritten, as far as that is in our hands."""
+        self._database.scrub()

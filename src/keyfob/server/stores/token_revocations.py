@@ -1,42 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Revocations of single tokens, in the register's SQLite file."""
+"""Revocations of single tokens, in the register."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from keyfob.errors import UpstreamError
 from keyfob.server.clients import ClientKind
-from keyfob.server.stores.sqlite import SqliteStore
+from keyfob.server.oauth_errors import unavailable
+from keyfob.server.stores.reads import Reads
+from keyfob.server.stores.store import Store
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["SqliteTokenRevocations"]
+__all__ = ["StoredTokenRevocations"]
 
 _REASON: Final = "revoked"
 # Whom tokens are about; those of a service are for the admin API.
 _HOLDERS: Final = (ClientKind.DEVICE, ClientKind.SERVICE)
 
 
-class SqliteTokenRevocations:
-    """Asked in the event loop, written by the writer.
+class StoredTokenRevocations:
+    """Those that the endpoints ask for and make.
 
     Args:
-        store: What is read from.
+        reads: Where they are read.
         writer: Where writes take their turn.
     """
 
-    def __init__(self, store: SqliteStore, writer: Writer) -> None:
-        self._store = store
+    def __init__(self, reads: Reads, writer: Writer) -> None:
+        self._reads = reads
         self._writer = writer
 
     async def is_token_good(self, *, subject: str, token_id: str, issued_at: int) -> bool:
-        """Say whether a token's device is enabled and no revocation concerns the token."""
-        # The device first: one that is enabled again meanwhile left a revocation behind.
-        holder = self._store.client(subject)
-        if holder is None or holder.kind not in _HOLDERS or not holder.enabled:
-            return False
-        return not self._store.is_token_revoked(
-            subject=subject, token_id=token_id, issued_at=issued_at
-        )
+        """Say whether a token's device is enabled and no revocation concerns the token.
+
+        Raises:
+            OAuthError: ``temporarily_unavailable``: the register does not answer.
+        """
+
+        def work(store: Store) -> bool:
+            # The device first: one that is enabled again meanwhile left a revocation behind.
+            holder = store.client(subject)
+            if holder is None or holder.kind not in _HOLDERS or not holder.enabled:
+                return False
+            return not store.is_token_revoked(
+                subject=subject, token_id=token_id, issued_at=issued_at
+            )
+
+        try:
+            return await self._reads.run(work)
+        except UpstreamError as error:
+            raise unavailable() from error
 
     async def revoke_token(
         self, *, subject: str, token_id: str, issued_at: int, until: int, now: float, limit: int
@@ -58,7 +72,7 @@ class SqliteTokenRevocations:
             UpstreamError: The database stayed locked, or the disk is full.
         """
 
-        def work(store: SqliteStore) -> bool:
+        def work(store: Store) -> bool:
             if store.is_token_revoked(subject=subject, token_id=token_id, issued_at=issued_at):
                 return True
             if store.count_revoked_tokens(subject, now=now) >= limit:

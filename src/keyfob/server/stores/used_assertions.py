@@ -7,12 +7,13 @@ another process nor the one after a crash takes an assertion again.
 
 from __future__ import annotations
 
-import sqlite3
+import math
 from typing import Final
 
+from keyfob.server.stores.connection import Connection
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["SqliteUsedAssertions"]
+__all__ = ["StoredUsedAssertions"]
 
 # Each use removes more than it adds, so what is over goes soon and no use waits for a mountain.
 _REMOVED_AT_ONCE: Final = 100
@@ -26,8 +27,8 @@ ON CONFLICT (client_id, token_hash) DO NOTHING
 """
 
 
-class SqliteUsedAssertions:
-    """The uses in SQLite.
+class StoredUsedAssertions:
+    """The uses.
 
     Args:
         writer: The thread that writes.
@@ -45,12 +46,14 @@ class SqliteUsedAssertions:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         return await self._writer.run(
-            lambda store: _insert_if_absent(store.connection, client_id, token_hash, until, now)
+            lambda store: _insert_if_absent(store.connection, client_id, token_hash, until, now),
+            beside=token_hash,
         )
 
 
 def _insert_if_absent(
-    connection: sqlite3.Connection, client_id: str, token_hash: bytes, until: int, now: float
+    connection: Connection, client_id: str, token_hash: bytes, until: int, now: float
 ) -> bool:
-    connection.execute(_REMOVE, (now, _REMOVED_AT_ONCE))
+    # A whole number as the column is: with a fraction PostgreSQL would use no index.
+    connection.execute(_REMOVE, (math.floor(now), _REMOVED_AT_ONCE))
     return connection.execute(_INSERT, (client_id, token_hash, until)).rowcount == 1

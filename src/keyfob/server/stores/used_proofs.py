@@ -8,12 +8,13 @@ proof and whatever stood in it.
 
 from __future__ import annotations
 
-import sqlite3
+import math
 from typing import Final
 
+from keyfob.server.stores.connection import Connection
 from keyfob.server.stores.writer import Writer
 
-__all__ = ["SqliteUsedProofs"]
+__all__ = ["StoredUsedProofs"]
 
 # Each use removes more than it adds, so what is over goes soon and no use waits for a mountain.
 _REMOVED_AT_ONCE: Final = 100
@@ -27,8 +28,8 @@ ON CONFLICT (proof_hash) DO NOTHING
 """
 
 
-class SqliteUsedProofs:
-    """The uses in SQLite.
+class StoredUsedProofs:
+    """The uses.
 
     Args:
         writer: The thread that writes.
@@ -44,12 +45,12 @@ class SqliteUsedProofs:
             UpstreamError: The database stayed locked, or the disk is full.
         """
         return await self._writer.run(
-            lambda store: _insert_if_absent(store.connection, proof_hash, until, now)
+            lambda store: _insert_if_absent(store.connection, proof_hash, until, now),
+            beside=proof_hash,
         )
 
 
-def _insert_if_absent(
-    connection: sqlite3.Connection, proof_hash: bytes, until: int, now: float
-) -> bool:
-    connection.execute(_REMOVE, (now, _REMOVED_AT_ONCE))
+def _insert_if_absent(connection: Connection, proof_hash: bytes, until: int, now: float) -> bool:
+    # A whole number as the column is: with a fraction PostgreSQL would use no index.
+    connection.execute(_REMOVE, (math.floor(now), _REMOVED_AT_ONCE))
     return connection.execute(_INSERT, (proof_hash, until)).rowcount == 1

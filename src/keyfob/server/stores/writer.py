@@ -1,72 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread in which the running server writes.
+"""The threads in which the running server writes: one for SQLite, a few for PostgreSQL.
 
-A read from SQLite takes microseconds and happens in the event loop. A write waits for its turn and
-for the disk, so it happens here, on a connection of its own; whoever awaits ``run`` goes on after
-the commit.
+A write waits for its turn and for the disk, so it happens here, on a connection of the thread's
+own; whoever awaits ``run`` goes on after the commit.
 """
 
 from __future__ import annotations
 
-import asyncio
+import random
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from keyfob.errors import ConfigError, UpstreamError
-from keyfob.server.stores.sqlite import SqliteStore, open_store
+from keyfob.server.stores.connection import TryAgainError
+from keyfob.server.stores.place import Place, PostgresqlUrl
+from keyfob.server.stores.store import Store
+from keyfob.server.stores.threads import StoreThreads
 
 __all__ = ["Writer"]
 
 _T = TypeVar("_T")
+_THREADS: Final = 4
+_TRIES: Final = 5
+_FIRST_PAUSE: Final = 0.02
 
 
 class Writer:
-    """A thread with its own connection; one transaction at a time.
+    """Threads with their own connections; one transaction at a time in each.
 
     Args:
-        path: The database; opened at the first write.
+        place: The database; opened at the first write.
+        most: So many threads at most; SQLite has one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._store: SqliteStore | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyfob-writer")
+    def __init__(self, place: Place, *, most: int = _THREADS) -> None:
+        threads = most if isinstance(place, PostgresqlUrl) else 1
+        self._threads = StoreThreads(place, threads, "keyfob-writer")
 
-    async def run(self, work: Callable[[SqliteStore], _T]) -> _T:
+    async def run(self, work: Callable[[Store], _T], *, beside: bytes | None = None) -> _T:
         """Do some work in a transaction and return its result once it is committed.
 
-        Raises:
-            UpstreamError: The database stayed locked, or the disk is full; nothing was written.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
+        Args:
+            work: Reads and writes; it is done again where nothing of it was, and somebody else's
+                transaction or a server that was restarted is why.
+            beside: What alone it reads and writes, where that is so; see ``Store.transaction``.
 
-    async def hand_over(self, work: Callable[[SqliteStore], _T]) -> _T:
+        Raises:
+            UpstreamError: The database stayed locked, is gone, or its disk is full. Nothing was
+                written, unless the database went while it committed: then nobody knows.
+        """
+
+        def in_turn(store: Store) -> _T:
+            for tried in range(1, _TRIES + 1):
+                try:
+                    with store.transaction(beside=beside):
+                        return work(store)
+                except TryAgainError:
+                    if tried == _TRIES:
+                        raise
+                    time.sleep(random.uniform(0, _FIRST_PAUSE * 2**tried))  # noqa: S311
+            raise AssertionError("the last try returns or raises")
+
+        return await self._threads.run(in_turn)
+
+    async def hand_over(self, work: Callable[[Store], _T]) -> _T:
         """Do some work that makes its own transactions, and return its result.
 
+        It is done once: where a transaction of it has to be tried again, others may have counted.
+
         Raises:
-            UpstreamError: The database stayed locked, or the disk is full.
+            UpstreamError: The database stayed locked, is gone, or its disk is full.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: work(self._opened())
-        )
+        return await self._threads.run(work)
 
     def close(self) -> None:
-        """Finish what was begun and close the connection."""
-        self._thread.shutdown(wait=True)
-        if self._store is not None:
-            self._store.close()
-
-    def _work(self, work: Callable[[SqliteStore], _T]) -> _T:
-        store = self._opened()
-        with store.transaction():
-            return work(store)
-
-    def _opened(self) -> SqliteStore:
-        if self._store is None:
-            try:
-                self._store = open_store(self._path)
-            except ConfigError as error:  # it could be opened when the server started
-                raise UpstreamError(error.message) from error
-        return self._store
+        """Finish what was begun and close the connections."""
+        self._threads.close()

@@ -22,7 +22,7 @@ ALTER TABLE refresh_family ADD COLUMN jkt TEXT;  -- NULL: to none
 CREATE TABLE opaque_token (
   id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   token_hash BYTEA NOT NULL UNIQUE,   -- SHA-256
-  subject    TEXT NOT NULL,
+  subject    TEXT COLLATE "C" NOT NULL,
   expires_at BIGINT NOT NULL,
   claims     TEXT NOT NULL,           -- a JSON object
   key_salt   BYTEA                    -- with the token it makes the key it is bound to; NULL: none
