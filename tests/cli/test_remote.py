@@ -165,12 +165,21 @@ def test_a_server_without_a_trusted_certificate_learns_nothing(remote: Remote) -
     assert remote.made["client_secret"] not in outcome.out
 
 
-@pytest.mark.parametrize("url", ["http://as.example", "ftp://x", "as.example", "https://a@b", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://as.example", "ftp://x", "as.example", "https://a@b", ""),
+        *("https://[::1", "https://a:b", "https://a:99999", "https://a\n", "https://a b"),
+        *("http://id:word@localhost", "http://localhost?x", "http://localhost#x"),
+    ],
+)
 def test_what_is_no_https_server_is_asked_for_nothing(remote: Remote, url: str) -> None:
     outcome = remote.shell.plain(
-        "--server", url, "--credentials", str(remote.file), "device", "list"
+        "--server", url, "--credentials", str(remote.file), "device", "list", "--json"
     )
     assert outcome.code == 2
+    assert outcome.json["error"] in ("config_invalid", "usage")
+    assert "word" not in outcome.out
 
 
 def test_a_command_of_this_machine_refuses_a_server(remote: Remote) -> None:
@@ -221,6 +230,16 @@ def test_a_row_with_a_certificate_needs_no_file_for_secrets(remote: Remote, tmp_
     assert shown["certificate_name"] == "dns:d.example"
     file.write_text(json.dumps({"device": f"{name}-4", "metadata": {"client_name": "x"}}))
     assert remote("device", "import", str(file)).code == 2  # its secret would be nobody's
+
+
+def test_a_row_that_is_no_utf_8_is_rejected_and_the_rest_is_loaded(
+    remote: Remote, tmp_path: Path
+) -> None:
+    file, name = tmp_path / "fleet.csv", f"u{time.monotonic_ns()}"
+    file.write_bytes(f"device,publish\n{name},a/tür\n{name}-2,b\n".encode("latin-1"))
+    done = remote.json("device", "import", str(file), "--secrets-out", str(tmp_path / "s.csv"))
+    assert (done["registered"], done["rejected"]) == (1, 1)
+    assert remote.shell("device", "show", name).code == 2
 
 
 def test_a_device_registers_with_a_token_of_the_command_line(remote: Remote) -> None:

@@ -34,6 +34,16 @@ def test_a_line_that_is_too_long_is_rejected_and_the_rest_is_loaded(
     assert (tmp_path / "rejects.csv").stat().st_size < 1_000
 
 
+@pytest.mark.parametrize("member", ["jwks", "metadata", "labels"])
+def test_a_line_that_is_nested_too_deep_is_rejected_and_the_rest_is_loaded(
+    register: Register, tmp_path: Path, member: str
+) -> None:
+    deep = f'{{"device": "dev1", "{member}": {"[" * 30_000}{"]" * 30_000}}}'
+    outcome = load(register, f'{deep}\n{{"device": "dev2"}}\n', tmp_path, "jsonl")
+    assert (outcome.registered, outcome.rejected) == (1, 1)
+    assert [row["row"] for row in rejected(tmp_path)] == ["1"]
+
+
 @pytest.mark.parametrize("lines", [2, 3])
 def test_no_device_is_made_of_what_stands_within_the_quotes_of_another(
     register: Register, tmp_path: Path, lines: int

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import ssl
 import stat
 import time
@@ -49,6 +50,8 @@ _SECONDS: Final = 30.0
 # A token is left that has less than this to live.
 _SLACK: Final = 60
 _MAX_FILE_BYTES: Final = 65_536
+# A scheme, a host with a port perhaps, and a path: no user, query or fragment, and no spaces.
+_SERVER: Final = re.compile(r"https?://[^\s@?#\\\x00-\x20\x7f]+", re.ASCII)
 _T = TypeVar("_T")
 
 
@@ -254,12 +257,21 @@ def _failed(answer: httpx.Response) -> KeyfobError:
 
 
 def _checked(server: str) -> str:
-    url = urlsplit(server)
-    if url.scheme == "http" and _is_loopback(url.hostname or ""):
-        return server.rstrip("/")
-    if url.scheme != "https" or not url.hostname or url.query or url.fragment or "@" in url.netloc:
-        raise ConfigError(f"{server!r} is no server such as https://host:8443", key="server")
+    try:
+        url = urlsplit(server)
+        httpx.URL(server)  # what asks later
+        plain = url.scheme == "http" and _is_loopback(url.hostname or "")
+        whole = bool(url.hostname) and url.port != 0
+    except (ValueError, httpx.InvalidURL):
+        raise _no_server() from None
+    if not whole or not (url.scheme == "https" or plain) or not _SERVER.fullmatch(server):
+        raise _no_server()
     return server.rstrip("/")
+
+
+def _no_server() -> ConfigError:
+    # What was given is not repeated: it may hold a password.
+    return ConfigError("that is no server such as https://host:8443", key="server")
 
 
 def _is_loopback(host: str) -> bool:

@@ -160,8 +160,12 @@ class RemoteFleet:
                         f"row {number} brings no secret, so one is made: say with --secrets-out "
                         "into which file"
                     )
+                try:
+                    lines += _line(row)
+                except UnicodeEncodeError:  # what was no UTF-8 in a file of CSV
+                    wrong.append((number, "", ConfigError("the row is no UTF-8")))
+                    continue
                 sent.append(number)
-                lines += _line(row)
             done = _NOTHING_DONE
             if lines:
                 done = self._client.ask("POST", "bulk", "import", kind=BatchOutcome, lines=lines)

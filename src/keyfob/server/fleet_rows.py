@@ -186,6 +186,8 @@ class RowReader:
                     json_strict.loads(text)
             except (msgspec.MsgspecError, json_strict.JsonError, UnicodeDecodeError) as error:
                 row = ConfigError(_told(error))
+            except RecursionError:
+                row = ConfigError("the line is nested too deep")
             except ConfigError as error:
                 row = error
             yield self.line, row

@@ -237,6 +237,15 @@ async def test_a_removed_service_has_nothing_from_that_moment_on(
     assert (await admin("GET", "/devices")).status_code == 401
 
 
+async def test_a_service_that_is_made_anew_within_a_second_has_nothing_of_the_one_before(
+    world: World, admin: Admin
+) -> None:
+    world.register.remove_service("ops")
+    again = await Admin.of(world, "ops", ADMIN_SCOPES)
+    assert (await admin("GET", "/devices")).status_code == 401
+    assert (await again("GET", "/devices")).status_code == 200
+
+
 async def test_nobody_makes_a_service_with_more_than_he_has(world: World) -> None:
     maker = await Admin.of(world, "maker", [SERVICES_WRITE, DEVICES_READ])
     more = {"id": "more", "scopes": [DEVICES_READ, DEVICES_WRITE]}
@@ -290,7 +299,8 @@ async def test_without_admin_api_there_is_none(world: World) -> None:
 async def test_where_tokens_are_opaque_those_for_the_admin_api_are_not(world: World) -> None:
     _, secret = world.register.add_service("ops", scopes=[DEVICES_READ])
     _, asker = world.register.add_service("asker", scopes=["keyfob.introspection"])
-    app = create_app(replace(world.settings, access_token_format="opaque"), clock=world.clock)
+    settings = replace(world.settings, access_token_format="opaque")
+    app = create_app(settings, clock=world.clock, sleep=world.clock.sleep)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,

@@ -7,8 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from keyfob.server.admin.applications import CreatedApplication
+from keyfob.server.admin.devices import IssuedDevice
+from keyfob.server.admin.services import CreatedService
 from keyfob.server.signing.timetable import JWKS_MAX_AGE
 from keyfob.tokens.sign import SigningKey
 from tests.server.admin.asking import Admin
@@ -289,3 +293,16 @@ async def test_a_register_that_cannot_be_opened_any_more_is_unavailable(
         assert str(database) not in answer.text
     set_mode(database, 0o600)
     assert (await admin("POST", "/devices", {"id": "dev1"})).status_code == 201
+
+
+async def test_no_answer_shows_its_secret_where_it_is_printed(world: World) -> None:
+    issued = world.register.add_device("dev1")
+    service, secret = world.register.add_service("asker", scopes=["keyfob.introspection"])
+    made = world.register.add_application("app")
+    answers = (
+        IssuedDevice(device=issued.device, client_secret=issued.secret),
+        CreatedService(service=service, client_secret=secret),
+        CreatedApplication(application=made.application, client_secret=made.secret),
+    )
+    assert "kfs_" not in repr(answers)
+    assert msgspec.json.encode(answers).count(b"kfs_") == 3

@@ -242,6 +242,16 @@ async def test_an_update_narrows_the_scope_and_never_widens_it(registering: Regi
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
+async def test_an_update_to_more_scopes_than_a_token_holds_is_refused_in_words(
+    registering: Registering,
+) -> None:
+    client = await registering.registered(device_id="t-1")
+    many = " ".join(f"mqtt.publish:devices/t-1/{number}" for number in range(128))
+    answer = await registering.manage("PUT", client, {"client_id": "t-1", "scope": many})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    assert (await registering.manage("GET", client)).json()["scope"] == client["scope"]
+
+
 async def test_a_client_with_keys_changes_them(registering: Registering) -> None:
     client = await registering.registered(
         device_id="t-1", token_endpoint_auth_method="private_key_jwt", jwks=KEYS
@@ -369,6 +379,27 @@ async def test_guesses_use_up_what_a_network_may_be_wrong(world: World) -> None:
                 for _ in range(5)
             ]
             assert statuses[-1] == 429
+
+
+async def test_a_network_that_has_to_wait_writes_nothing_into_the_trail(
+    registering: Registering,
+) -> None:
+    world, token = registering.world, registering.token()
+    world.register.add_device("t-taken")
+    settings = replace(world.settings, limits=LimitSettings(address_failure_burst=3))
+    app = create_app(settings, clock=world.clock)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,
+    ):
+        headers, wish = {"Authorization": f"Bearer {token}"}, {"device_id": "t-taken"}
+        statuses = [
+            (await http.post("/oauth2/register", json=wish, headers=headers)).status_code
+            for _ in range(20)
+        ]
+    assert statuses == [400] * 3 + [429] * 17
+    lines = world.register.list_actions(subject="t-taken")
+    assert len(lines) == 1 + 3
 
 
 async def test_what_manages_a_registration_is_shown_to_no_operator(

@@ -61,7 +61,8 @@ def admin_access(client: Client, audience: str) -> Access:
         client_id=client.client_id,
         scopes=tuple(scope for scope in client.scopes if scope in ADMIN_SCOPES),
         lifetime=ADMIN_TOKEN_LIFETIME,
-        revoked_through=client.revoked_through,
+        # A token of the second in which it was made could be that of one before, of its name.
+        revoked_through=max(client.revoked_through, int(client.created_at)),
         audience=audience,
         closed=True,
     )
@@ -127,7 +128,7 @@ class AdminAccess:
         client = await self._services.find_client(found.client_id)
         if client is None or client.kind is not ClientKind.SERVICE or not client.enabled:
             raise _refused("service_unknown")
-        if found.issued_at < int(client.created_at):  # to an earlier one of this name
+        if found.issued_at <= int(client.created_at):  # to an earlier one of this name
             raise _refused("service_is_another")
         return client
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
@@ -30,11 +31,12 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tokens: TokenForm = TokenForm()
 
 
-class CreatedApplication(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedApplication:
     """An application, and its secret where it has one; it is shown this once."""
 
     application: Application
-    client_secret: str | None
+    client_secret: str | None = field(repr=False)
 
 
 class ApplicationPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -179,11 +180,12 @@ class DeviceRights(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
 
 
-class IssuedDevice(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedDevice:
     """A device, and its new secret where it has one; it is shown this once."""
 
     device: Device
-    client_secret: str | None
+    client_secret: str | None = field(repr=False)
 
 
 class DevicePage(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ nobody is given the secret of one that is there: to register services is not to 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -35,11 +36,12 @@ class NewService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ]
 
 
-class CreatedService(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedService:
     """A service and its secret, which is shown this once."""
 
     service: Service
-    client_secret: str
+    client_secret: str = field(repr=False)
 
 
 class ServicePage(msgspec.Struct, frozen=True, kw_only=True):

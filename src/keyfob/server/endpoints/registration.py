@@ -15,6 +15,7 @@ Whoever is wrong uses up what his network, or that client from there, may be wro
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
@@ -64,6 +65,7 @@ class RegistrationEndpoint:
         async def registered(asked: Asked) -> Response:
             token = bearer_token(request)
             document = await _document(request)
+            await self._wait_for_its_turn(asked)
             # What is no name is not shown in the audit.
             asked.subject = str(document.get("device_id", ""))
             made = await self._registrar.with_registrar(
@@ -121,6 +123,11 @@ class RegistrationEndpoint:
             return Response(status_code=204, headers=dict(NO_STORE))
 
         return await self._answered(request, removed)
+
+    async def _wait_for_its_turn(self, asked: Asked) -> None:
+        """Refuse a network that has to wait: what is refused later is in the trail, each time."""
+        async with self._admission.attempt(secrets.token_hex(), asked):
+            asked.owing = True  # nobody was named
 
     async def _managed(self, client_id: str, asked: Asked, work: Callable[[Registrar], _T]) -> _T:
         asked.client_id = client_id

@@ -141,7 +141,7 @@ class Registrar:
             scopes = client.scopes
             if client.kind is ClientKind.DEVICE:
                 # As at registration: to connect is what every device may.
-                scopes = device_scopes(client_id, extra=wish.scopes(client.scopes))
+                scopes = _scopes(client_id, wish.scopes(client.scopes))
             self._store.set_scopes(client_id, scopes)
             self._store.set_grants(client_id, wish.grant_types)
             if wish.jwks is not None:
@@ -268,6 +268,13 @@ def _as_template(client: Client, method: str) -> Template:
     same = [one for one in KIND_AUTH_METHODS[kind] if one[:7] == method[:7]]  # secret, or keys
     same = same or [method]  # a certificate, which an operator has given it
     return Template(kind=kind, grant_types=client.grants, auth_methods=tuple(same))
+
+
+def _scopes(device_id: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return device_scopes(device_id, extra=wanted)
+    except (ConfigError, TopicError):  # with what every device may, they are too many
+        raise _refused("scope is more than a token holds", "metadata_scope") from None
 
 
 def _check_metadata(metadata: ClientMetadata, client: Client) -> None:
