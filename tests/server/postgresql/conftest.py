@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from keyfob.server.stores.place import PostgresqlUrl
-from tests.postgresql import Cluster
+from tests.postgresql import Cluster, running_cluster
 
 
 @pytest.fixture
@@ -23,3 +23,10 @@ def empty(cluster: Cluster) -> Iterator[PostgresqlUrl]:
     """A database without anything in it."""
     with cluster.database(empty=True) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[Cluster]:
+    """A server that may be killed, with its files on a disk."""
+    with running_cluster(durable=True) as cluster:
+        yield cluster

@@ -17,7 +17,7 @@ from keyfob.server.register import Register
 from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.settings import DEFAULT_SIGNING
 from keyfob.server.stores.place import PostgresqlUrl
-from tests.postgresql import Cluster, running_cluster
+from tests.postgresql import Cluster
 from tests.running import until
 from tests.server.databases import rows
 from tests.server.refresh_servers import ServerProcess, server_process
@@ -160,13 +160,6 @@ def test_guards_at_both_servers_see_one_order(url: PostgresqlUrl, pair: Pair) ->
     for seen in asyncio.run(run()):
         # Disabling over the end of a second writes a second row: at least one for each.
         assert seen == list(range(1, len(seen) + 1))
-
-
-@pytest.fixture(scope="module")
-def durable() -> Iterator[Cluster]:
-    """A server that may be killed, with its files on a disk."""
-    with running_cluster(durable=True) as cluster:
-        yield cluster
 
 
 @pytest.mark.parametrize(
