@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from keyfob.server.authorization_details import Detail
 from keyfob.server.oauth_errors import OAuthError
@@ -14,7 +14,7 @@ from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.sign import SigningKey
 
-__all__ = ["Access", "IssuedToken", "TokenIssuer", "token_type"]
+__all__ = ["Access", "IssuedToken", "TokenIssuer", "told", "token_type"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,36 +129,34 @@ class TokenIssuer:
         Raises:
             OAuthError: The key that has to sign now cannot be read, or it would have ended already.
         """
-        token, claims = self.described(
-            access, scopes, now=int(now), confirmation=confirmation, text=""
-        )
-        return replace(token, access_token=self._keys.signing_key(now).sign(claims, typ="at+jwt"))
+        claims = self.claims(access, scopes, now=int(now), confirmation=confirmation)
+        text = self._keys.signing_key(now).sign(claims, typ="at+jwt")
+        return told(text, access, claims)
 
-    def described(
+    def claims(
         self,
         access: Access,
         scopes: tuple[str, ...],
         *,
         now: int,
         confirmation: Mapping[str, object],
-        text: str,
-    ) -> tuple[IssuedToken, Mapping[str, object]]:
-        """Return a token of another form, and the claims that whoever keeps it has to tell.
+    ) -> Mapping[str, Any]:
+        """Return what a token says, whatever its form.
 
         Args:
             access: As in ``issue``.
             scopes: The same.
             now: ``iat``: the whole second of it.
             confirmation: The same.
-            text: The token.
+
+        Raises:
+            OAuthError: It would have ended already.
         """
         expires_at = now + (access.lifetime or self._settings.default_lifetime)
         if access.ends_by is not None:
             expires_at = min(expires_at, access.ends_by)
         if expires_at <= now:  # what it is derived from ends within this second
             raise OAuthError("invalid_grant", "the grant has expired", reason="grant_expired")
-        scope = " ".join(scopes)
-        token_id = secrets.token_urlsafe(16)
         claims: dict[str, object] = {
             "iss": self._settings.issuer,
             "sub": access.subject,
@@ -166,27 +164,39 @@ class TokenIssuer:
             "aud": access.audience or self._settings.audience,
             "iat": now,
             "exp": expires_at,
-            "jti": token_id,
-            **({"scope": scope} if scope else {}),
-            **access.claims,
+            "jti": secrets.token_urlsafe(16),
         }
-        members = dict(access.answer)
-        if access.details:  # RFC 9396 sections 7 and 9.1
+        if scopes:
+            claims["scope"] = " ".join(scopes)
+        claims |= access.claims
+        if access.details:  # RFC 9396 section 9.1
             claims["authorization_details"] = [detail.members() for detail in access.details]
-            members["authorization_details"] = claims["authorization_details"]
         if confirmation:
             claims["cnf"] = confirmation
-        token = IssuedToken(
-            access_token=text,
-            token_id=token_id,
-            issued_at=now,
-            expires_in=expires_at - now,
-            expires_at=expires_at,
-            scope=scope,
-            token_type=token_type(confirmation),
-            members=members,
-        )
-        return token, claims
+        return claims
+
+
+def told(text: str, access: Access, claims: Mapping[str, Any]) -> IssuedToken:
+    """Return a token with what the answer tells about it.
+
+    Args:
+        text: The token.
+        access: What it was made by.
+        claims: What it says.
+    """
+    members = dict(access.answer)
+    if access.details:  # RFC 9396 section 7
+        members["authorization_details"] = claims["authorization_details"]
+    return IssuedToken(
+        access_token=text,
+        token_id=claims["jti"],
+        issued_at=claims["iat"],
+        expires_in=claims["exp"] - claims["iat"],
+        expires_at=claims["exp"],
+        scope=claims.get("scope", ""),
+        token_type=token_type(claims.get("cnf", {})),
+        members=members,
+    )
 
 
 def token_type(confirmation: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from keyfob.server.access_tokens import SignedAccessTokens
 from keyfob.server.clients import Client, ClientKind
-from keyfob.server.issue import Access, IssuedToken, TokenIssuer
+from keyfob.server.issue import Access, IssuedToken, TokenIssuer, told
 from keyfob.server.opaque_tokens import OpaqueTokens, generate_opaque_token, is_opaque_token
 from keyfob.server.token_lookup import FoundToken
 
@@ -63,9 +63,8 @@ class Mint:
             signed = self._issuer.issue(access, scopes, now=now, confirmation=confirmation)
             await _keep(access, signed)
             return signed
-        token, claims = self._issuer.described(
-            access, scopes, now=int(now), confirmation=confirmation, text=generate_opaque_token()
-        )
+        claims = self._issuer.claims(access, scopes, now=int(now), confirmation=confirmation)
+        token = told(generate_opaque_token(), access, claims)
         await _keep(access, token)
         return await self._opaque.keep(token, claims, now=int(now))
 

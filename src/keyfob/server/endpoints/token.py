@@ -166,6 +166,8 @@ class TokenEndpoint:
                 )
                 self._issued(access.subject, now)
                 headers = self._answered(bound_to, now)
+                if refresh_token is None and not headers:  # most; copying costs what a read costs
+                    return token
                 return replace(token, refresh_token=refresh_token, headers=headers)
             # A little more: event loops wake a millisecond early.
             await self._sleep(min(1.0, access.revoked_through + 1 - now) + 0.005)
