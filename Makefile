@@ -17,8 +17,9 @@ SHELL := /bin/sh
 BIN := .venv/bin
 C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c)
 DIR ?= keyfob-data
-# The page for people is tested in a real one; nobody else needs it.
-BROWSER := chromium:chromium chromedriver:chromium-driver
+# What the tests run beside Mosquitto, and whoever runs Keyfob does not need.
+TESTED_WITH := chromium:chromium chromedriver:chromium-driver nginx:nginx-light \
+  pg_createcluster:postgresql openssl:openssl
 
 .PHONY: setup up test lint interop bench soak fuzz pins clean
 
@@ -29,7 +30,7 @@ up: setup
 	$(BIN)/keyfob up --dir $(DIR) --demo
 
 test:
-	@scripts/setup $(BROWSER)
+	@scripts/setup $(TESTED_WITH)
 	$(BIN)/python -m pytest -m "not interop and not soak"
 
 lint:
@@ -41,13 +42,14 @@ lint:
 	clang-format --dry-run --Werror $(C_SOURCES)
 
 interop:
-	@scripts/setup $(BROWSER)
+	@scripts/setup $(TESTED_WITH)
 	$(BIN)/python -m pytest -m interop --timeout 1800
 
 bench: setup
 	$(BIN)/python -m bench
 
-soak: setup
+soak:
+	@scripts/setup $(TESTED_WITH)
 	$(BIN)/python -m pytest -m soak -s --timeout 3600
 
 fuzz: setup
