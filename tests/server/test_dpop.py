@@ -15,6 +15,7 @@ import pytest
 from keyfob.server.app import create_app
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.limits import LimitSettings
+from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import thumbprint
 from keyfob.tokens.sign import SigningKey
@@ -69,6 +70,20 @@ async def test_a_token_is_bound_to_the_key_of_its_proof_whatever_the_algorithm(
     _, claims = claims_of(answer.json()["access_token"], jwks)
     assert claims["cnf"] == {"jkt": thumbprint(key.public_jwk())}
     assert (world.events[-1].outcome, world.events[-1].subject) == ("issued", "dev1")
+
+
+async def test_a_proof_is_for_the_endpoint_of_clients_with_certificates_too_where_there_is_one(
+    world: World, device: tuple[str, str]
+) -> None:
+    """By RFC 8705 section 5 it is another URL, and the proof names the one that was asked."""
+    elsewhere = "https://mtls.example:8444/oauth2/token"
+    there = MutualTls(asked=True, base="https://mtls.example:8444/")
+    async with another_server(world, mutual_tls=there) as server:
+        answer = await ask(server, await proof(server, device, htu=elsewhere), device)
+        assert (answer.status_code, answer.json()["token_type"]) == (200, "DPoP")
+        assert (await ask(server, await proof(server, device), device)).status_code == 200
+    answer = await ask(world, await proof(world, device, htu=elsewhere), device)
+    assert answer.json()["error"] == "invalid_dpop_proof"
 
 
 async def test_without_a_proof_a_token_is_a_bearers_and_no_nonce_comes(

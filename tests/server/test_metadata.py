@@ -139,6 +139,7 @@ async def test_there_is_nothing_else(world: World) -> None:
         "https://as.example/{x}",
         "https://as.example/../a",
         "https://as.example/a b",
+        "https://bücher.example",
     ],
 )
 async def test_an_issuer_that_is_no_issuer_is_refused(database: Path, issuer: str) -> None:

@@ -208,7 +208,7 @@ def create_app(
         audit=audit,
         clock=clock,
         dpop=DpopBinding(
-            frozenset({settings.base + TOKEN_PATH}),
+            frozenset({settings.base + TOKEN_PATH, settings.mutual_tls.under(TOKEN_PATH)}),
             StoredUsedProofs(writer),
             _nonces(settings, store),
         ),

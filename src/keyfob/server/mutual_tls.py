@@ -61,6 +61,10 @@ class MutualTls:
         by_itself = header is not None and not header.verified
         return ("tls_client_auth",) * verified + ("self_signed_tls_client_auth",) * by_itself
 
+    def under(self, path: str) -> str:
+        """Return the URL of an endpoint for clients with a certificate; empty: the usual one."""
+        return self.base and self.base.rstrip("/") + path
+
     def aliases(self, endpoints: Sequence[str], document: Mapping[str, object]) -> dict[str, str]:
         """Return where clients with a certificate find endpoints; empty where it is the same.
 

@@ -107,6 +107,11 @@ class ServerSettings:
             raise ConfigError(f"the issuer {self.issuer!r} has to begin with https://")
         if _has_extras(url) or any(mark in self.issuer for mark in "?#\\ "):
             raise ConfigError(f"the issuer {self.issuer!r} is scheme, host, port and path only")
+        if not self.issuer.isascii():  # what clients send, in Origin and htu, is the ASCII form
+            raise ConfigError(
+                f"the issuer {self.issuer!r} has letters outside ASCII: write its host as the"
+                " network does, beginning with xn-- (RFC 5890)"
+            )
         if not self.audience:
             raise ConfigError("the audience of the tokens is empty")
         for seconds in (self.default_lifetime, *self.grant_lifetimes.values()):
