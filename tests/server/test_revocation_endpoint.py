@@ -18,6 +18,7 @@ from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.stores.store import open_store
 from keyfob.server.stores.token_revocations import StoredTokenRevocations
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.server import databases
 from tests.server.refreshing import families, login
@@ -46,7 +47,7 @@ class Party:
 
 
 def device(world: World, name: str = "dev1", **options: Any) -> Party:
-    return Party(world, name, world.register.add_device(name, **options).secret)
+    return Party(world, name, world.register.add_device(DeviceWish(name, **options)).secret)
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ async def test_an_application_ends_what_it_got_and_a_device_what_was_got_for_it(
     dev1 = device(world)
     issued = world.register.add_application("app1")
     app1 = Party(world, "app1", issued.secret or "")
-    world.register.add_application("phone", public=True)
+    world.register.add_application(ApplicationWish("phone", public=True))
 
     async def through(**form: str) -> str:
         form |= {"grant_type": "password", "username": "dev1", "password": dev1.secret}
@@ -307,7 +308,7 @@ async def test_a_refresh_token_is_ended_with_its_family_by_its_client_or_device(
     world: World,
 ) -> None:
     one = await login(world)
-    other = world.register.add_application("other", refresh=True).secret
+    other = world.register.add_application(ApplicationWish("other", refresh=True)).secret
     assert other is not None
     successor = await one.renewed(one.refresh_token)
     answer = await Party(world, "other", other).revoke(successor)

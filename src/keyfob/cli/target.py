@@ -13,11 +13,9 @@ from keyfob.cli.admin_client import AdminClient, read_credentials
 from keyfob.cli.compose import own_template, signing_settings
 from keyfob.cli.installation import settings_of
 from keyfob.cli.registers import AnyKeyRegister, AnyRegister, AnyRegistrationTokens
-from keyfob.cli.remote_registers import (
-    RemoteKeyRegister,
-    RemoteRegister,
-    RemoteRegistrationTokens,
-)
+from keyfob.cli.remote_keys import RemoteKeyRegister
+from keyfob.cli.remote_registers import RemoteRegister
+from keyfob.cli.remote_registration_tokens import RemoteRegistrationTokens
 from keyfob.cli.server_database import server_database
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister
