@@ -22,6 +22,7 @@ from keyfob.server.wishes import ApplicationWish, DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.server import databases
 from tests.server.refreshing import families, login
+from tests.server.test_dpop import another_server
 from tests.server.test_introspection_endpoint import ask, claims, own_key
 from tests.server.world import World
 
@@ -323,3 +324,18 @@ async def test_a_refresh_token_is_ended_with_its_family_by_its_client_or_device(
     second = (await one.again()).json()["refresh_token"]
     assert (await Party(world, "dev1", one.device_secret).revoke(second)).status_code == 200
     assert (await one.refresh(second)).json()["error"] == "invalid_grant"
+
+
+async def test_a_token_for_a_resource_that_is_registered_no_more_can_be_revoked(
+    world: World,
+) -> None:
+    """Whoever it is for takes it for good until it ends, whatever this server has registered."""
+    dev1 = device(world)
+    async with another_server(world, resources={"urn:broker:old": "old-broker"}) as before:
+        answer = await before.device_token("dev1", dev1.secret, resource="urn:broker:old")
+        token = answer.json()["access_token"]
+    forged = token[:-8] + "AAAAAAAA"
+    assert (await dev1.revoke(forged)).status_code == 200
+    assert rows(world) == []
+    assert (await dev1.revoke(token)).status_code == 200
+    assert [row[0] for row in rows(world)] == ["dev1"]
