@@ -121,7 +121,7 @@ def list_(
     rows = [
         (one.name, one.template.kind, str(one.uses_left), time_of(one.expires_at)) for one in found
     ]
-    none = "none of these"
+    none = "no such registration tokens"
     if not after:
         none = f"none; `keyfob registration-token add NAME{option_of(directory)}` makes one"
     text = page(("NAME", "KIND", "USES LEFT", "UNTIL"), rows, limit=limit, none=none)

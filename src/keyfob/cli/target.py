@@ -94,8 +94,9 @@ def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
         return
     settings = settings_of(directory).settings
     database, migrate = server_database(settings), settings.server.migrate
-    with contextlib.closing(open_store(database, migrate=migrate)) as store:
-        yield RegistrationTokens(store, client_id_template=own_template(settings))
+    store = open_store(database, migrate=migrate)
+    with RegistrationTokens(store, client_id_template=own_template(settings)) as tokens:
+        yield tokens
 
 
 @contextlib.contextmanager

@@ -56,9 +56,7 @@ NO_RIGHTS: Final = Rights()
 
 @dataclass(frozen=True, slots=True)
 class _ClientWish:
-    """A client that is to be registered.
-
-    Without keys and certificate it gets a secret.
+    """A client that is to be registered; without keys and certificate it gets a secret.
 
     Args:
         id: Its name; see ``names``.
@@ -102,7 +100,7 @@ class _ClientWish:
 
 @dataclass(frozen=True, slots=True)
 class DeviceWish(_ClientWish):
-    """A device that is to be registered.
+    """A device that is to be registered, with what any client says.
 
     Args:
         rights: What its tokens allow, beside what its groups give.
@@ -122,7 +120,7 @@ class DeviceWish(_ClientWish):
 
 @dataclass(frozen=True, slots=True)
 class ApplicationWish(_ClientWish):
-    """An application that is to be registered, for the password grant or that of device codes.
+    """An application that is to be registered, with what any client says.
 
     Args:
         public: Whether it has no secret of its own because it could not keep one.

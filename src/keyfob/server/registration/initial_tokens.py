@@ -168,7 +168,7 @@ class RegistrationTokens(RecordedRegister):
     """The initial access tokens of a register; a context manager that closes its database.
 
     Args:
-        store: An open store.
+        store: An open store, which ``close`` closes.
         client_id_template: What MQTT client identifiers are made of.
         clock: Unix seconds.
         actor: Who changes them, for the trail; None: the operating system's user.
