@@ -18,7 +18,8 @@ import httpx
 
 from keyfob.device.flow import Answer, Exchange, Flow, Pause
 from keyfob.errors import TokenUnavailableError
-from keyfob.oauth.urls import is_loopback, require_safe
+from keyfob.loopback import is_loopback
+from keyfob.oauth.urls import require_safe
 
 __all__ = ["DEADLINE", "MAX_BODY", "drive"]
 
@@ -88,7 +89,7 @@ def _client(url: str, context: ssl.SSLContext) -> httpx.AsyncClient:
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         timeout=None,  # noqa: S113 - the whole exchange is bounded, not each read
         # A proxy from the environment serves the world, not this machine's own ports.
-        trust_env=not is_loopback(urlsplit(url)),
+        trust_env=not is_loopback(urlsplit(url).hostname or ""),
     )
 
 
