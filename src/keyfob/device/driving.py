@@ -147,5 +147,6 @@ def _why(error: Exception) -> str:
     if not isinstance(cause, OSError):
         return "no connection"
     # A resolver's numbers are below 0 and its own; of several addresses there may be none.
-    said = os.strerror(cause.errno) if (cause.errno or 0) > 0 else cause.strerror
+    number = cause.errno or 0
+    said = os.strerror(number) if number > 0 else cause.strerror
     return f"no connection ({said})" if said else "no connection"
