@@ -17,6 +17,7 @@ import msgspec
 
 from keyfob.authorization.permissions import Permissions
 from keyfob.mqtt.reason_codes import ReasonCode
+from keyfob.tokens.confirmation import Proof
 
 __all__ = ["ConnectRequest", "Decision", "DenyReason", "Step"]
 
@@ -36,6 +37,7 @@ class ConnectRequest:
         protocol_version: 3, 4 or 5.
         clean: Clean session, or Clean Start.
         assigned: The broker made up the client identifier, because the client sent none.
+        proof: What its authentication method showed about the token's key, if it did.
     """
 
     client_id: str
@@ -48,6 +50,7 @@ class ConnectRequest:
     protocol_version: int = 5
     clean: bool = True
     assigned: bool = False
+    proof: Proof | None = field(default=None, repr=False)
 
 
 class DenyReason(StrEnum):

@@ -333,7 +333,7 @@ class Judge:
         """Return why a verified token does not let this client in, which check says so, and how."""
         token, claims = entry.token, entry.token.claims
         try:
-            confirmation.check(claims, request.certificate_thumbprint)
+            confirmation.check(claims, request.certificate_thumbprint, request.proof, now)
         except TokenError as error:
             return DenyReason(error.code), "confirmation", error.message
         revoked = self._revocations.find(
