@@ -28,7 +28,7 @@ def bound(
 
 def _refused(token: VerifiedToken, thumbprint: bytes | None) -> None:
     with pytest.raises(ClaimError) as caught:
-        check(token.claims, thumbprint)
+        check(token, thumbprint)
     assert (caught.value.code, caught.value.claim) == ("confirmation_unproven", "cnf")
 
 
@@ -39,7 +39,7 @@ def test_a_token_without_cnf_is_a_bearer_token(
     forge: Callable[..., str],
     accepted: Callable[..., VerifiedToken],
 ) -> None:
-    check(accepted(forge(claims)).claims, thumbprint)
+    check(accepted(forge(claims)), thumbprint)
 
 
 @pytest.mark.attack("J18", "confirmation_unproven")
@@ -47,7 +47,7 @@ def test_a_bound_token_needs_its_certificate(
     bound: Callable[[dict[str, Any]], VerifiedToken],
 ) -> None:
     token = bound({"x5t#S256": _ENCODED})
-    check(token.claims, _THUMBPRINT)
+    check(token, _THUMBPRINT)
     _refused(token, None)
     _refused(token, hashlib.sha256(b"another certificate").digest())
     _refused(token, b"")

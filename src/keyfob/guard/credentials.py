@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from keyfob.authorization.decision import ConnectRequest, DenyReason
+from keyfob.tokens import base64url
+from keyfob.tokens.opaque import looks_opaque
 
 __all__ = ["TokenField", "choose_token"]
 
@@ -16,6 +18,9 @@ TokenField = Literal["password", "username"]
 # Three segments of base64url (RFC 7515 section 7.1), the first of which begins a JSON object: its
 # first octet is "{". So a username such as `sensor.plant.eu` beside a token is only a username.
 _TOKEN_SHAPE: Final = re.compile(rb"e[w-z0-9_-][A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+
+# RFC 9431 section 6.1, for MQTT 3.1.1: the username is this, and the base64url of a token.
+_ACE: Final = b"ace"
 
 
 def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes | DenyReason:
@@ -32,6 +37,9 @@ def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes
         What to verify, or why there is nothing to.
     """
     username, password = request.username or b"", request.password or b""
+    if _is_ace(username):
+        # In the password is a proof over a TLS exporter. Nothing of it may pass for a token.
+        return DenyReason.EXPORTER_PROOF_UNSUPPORTED
     if _TOKEN_SHAPE.fullmatch(username):
         if _TOKEN_SHAPE.fullmatch(password):
             return DenyReason.CREDENTIALS_AMBIGUOUS
@@ -42,3 +50,17 @@ def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes
     if username and "username" in fields:
         return username
     return DenyReason.CREDENTIALS_MISSING
+
+
+def _is_ace(username: bytes) -> bool:
+    """Tell whether a username has ACE's form: also one whose JWT was not encoded a second time."""
+    if not username.startswith(_ACE):
+        return False
+    rest = username.removeprefix(_ACE)
+    if _TOKEN_SHAPE.fullmatch(rest):
+        return True
+    try:
+        token = base64url.decode(rest)
+    except ValueError:
+        return False
+    return _TOKEN_SHAPE.fullmatch(token) is not None or looks_opaque(token)
