@@ -2,7 +2,7 @@
 """A JWT that proves that its maker has a key: the one kind whose own header brings the key.
 
 It vouches for nothing else. DPoP proofs at the token endpoint (RFC 9449 section 4.2) are such JWTs,
-and so are proofs at a broker (``OAUTH2-DPOP``); which of them one is, its ``typ`` says. Read here is
+and so are proofs at a broker (``OAUTH2-DPOP``); its ``typ`` says which of them one is. Read here is
 what they share: a strict compact JWS, an asymmetric algorithm, a public key that is fit to verify
 with, claims by their types. The rest is for whoever asked for the proof.
 """

@@ -85,7 +85,7 @@ def public_proof_key(jwk: Mapping[str, Any]) -> VerificationKey:
     """Return a public key that a token is bound to.
 
     Raises:
-        ClaimError: ``confirmation_unproven``: not public, weak, or of no kind that is verified with.
+        ClaimError: ``confirmation_unproven``: not public, weak, or of an unknown kind.
     """
     found = KeySet.from_jwks({"keys": [jwk]})
     if not found.keys:

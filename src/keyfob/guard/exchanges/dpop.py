@@ -3,7 +3,7 @@
 
     CONNECT or AUTH 0x19   the token, or nothing
     AUTH 0x18              the broker's nonce
-    AUTH 0x18              the proof; where the token was not sent yet: the token, a space, the proof
+    AUTH 0x18              the proof; before it, where it was not sent yet, the token and a space
 
 All of it is ASCII. RFC 9449 is about HTTP and no standard says how DPoP goes over MQTT, so a proof
 for a broker has a type of its own, and nobody can take it for one of RFC 9449's or the other way
@@ -119,8 +119,7 @@ class DpopProof:
         try:
             jwt = ProofJwt.read(self.proof, PROOF_TYPE)
             self._check_claims(jwt, token.issuer.audiences, now)
-            if not hmac.compare_digest(jwt.key.thumbprint.encode(), wanted.encode()):
-                raise ProofJwtError("key_of_another")
+            _check_key(jwt, wanted)
             jwt.check_signature()
         except ProofJwtError as error:
             raise unproven(f"the proof is refused: {error.fault}") from None
@@ -157,6 +156,11 @@ def _confirmed_thumbprint(token: VerifiedToken) -> str:
     if not thumbprint.isascii():
         raise unproven("the token is bound to a key by no valid thumbprint")
     return thumbprint
+
+
+def _check_key(jwt: ProofJwt, thumbprint: str) -> None:
+    if not _same(jwt.key.thumbprint, thumbprint):
+        raise ProofJwtError("key_of_another")
 
 
 def _same(shown: str, wanted: str) -> bool:
