@@ -20,7 +20,10 @@ __all__ = [
     "DISCONNECT",
     "PINGRESP",
     "PUBACK",
+    "PUBCOMP",
     "PUBLISH",
+    "PUBREC",
+    "PUBREL",
     "REAUTHENTICATE",
     "SUBACK",
     "Client",
@@ -150,6 +153,11 @@ class Client:
         """Close it without a DISCONNECT."""
         self._stream.close()
         self._socket.close()
+
+    def hang_up(self) -> None:
+        """End it, also for who reads in another thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def say(self, kind: int, body: bytes = b"", flags: int = 0) -> None:
         """Send a packet."""

@@ -78,14 +78,11 @@ static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event,
         .renewing = connect == NULL,
     };
     char name[DELAYED_NAME];
-    if (!give(event, data) || !exchanges_add(&keyfob->exchanges, &exchange)) {
+    bool named = connect == NULL ||
+                 mosquitto_set_username(event->client, delayed_name(keyfob, epoch, name)) ==
+                     MOSQ_ERR_SUCCESS;
+    if (!named || !give(event, data) || !exchanges_add(&keyfob->exchanges, &exchange)) {
         return refuse_it(event, SERVER_UNAVAILABLE, "too many are asked for more, or no memory");
-    }
-    if (connect != NULL &&
-        mosquitto_set_username(event->client, delayed_name(keyfob, epoch, name)) !=
-            MOSQ_ERR_SUCCESS) {
-        exchanges_remove(&keyfob->exchanges, exchanges_of(&keyfob->exchanges, event->client));
-        return refuse_it(event, SERVER_UNAVAILABLE, "no memory");
     }
     return MOSQ_ERR_AUTH_CONTINUE;
 }
