@@ -443,6 +443,28 @@ def test_a_takeover_by_either_kind_of_authentication(broker: Broker, guard: Fake
 # Who is asked and does not answer
 
 
+def test_who_is_asked_and_does_not_answer_is_closed(
+    directory: Path, plugin: Plugin, guard: FakeGuard, any_program: str
+) -> None:
+    options = {"exchange_timeout_ms": "300"}
+    with Broker(directory, plugin, guard.path, options, program=any_program) as broker:
+        guard.decide = asking(b"", allow())
+        with Client(broker.port, "dev1") as client, Client(broker.port, "dev2") as other:
+            assert other.connect()
+            assert other.auth(CONTINUE, TOKEN)
+            assert client.connect()
+            assert all(packet.kind == DISCONNECT for packet in client.rest())
+            until(lambda: guard.heard(Offline, client_id="dev1", kept=False), "OFFLINE")
+            # Who is in and does not answer stays as it was; a later answer is none.
+            assert other.auth(REAUTHENTICATE)
+            with Client(broker.port, "dev3") as third:
+                assert third.connect()
+                third.rest()
+            other.send_auth(CONTINUE, TOKEN)
+            other.rest()
+            until(lambda: guard.heard(Offline, client_id="dev2"), "OFFLINE")
+
+
 def test_ten_thousand_who_were_asked_and_hung_up_leave_nothing(
     directory: Path, guard: FakeGuard, any_program: str, quick: Plugin
 ) -> None:

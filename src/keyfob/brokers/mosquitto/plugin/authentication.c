@@ -72,7 +72,7 @@ static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event,
     const struct exchange exchange = {
         .client = event->client,
         .epoch = epoch,
-        .deadline = boottime_ms() + EXCHANGE_MS,
+        .deadline = boottime_ms() + keyfob->options.exchange_timeout_ms,
         .flags = connect == NULL ? 0 : connect->flags,
         .protocol_level = connect == NULL ? 0 : connect->protocol_level,
         .renewing = connect == NULL,
@@ -311,7 +311,7 @@ void authentication_tick(struct keyfob *keyfob, int64_t now)
         }
         char name[DELAYED_NAME];
         /* It comes back with its DISCONNECT; a WebSocket of libwebsockets is not found this way. */
-        keyfob->exchanges.open[i].deadline = now + EXCHANGE_MS;
+        keyfob->exchanges.open[i].deadline = now + keyfob->options.exchange_timeout_ms;
         mosquitto_kick_client_by_username(delayed_name(keyfob, exchange.epoch, name), false);
     }
 }
