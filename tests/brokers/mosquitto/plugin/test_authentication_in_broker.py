@@ -314,6 +314,51 @@ def test_what_cannot_be_decided_leaves_the_connection_as_it_was(
         assert guard.told.count(Admitted(epoch=record.epoch, client_id="dev1")) == 1
 
 
+def test_an_end_that_has_come_is_not_put_off(broker: Broker, guard: FakeGuard) -> None:
+    """Whichever is first there, the kick or the AUTH: the connection ends."""
+    with Client(broker.port, "dev1") as client:
+        client.connect(TOKEN)
+        guard.push(frames.replace(allowed(), "dev1", epoch=guard.connects[-1].epoch, expires_at=1))
+        client.send_auth(REAUTHENTICATE, TOKEN)
+        client.rest()
+    assert not any(isinstance(frame, Reauthenticate) for frame in guard.asked) or (
+        "it was ended meanwhile" in broker.log
+    )
+    until(lambda: guard.heard(Offline, epoch=guard.connects[-1].epoch), "OFFLINE")
+
+
+def test_a_stored_session_queues_by_the_last_token_that_was_taken(
+    broker: Broker, guard: FakeGuard
+) -> None:
+    guard.decide = allow(["#"], ["#"])
+    with Client(broker.port, "dev1") as client, Client(broker.port, "sender") as sender:
+        sender.connect(TOKEN)
+        client.connect(TOKEN, clean=False, expiry=3600)
+        for topic in ("news/a", "news/b", "news/c"):
+            assert client.subscribe(topic) == 1
+        guard.decide = allow(["#"], ["news/a", "news/c"], seconds=0.5)
+        assert client.auth(REAUTHENTICATE, TOKEN)
+        assert client.find(DISCONNECT) is not None  # it has run out
+        for topic in ("news/a", "news/b"):
+            assert sender.publish(topic) in TAKEN
+        guard.decide = allow(["#"], ["#"])
+        with Client(broker.port, "dev1") as again:
+            again.connect(TOKEN, clean=False, expiry=3600)
+            assert again.received()[0] == "news/a"
+            assert again.nothing_waits()
+        # A refused one leaves the session as it was, too.
+        with Client(broker.port, "dev1") as again:
+            again.connect(TOKEN, clean=False, expiry=3600)
+            guard.decide = refuse()
+            assert again.auth(REAUTHENTICATE, TOKEN)
+            again.rest()
+        assert sender.publish("news/c") in TAKEN
+        guard.decide = allow(["#"], ["#"])
+        with Client(broker.port, "dev1") as again:
+            again.connect(TOKEN, clean=False, expiry=3600)
+            assert again.received()[0] == "news/c"
+
+
 def test_another_owners_grant_ends_it(broker: Broker, guard: FakeGuard) -> None:
     """The guard would not say so; the plugin looks again."""
     with Client(broker.port, "dev1") as client:
