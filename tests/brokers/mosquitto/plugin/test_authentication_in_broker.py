@@ -485,6 +485,43 @@ def test_a_takeover_by_either_kind_of_authentication(broker: Broker, guard: Fake
                 assert again.publish("dev1/x") in TAKEN
 
 
+def test_who_waits_for_the_same_identifier_takes_nobody_out_of_the_brokers_hands(
+    directory: Path, plugin: Plugin, guard: FakeGuard, newest: str
+) -> None:
+    """Were it let in while the AUTH is decided about, the broker would free whom it is handling."""
+    with (
+        Broker(directory, plugin, guard.path, program=newest) as broker,
+        Client(broker.port, "dev1") as client,
+    ):
+        client.connect(TOKEN)
+        waiting: list[tuple[Question, int]] = []
+        guard.decide = lambda question, request: waiting.append((question, request))
+        device = Device(broker.port, "dev1")
+        device.begin()
+        until(lambda: waiting, "a CONNECT that waits")
+
+        def let_in_first(question: Question, request: int) -> bytes:
+            decide = allow()
+            first, second = decide(*waiting[0]), decide(question, request)
+            assert first is not None
+            assert second is not None
+            return first + second
+
+        guard.decide = let_in_first
+        answer = client.auth(REAUTHENTICATE, TOKEN)
+        assert answer is not None
+        assert (answer.kind, answer.reason) == (AUTH, 0)
+        assert "somebody waits to connect under its identifier" in broker.log
+        assert not any(isinstance(frame, Reauthenticate) for frame in guard.asked)
+        first = allow()(*waiting[0])
+        assert first is not None
+        guard.push(first)
+        assert device.outcome() == 0
+        assert device.publish("dev1/x") in TAKEN
+        client.rest()
+        device.stop()
+
+
 # Who is asked and does not answer
 
 

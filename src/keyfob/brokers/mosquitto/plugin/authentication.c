@@ -33,6 +33,7 @@
 enum { LONGEST_METHOD = 255, SPOILT = 0x01 };
 
 static const char AWAY[] = "the guard does not answer";
+static const char TAKEN[] = "somebody waits to connect under its identifier";
 
 static struct text client_id_of(const struct mosquitto_evt_extended_auth *event)
 {
@@ -152,6 +153,14 @@ static int goes_on_as_it_was(const struct mosquitto_evt_extended_auth *event, co
     return MOSQ_ERR_SUCCESS;
 }
 
+/* A decision that is delayed may come while this one is waited for, and let somebody in. Were that
+ * under this identifier, the broker would take this client away while it is in its hands. */
+static bool contested(const struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event)
+{
+    return delayed_pending(keyfob) &&
+           pendings_of_client(&keyfob->pendings, client_id_of(event)) != NULL;
+}
+
 static int renew(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event, uint64_t epoch,
                  const struct wire_decision *decision)
 {
@@ -183,6 +192,9 @@ static int renew_start(struct keyfob *keyfob, struct mosquitto_evt_extended_auth
 {
     if (!replacement_possible(record)) {
         return refuse_it(event, NOT_AUTHORIZED, "its token has run out, or was revoked");
+    }
+    if (contested(keyfob, event)) {
+        return goes_on_as_it_was(event, TAKEN);
     }
     uint8_t thumbprint[WIRE_THUMBPRINT];
     const struct wire_reauthenticate asked = {
@@ -252,6 +264,9 @@ int authentication_continue(struct keyfob *keyfob, struct mosquitto_evt_extended
     }
     const struct exchange exchange = *found;
     exchanges_remove(&keyfob->exchanges, found);
+    if (exchange.renewing && contested(keyfob, event)) {
+        return goes_on_as_it_was(event, TAKEN);
+    }
     const struct wire_continue more = {
         .epoch = exchange.epoch,
         .client_id = client_id_of(event),
