@@ -35,9 +35,10 @@ class Admission(Decision, frozen=True, kw_only=True):
         proven: What the token is bound to, and the client has proven; empty: a bearer token.
         asked: The token and what its issuer said of it, where it was asked.
         judge: Who judged: where another judges now, it is to be judged again.
+        renews: The session that is to go on with this token, as it was then; None: it begins.
     """
 
-    aside: ClassVar[frozenset[str]] = Decision.aside | {"asked", "judge"}
+    aside: ClassVar[frozenset[str]] = Decision.aside | {"asked", "judge", "renews"}
 
     client_id: str
     client: str
@@ -49,6 +50,7 @@ class Admission(Decision, frozen=True, kw_only=True):
     proven: str
     asked: Asked | None
     judge: object
+    renews: Session | None = None
 
     def session(self, broker: str, client_id: str, epoch: int) -> Session:
         """Return the session that begins when the broker has let the client in.
