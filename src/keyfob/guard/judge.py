@@ -147,8 +147,8 @@ class Judge:
             answered: What the issuer said about its token, if it was asked.
 
         Returns:
-            The decision, an ``Admission`` where the client may come in; NeedKeys or a Question
-            where it takes keys, or an answer of the issuer, that are not at hand.
+            The decision, an ``Admission`` where the client may come in; NeedKeys or a Question where
+            it takes keys, or an answer of the issuer, that are not at hand.
         """
         method = request.authentication_method
         if method is not None and method not in self._methods:

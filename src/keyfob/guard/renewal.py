@@ -50,7 +50,7 @@ class Renewal:
         if not isinstance(decision, Admission):
             return decision
         if session.proven is not None and _kind(decision.proven) != _kind(session.proven):
-            # No downgrade, and re-authentication only for who has proven a key (RFC 9431 section 4).
+            # No downgrade; and RFC 9431 section 4: only who has proven a key goes on by another.
             detail = "The connection's first token was bound in another way than this one."
             return Decision.refuse(DenyReason.CONFIRMATION_UNPROVEN, detail=detail)
         same = (decision.issuer, decision.subject) == session.owner
