@@ -20,6 +20,7 @@ from keyfob.guard.exchanges.dpop import DpopMethod
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection_answers import Active
 from keyfob.guard.reasking import Reasking
+from keyfob.guard.renewal import Renewal
 from keyfob.guard.session import End, EndCause, SessionState
 from keyfob.guard.sessions import SessionStore
 from keyfob.tokens.verify import unverified, verify_introspected
@@ -257,3 +258,30 @@ async def test_a_key_that_is_only_named_proves_nothing_and_the_operator_hears_wh
     await house.close()
     assert decision.reason is DenyReason.CONFIRMATION_UNPROVEN
     assert "may this guard have the key?" in decision.detail
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "goes_on"),
+    [
+        ("jwk:a", {"jwk": KEY.jwk}, True),
+        ("oct:a", {"jwk": KEY.jwk}, True),
+        ("", {"jwk": KEY.jwk}, False),
+        ("jkt:a", {"jwk": KEY.jwk}, False),
+        ("jwk:a", None, False),
+        ("x5t#S256:a", None, False),
+        ("", None, True),
+        (None, None, True),
+    ],
+)
+async def test_a_connection_goes_on_only_with_a_token_that_is_bound_in_the_same_way(
+    first: str | None, second: dict[str, Any] | None, goes_on: bool
+) -> None:
+    sessions = SessionStore()
+    sessions.put(session(proven=first))
+    token = mint(cnf=second)
+    decision = decided(guard(), token, proof=None if second is None else by_ace(token))
+    assert decision.allowed
+    renewal = Renewal(sessions=sessions, broker="b1", client_id="dev1", epoch=1)
+    held = renewal.held(decision)
+    assert held.allowed is goes_on
+    assert held.reason is (None if goes_on else DenyReason.CONFIRMATION_UNPROVEN)

@@ -147,8 +147,8 @@ class Judge:
             answered: What the issuer said about its token, if it was asked.
 
         Returns:
-            The decision, an ``Admission`` where the client may come in; NeedKeys or a Question where
-            it takes keys, or an answer of the issuer, that are not at hand.
+            The decision, an ``Admission`` where the client may come in; NeedKeys or a Question
+            where it takes keys or an answer of the issuer.
         """
         method = request.authentication_method
         if method is not None and method not in self._methods:
@@ -188,8 +188,7 @@ class Judge:
 
     def _worked_out(self, presented: bytes, token: VerifiedToken, now: float) -> CachedToken:
         """Return what was worked out from what the issuer said, for as long as it says so."""
-        digest = VerifiedTokens.digest(presented)
-        entry = self._introspected.find(digest, now)
+        entry = self._introspected.find(digest := VerifiedTokens.digest(presented), now)
         if entry is None or entry.token is not token:
             entry = CachedToken(
                 token=token,
