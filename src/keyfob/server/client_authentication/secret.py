@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar
 
+from keyfob.records import Record
 from keyfob.server.client_authentication.proven import ClientStore, Proven
 from keyfob.server.clients import StoredSecret
 from keyfob.server.credentials import SecretVerifier
@@ -21,12 +22,13 @@ from keyfob.server.rotation import proven_hash
 __all__ = ["ClientSecret", "PresentedSecret", "read_basic", "read_post"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresentedSecret:
+class PresentedSecret(Record, frozen=True, kw_only=True):
     """A name and a secret; an empty secret means that none was sent."""
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"secret"})
+
     client_id: str
-    secret: str = field(repr=False)
+    secret: str
 
     @property
     def is_name_alone(self) -> bool:
