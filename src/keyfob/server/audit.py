@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from keyfob.records import Record
+from keyfob.server.records import Record
 
 __all__ = ["AuditSink", "RequestKind", "TokenEvent", "ignore"]
 

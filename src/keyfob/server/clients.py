@@ -11,7 +11,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from keyfob.records import Record
 from keyfob.server.admin_scopes import ADMIN_SCOPES
 from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import (
@@ -20,6 +19,7 @@ from keyfob.server.client_metadata import (
     ClientMetadata,
     read_metadata,
 )
+from keyfob.server.records import Record
 
 __all__ = [
     "ADMIN_GRANTS",

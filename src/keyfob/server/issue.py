@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from keyfob.records import Record
 from keyfob.server.authorization_details import Detail
 from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.records import Record
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.sign import SigningKey

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
-from keyfob.records import Record
 from keyfob.server.clients import Client, StoredSecret
+from keyfob.server.records import Record
 
 __all__ = ["ClientStore", "Method", "Proven"]
 

@@ -11,12 +11,12 @@ import base64
 from collections.abc import Mapping
 from typing import ClassVar
 
-from keyfob.records import Record
 from keyfob.server.client_authentication.proven import ClientStore, Proven
 from keyfob.server.clients import StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.forms import decode_component
 from keyfob.server.oauth_errors import OAuthError, invalid_client
+from keyfob.server.records import Record
 from keyfob.server.rotation import proven_hash
 
 __all__ = ["ClientSecret", "PresentedSecret", "read_basic", "read_post"]

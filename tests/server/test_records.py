@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import pytest
 
-from keyfob.records import Record
 from keyfob.server.audit import TokenEvent
 from keyfob.server.client_authentication.proven import Proven
 from keyfob.server.client_authentication.secret import PresentedSecret
 from keyfob.server.clients import Client, ClientKind, StoredSecret
 from keyfob.server.issue import Access, IssuedToken
+from keyfob.server.records import Record
 
 SECRET = "s3cr3t"
 STORED = StoredSecret(
