@@ -36,7 +36,6 @@ from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
 
 from keyfob.errors import UpstreamError
 from keyfob.http.proxy import BehindProxy
@@ -59,7 +58,6 @@ from keyfob.server.readiness import Readiness
 from keyfob.server.routes import health_routes, oauth_routes, register_routes
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
-from keyfob.server.stores.operators import StoredOperators
 from keyfob.server.stores.readiness import StoredReadiness
 from keyfob.server.stores.serving_receivers import ServingReceivers
 
@@ -118,7 +116,7 @@ def create_app(
         routes=[
             *oauth_routes(parts, token),
             *register_routes(parts),
-            *_approval_routes(parts, checker, openid),
+            *approval_routes(parts, checker, openid),
             *health_routes(health),
         ],
         exception_handlers={
@@ -159,22 +157,3 @@ def _readiness(parts: Parts) -> Readiness:
         parts.stopping,
         time.monotonic,
     )
-
-
-def _approval_routes(
-    parts: Parts, checker: PasswordChecker, openid: OpenIdIssuer | None
-) -> list[BaseRoute]:
-    return [
-        *approval_routes(
-            parts.settings,
-            admission=parts.admission,
-            devices=parts.reads,
-            requests=parts.device_requests,
-            codes=parts.device_codes,
-            operators=StoredOperators(parts.opened.reading, parts.opened.writer),
-            checker=checker,
-            openid=openid,
-            audit=parts.audit,
-            clock=parts.clock,
-        )
-    ]
