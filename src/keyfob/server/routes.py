@@ -50,11 +50,11 @@ def oauth_routes(parts: Parts, token: TokenEndpoint) -> list[Route]:
 
 
 def _revocation(parts: Parts) -> RevocationEndpoint:
-    # Also those for the admin API: whoever has lost one ends it.
-    every = parts.settings.targets.audiences | {parts.settings.admin_audience}
+    # Whoever it is for, the admin API or a resource of former settings: who has lost it ends it.
+    signed = SignedAccessTokens(parts.settings, parts.keyring, parts.revocations, any_audience=True)
     return RevocationEndpoint(
         admission=parts.admission,
-        tokens=AccessTokens(_signed(parts, every), parts.opaque),
+        tokens=AccessTokens(signed, parts.opaque),
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=parts.clock,
@@ -75,7 +75,12 @@ def register_routes(parts: Parts) -> list[BaseRoute]:
     if settings.admin_api:
         access = AdminAccess(
             admission=parts.admission,
-            tokens=_signed(parts, frozenset({settings.admin_audience})),
+            tokens=SignedAccessTokens(
+                settings,
+                parts.keyring,
+                parts.revocations,
+                audiences=frozenset({settings.admin_audience}),
+            ),
             services=parts.reads,
             clock=parts.clock,
         )
@@ -86,7 +91,3 @@ def register_routes(parts: Parts) -> list[BaseRoute]:
 def health_routes(health: HealthEndpoints) -> list[Route]:
     """Return what whoever runs the server asks."""
     return [Route("/healthz", health.healthz), Route("/readyz", health.readyz)]
-
-
-def _signed(parts: Parts, audiences: frozenset[str]) -> SignedAccessTokens:
-    return SignedAccessTokens(parts.settings, parts.keyring, parts.revocations, audiences=audiences)
