@@ -66,6 +66,19 @@ static int refuse_it(const struct mosquitto_evt_extended_auth *event, uint8_t re
     return refuse_extended(client_id_of(event), reason, why);
 }
 
+/* A client that is in keeps what it has, and is told that this is over. */
+static int goes_on_as_it_was(struct mosquitto_evt_extended_auth *event, const char *why)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    mosquitto_log_printf(MOSQ_LOG_WARNING,
+                         "Keyfob: client %s goes on with the token that it had: %s",
+                         text_for_log(client_id_of(event), shown), why);
+    free(event->data_out); /* what would go with a new one */
+    event->data_out = NULL;
+    event->data_out_len = 0;
+    return MOSQ_ERR_SUCCESS;
+}
+
 /* Asking for more: connect says of whom, NULL: of a client that is in. */
 static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event, uint64_t epoch,
                const struct wire_connect *connect, struct text data)
@@ -83,7 +96,9 @@ static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event,
                  mosquitto_set_username(event->client, delayed_name(keyfob, epoch, name)) ==
                      MOSQ_ERR_SUCCESS;
     if (!named || !give(event, data) || !exchanges_add(&keyfob->exchanges, &exchange)) {
-        return refuse_it(event, SERVER_UNAVAILABLE, "too many are asked for more, or no memory");
+        const char *why = "too many are asked for more, or no memory";
+        return connect == NULL ? goes_on_as_it_was(event, why)
+                               : refuse_it(event, SERVER_UNAVAILABLE, why);
     }
     return MOSQ_ERR_AUTH_CONTINUE;
 }
@@ -143,15 +158,6 @@ static int connect_continue(struct keyfob *keyfob, struct mosquitto_evt_extended
 }
 
 /* Going on with the next token */
-
-static int goes_on_as_it_was(const struct mosquitto_evt_extended_auth *event, const char *why)
-{
-    char shown[TEXT_FOR_LOG_SIZE];
-    mosquitto_log_printf(MOSQ_LOG_WARNING,
-                         "Keyfob: client %s goes on with the token that it had: %s",
-                         text_for_log(client_id_of(event), shown), why);
-    return MOSQ_ERR_SUCCESS;
-}
 
 /* A decision that is delayed may come while this one is waited for, and let somebody in. Were that
  * under this identifier, the broker would take this client away while it is in its hands. */
