@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from keyfob.authorization.decision import Decision, DenyReason
+from keyfob.authorization.policy import Policy
+from keyfob.authorization.syntaxes.aif import Aif
 from keyfob.guard.audit import AuditLog
 from keyfob.guard.database import Database
 from keyfob.guard.exchanges.ace import AceMethod
@@ -285,3 +287,15 @@ async def test_a_connection_goes_on_only_with_a_token_that_is_bound_in_the_same_
     held = renewal.held(decision)
     assert held.allowed is goes_on
     assert held.reason is (None if goes_on else DenyReason.CONFIRMATION_UNPROVEN)
+
+
+async def test_a_scope_of_aif_says_what_a_client_that_has_proven_its_key_may_do() -> None:
+    """RFC 9431 section 2.3: the scope is the base64url of a JSON array, and nothing beside it."""
+    scope = b64(b'[["up/dev1",["pub"]],["down/#",["sub"]]]')
+    token = mint(scope=scope, cnf={"jwk": KEY.jwk})
+    issuer = trusted(required_scopes=frozenset())
+    keeper = guard(issuer=issuer, policy=Policy(rights=(Aif(),)))
+    decision = decided(keeper, token, proof=by_ace(token))
+    assert decision.allowed
+    filters = [str(rule.filter) for rule in decision.permissions.rules]
+    assert filters == ["up/dev1", "down/#"]

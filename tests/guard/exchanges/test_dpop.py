@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +153,20 @@ def fits(claims: dict[str, Any]) -> bool:
     text = isinstance(jti, str) and 0 < len(jti) <= 256 and not UNCLEAN.search(jti)
     number = isinstance(iat, int | float) and not isinstance(iat, bool) and 0 <= iat < 2**53
     return text and number
+
+
+def test_the_shells_recipe_in_the_documentation_makes_a_proof(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs/proof-of-possession.md").read_text(encoding="utf-8")
+    recipes = dict(re.findall(r"<!-- recipe: ([a-z-]+) -->\n```sh\n(.*?)```", text, re.DOTALL))
+    script = f"""set -eu
+TOKEN={TOKEN} NONCE={NONCE.decode()}
+{recipes["key"]}
+{recipes["mqtt-proof"]}
+mqtt_proof; echo " $X"
+"""
+    command = ["bash", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=30, check=True)
+    proof, _, x = done.stdout.strip().partition(b" ")
+    jwk = {"crv": "Ed25519", "kty": "OKP", "x": x.decode()}
+    thumbprint = hashlib.sha256(json.dumps(jwk, separators=(",", ":")).encode()).digest()
+    checked(shown(DpopMethod(), TOKEN.encode(), proof), vouched({"jkt": b64(thumbprint)}))
