@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyfob.authorization.decision import ConnectRequest, DenyReason
-from keyfob.guard.credentials import choose_token
+from keyfob.guard.credentials import choose_token, has_token_shape
 from tests.guard.world import mint
 
 TOKEN = mint().encode()
@@ -107,3 +109,11 @@ def test_aces_username_of_mqtt_3_1_1_is_refused_under_its_own_name(
 )
 def test_a_name_that_only_begins_so_is_a_name(username: bytes) -> None:
     assert chosen(username, TOKEN) == TOKEN
+
+
+def test_a_credential_has_the_shape_of_a_token_where_the_vectors_say_so() -> None:
+    """vectors/credentials.json: the plugin for Mosquitto gives the same answers."""
+    path = Path(__file__).parents[2] / "vectors" / "credentials.json"
+    vectors = json.loads(path.read_text(encoding="utf-8"))["credentials"]
+    wrong = [v for v in vectors if has_token_shape(v["text"].encode()) is not v["jws"]]
+    assert wrong == []

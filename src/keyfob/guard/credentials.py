@@ -11,7 +11,7 @@ from keyfob.authorization.decision import ConnectRequest, DenyReason
 from keyfob.tokens import base64url
 from keyfob.tokens.opaque import looks_opaque
 
-__all__ = ["TokenField", "choose_token"]
+__all__ = ["TokenField", "choose_token", "has_token_shape"]
 
 TokenField = Literal["password", "username"]
 
@@ -21,6 +21,15 @@ _TOKEN_SHAPE: Final = re.compile(rb"e[w-z0-9_-][A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[
 
 # RFC 9431 section 6.1, for MQTT 3.1.1: the username is this, and the base64url of a token.
 _ACE: Final = b"ace"
+
+
+def has_token_shape(credential: bytes) -> bool:
+    """Tell whether a credential looks like a JWT, as the plugin for Mosquitto does, too.
+
+    Args:
+        credential: A username or a password, as presented.
+    """
+    return _TOKEN_SHAPE.fullmatch(credential) is not None
 
 
 def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes | DenyReason:
@@ -43,8 +52,8 @@ def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes
     if _is_ace(username):
         # In the password is a proof over a TLS exporter. Nothing of it may pass for a token.
         return DenyReason.EXPORTER_PROOF_UNSUPPORTED
-    if _TOKEN_SHAPE.fullmatch(username):
-        if _TOKEN_SHAPE.fullmatch(password):
+    if has_token_shape(username):
+        if has_token_shape(password):
             return DenyReason.CREDENTIALS_AMBIGUOUS
         if "username" in fields:
             return username
@@ -60,10 +69,10 @@ def _is_ace(username: bytes) -> bool:
     if not username.startswith(_ACE):
         return False
     rest = username.removeprefix(_ACE)
-    if _TOKEN_SHAPE.fullmatch(rest):
+    if has_token_shape(rest):
         return True
     try:
         token = base64url.decode(rest)
     except ValueError:
         return False
-    return _TOKEN_SHAPE.fullmatch(token) is not None or looks_opaque(token)
+    return has_token_shape(token) or looks_opaque(token)
