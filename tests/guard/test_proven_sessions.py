@@ -36,6 +36,7 @@ from tests.guard.world import (
     HttpServer,
     guard,
     mint,
+    record,
     request,
     session,
     trusted,
@@ -299,3 +300,17 @@ async def test_a_scope_of_aif_says_what_a_client_that_has_proven_its_key_may_do(
     assert decision.allowed
     filters = [str(rule.filter) for rule in decision.permissions.rules]
     assert filters == ["up/dev1", "down/#"]
+
+
+@pytest.mark.parametrize(("token_id", "proven"), [("jti-dev1", "jwk:a"), ("another", None)])
+async def test_what_was_proven_stays_known_when_the_plugin_tells_of_the_same_token(
+    token_id: str, proven: str | None
+) -> None:
+    sessions = SessionStore()
+    sessions.put(session(proven="jwk:a"))
+    link = guard(sessions=sessions).begin_link("b1", b"another run")
+    link.record(record(epoch=9, token_id=token_id))
+    link.finish()
+    kept = sessions.get("b1", "dev1")
+    assert kept is not None
+    assert (kept.epoch, kept.proven) == (9, proven)
