@@ -19,6 +19,7 @@ from keyfob.server.admin.applications import (
     CreatedApplication,
     NewApplication,
 )
+from keyfob.server.admin.certificates import CertificateForm, NewCertificate
 from keyfob.server.admin.devices import (
     DeviceChange,
     DevicePage,
@@ -96,7 +97,6 @@ class RemoteRegister:
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedSecret:
         """Register a device."""
-        _refuse_certificate(None, bound=certificate_bound)
         wish = NewDevice(
             id=device_id,
             rights=_rights(publish, subscribe, scopes),
@@ -105,6 +105,7 @@ class RemoteRegister:
             labels=dict(labels or {}),
             pending=pending,
             tokens=_tokens(metadata),
+            certificate_bound=certificate_bound,
         )
         issued = self._client.ask("POST", "devices", kind=IssuedDevice, body=wish)
         return IssuedSecret(device=issued.device, secret=issued.client_secret or "")
@@ -126,7 +127,6 @@ class RemoteRegister:
         metadata: ClientMetadata = NO_METADATA,
     ) -> Device:
         """Register a device with keys."""
-        _refuse_certificate(certificate, bound=certificate_bound)
         wish = NewDevice(
             id=device_id,
             rights=_rights(publish, subscribe, scopes),
@@ -136,6 +136,8 @@ class RemoteRegister:
             labels=dict(labels or {}),
             pending=pending,
             tokens=_tokens(metadata),
+            certificate=_certificate(certificate),
+            certificate_bound=certificate_bound,
         )
         return self._client.ask("POST", "devices", kind=IssuedDevice, body=wish).device
 
@@ -214,14 +216,16 @@ class RemoteRegister:
 
     def set_device_certificate(
         self,
-        device_id: str,  # noqa: ARG002
-        certificate: CertificateIdentity | None = None,  # noqa: ARG002
+        device_id: str,
+        certificate: CertificateIdentity | None = None,
         *,
-        bound: bool | None = None,  # noqa: ARG002
-        remove_secret: bool = False,  # noqa: ARG002
+        bound: bool | None = None,
+        remove_secret: bool = False,
     ) -> Device:
-        """Refuse to give a device another certificate: the admin API does not."""
-        raise _no_certificate()
+        """Give a device another certificate."""
+        wish = _new_certificate(certificate, bound=bound, remove_secret=remove_secret)
+        path = *one("devices", device_id), "certificate"
+        return self._client.ask("PUT", *path, kind=Device, body=wish)
 
     def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
         """Change what a device's next tokens are."""
@@ -248,7 +252,6 @@ class RemoteRegister:
         metadata: ClientMetadata = NO_METADATA,
     ) -> IssuedApplication:
         """Register an application."""
-        _refuse_certificate(certificate, bound=certificate_bound)
         wish = NewApplication(
             id=client_id,
             public=public,
@@ -256,6 +259,8 @@ class RemoteRegister:
             device_code=device_code,
             jwks=None if jwks is None else _key_set(jwks),
             tokens=_tokens(metadata),
+            certificate=_certificate(certificate),
+            certificate_bound=certificate_bound,
         )
         made = self._client.ask("POST", "applications", kind=CreatedApplication, body=wish)
         return IssuedApplication(application=made.application, secret=made.client_secret)
@@ -276,14 +281,16 @@ class RemoteRegister:
 
     def set_application_certificate(
         self,
-        client_id: str,  # noqa: ARG002
-        certificate: CertificateIdentity | None = None,  # noqa: ARG002
+        client_id: str,
+        certificate: CertificateIdentity | None = None,
         *,
-        bound: bool | None = None,  # noqa: ARG002
-        remove_secret: bool = False,  # noqa: ARG002
+        bound: bool | None = None,
+        remove_secret: bool = False,
     ) -> Application:
-        """Refuse to give an application another certificate: the admin API does not."""
-        raise _no_certificate()
+        """Give an application another certificate."""
+        wish = _new_certificate(certificate, bound=bound, remove_secret=remove_secret)
+        path = *one("applications", client_id), "certificate"
+        return self._client.ask("PUT", *path, kind=Application, body=wish)
 
     def remove_application(self, client_id: str) -> None:
         """Remove an application."""
@@ -371,13 +378,22 @@ class RemoteRegistrationTokens:
         self._client.ask("DELETE", *one("registration-tokens", name), kind=NOTHING)
 
 
-def _refuse_certificate(certificate: CertificateIdentity | None, *, bound: bool) -> None:
-    if certificate is not None or bound:
-        raise _no_certificate()
+def _certificate(identity: CertificateIdentity | None) -> CertificateForm | None:
+    return None if identity is None else CertificateForm.of(identity)
 
 
-def _no_certificate() -> ConfigError:
-    return ConfigError("certificates are not registered over --server; do it at the server")
+def _new_certificate(
+    identity: CertificateIdentity | None, *, bound: bool | None, remove_secret: bool
+) -> NewCertificate:
+    """Return the wish; an empty identity takes the certificate away, None leaves it."""
+    form: CertificateForm | msgspec.UnsetType | None = msgspec.UNSET
+    if identity is not None:
+        form = _certificate(identity) if identity else None
+    return NewCertificate(
+        certificate=form,
+        bound=msgspec.UNSET if bound is None else bound,
+        remove_secret=remove_secret,
+    )
 
 
 def _tokens(metadata: ClientMetadata) -> TokenForm:

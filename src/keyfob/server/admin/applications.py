@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from keyfob.server.admin.certificates import CertificateForm
 from keyfob.server.admin.devices import JwkSet, NewKeys, TokenForm
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import APPLICATIONS_READ, APPLICATIONS_WRITE
@@ -29,6 +30,8 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device_code: bool = False
     jwks: JwkSet | None = None
     tokens: TokenForm = TokenForm()
+    certificate: CertificateForm | None = None
+    certificate_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ def _create(call: Call) -> CreatedApplication:
         refresh=wish.refresh,
         device_code=wish.device_code,
         jwks=None if wish.jwks is None else wish.jwks.document,
+        certificate=None if wish.certificate is None else wish.certificate.identity,
+        certificate_bound=wish.certificate_bound,
         metadata=wish.tokens.metadata,
     )
     return CreatedApplication(application=issued.application, client_secret=issued.secret)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from keyfob.server.admin.certificates import CertificateForm
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import DEVICES_READ, DEVICES_WRITE
 from keyfob.server.client_keys import MAX_CLIENT_KEYS
@@ -131,7 +132,10 @@ class TokenForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A device to register; with keys it has no secret; a pending one gets no token yet."""
+    """A device to register; a pending one gets no token yet.
+
+    With keys or a certificate it has no secret.
+    """
 
     id: Name
     rights: Rights = Rights()
@@ -141,6 +145,8 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     labels: Labels = {}
     pending: bool = False
     tokens: TokenForm = TokenForm()
+    certificate: CertificateForm | None = None
+    certificate_bound: bool = False
 
 
 class DeviceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -210,9 +216,15 @@ def _create(call: Call) -> IssuedDevice:
         "labels": wish.labels,
         "pending": wish.pending,
         "metadata": wish.tokens.metadata,
+        "certificate_bound": wish.certificate_bound,
     }
-    if wish.jwks is not None:
-        device = call.register.add_device_with_keys(wish.id, jwks=wish.jwks.document, **members)
+    if wish.jwks is not None or wish.certificate is not None:
+        device = call.register.add_device_with_keys(
+            wish.id,
+            jwks=None if wish.jwks is None else wish.jwks.document,
+            certificate=None if wish.certificate is None else wish.certificate.identity,
+            **members,
+        )
         return IssuedDevice(device=device, client_secret=None)
     issued = call.register.add_device(wish.id, **members)
     return IssuedDevice(device=issued.device, client_secret=issued.secret)

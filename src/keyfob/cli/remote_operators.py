@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operators of a server somewhere else, through its admin API."""
+
+from __future__ import annotations
+
+from keyfob.cli.admin_client import NOTHING, PAGE, AdminClient, one
+from keyfob.server.admin.operators import NewOperator, NewPassword, OperatorPage
+from keyfob.server.operators import Operator
+
+__all__ = ["RemoteOperators"]
+
+
+class RemoteOperators:
+    """An ``AnyOperators``.
+
+    Args:
+        client: What asks.
+    """
+
+    def __init__(self, client: AdminClient) -> None:
+        self._client = client
+
+    def add(
+        self, name: str, password: str | None, *, openid_subject: str | None = None
+    ) -> Operator:
+        """Make an account."""
+        wish = NewOperator(name=name, password=password, openid_subject=openid_subject)
+        return self._client.ask("POST", "operators", kind=Operator, body=wish)
+
+    def list(self) -> tuple[Operator, ...]:
+        """List the accounts."""
+        found: tuple[Operator, ...] = ()
+        after: str | None = ""
+        while after is not None:
+            query: dict[str, str | int] = {"after": after, "limit": PAGE}
+            page = self._client.ask("GET", "operators", kind=OperatorPage, query=query)
+            found += page.items
+            after = page.next
+        return found
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a password."""
+        path = *one("operators", name), "password"
+        self._client.ask("PUT", *path, kind=NOTHING, body=NewPassword(password=password))
+
+    def remove(self, name: str) -> None:
+        """Remove an account."""
+        self._client.ask("DELETE", *one("operators", name), kind=NOTHING)
