@@ -264,7 +264,7 @@ def create_app(
     app.state.stopping = stopping
     app.state.keyring = keyring
     app.state.health, app.state.limits = health, limits
-    app.state.receivers = receivers
+    app.state.receivers, app.state.assertions = receivers, assertions
     return app
 
 
@@ -350,7 +350,7 @@ def _routes(
         audit=parts.audit,
         clock=clock,
     )
-    metadata = MetadataEndpoint(settings, parts.reads)
+    metadata = MetadataEndpoint(settings, parts.reads, parts.assertions)
     at = settings.path
     return [
         Route(at + TOKEN_PATH, token.post, methods=["POST"]),
