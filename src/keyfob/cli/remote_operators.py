@@ -6,6 +6,7 @@ from __future__ import annotations
 from keyfob.cli.admin_client import NOTHING, PAGE, AdminClient, one
 from keyfob.server.admin.operators import NewOperator, NewPassword, OperatorPage
 from keyfob.server.operators import Operator
+from keyfob.server.passwords import check_password
 
 __all__ = ["RemoteOperators"]
 
@@ -24,6 +25,8 @@ class RemoteOperators:
         self, name: str, password: str | None, *, openid_subject: str | None = None
     ) -> Operator:
         """Make an account."""
+        if password is not None:
+            check_password(password)
         wish = NewOperator(name=name, password=password, openid_subject=openid_subject)
         return self._client.ask("POST", "operators", kind=Operator, body=wish)
 
@@ -40,6 +43,7 @@ class RemoteOperators:
 
     def set_password(self, name: str, password: str) -> None:
         """Change a password."""
+        check_password(password)
         path = *one("operators", name), "password"
         self._client.ask("PUT", *path, kind=NOTHING, body=NewPassword(password=password))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from keyfob.cli.admin_client import NOTHING, AdminClient, one
+from keyfob.errors import ConfigError
 from keyfob.server.admin.receivers import NewReceiver, ReceiverList, ReceiverState
 from keyfob.server.events.receiver import ReceiverStatus, ShownReceiver
 
@@ -24,6 +25,11 @@ class RemoteReceivers:
         self, name: str, *, url: str, audience: str = "", secret: str = "", ca: str | None = None
     ) -> ShownReceiver:
         """Add a receiver."""
+        if not url.startswith("https://"):
+            raise ConfigError(
+                "the URL is none that begins with https://; over --server there is no other, and a"
+                " receiver on the server's own machine is added there"
+            )
         wish = NewReceiver(name=name, url=url, audience=audience, secret=secret, ca=ca)
         return self._client.ask("POST", "receivers", kind=ShownReceiver, body=wish)
 
