@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from keyfob.errors import ConfigError, ConflictError
+from keyfob.errors import ConfigError, ConflictError, UpstreamError
 from keyfob.server.stores.postgresql.database import PostgresqlSchema
 
 __all__ = ["Filling"]
@@ -68,7 +68,8 @@ class Filling:
             for table, column in self._identities.items():
                 statement = _NUMBERED.format(table=_quoted(table), column=_quoted(column))
                 connection.execute(statement, (table, column))
-        connection.execute("ANALYZE")
+        with suppress(UpstreamError):  # what is there is there; PostgreSQL does it later by itself
+            connection.execute("ANALYZE")
 
     def take(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Take all rows of a table; return how many are in it then.
