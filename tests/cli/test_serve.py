@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from keyfob.cli.installation import Installation, renew
+from keyfob.server.wishes import DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import started, wait_for
 from tests.server.assertions import claims_for, jwks_of, signed
@@ -104,7 +105,7 @@ def test_sighup_reads_the_trusted_issuers_again_and_wrong_ones_are_not_taken(
     url = installation.settings.server.issuer
     context = ssl.create_default_context(cafile=installation.directory / "ca.pem")
     with installation.register() as register:
-        register.add_device("dev1")
+        register.add_device(DeviceWish("dev1"))
         register.allow_grant("dev1", "jwt-bearer")
     (installation.directory / "keys.json").write_bytes(jwks_of(key))
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from keyfob.cli.admin_client import NOTHING, PAGE, AdminClient, one
+from keyfob.cli.admin_client import NOTHING, AdminClient, gathered, one
 from keyfob.server.admin.operators import NewOperator, NewPassword, OperatorPage
 from keyfob.server.operators import Operator
 from keyfob.server.passwords import check_password
@@ -32,14 +32,9 @@ class RemoteOperators:
 
     def list(self) -> tuple[Operator, ...]:
         """List the accounts."""
-        found: tuple[Operator, ...] = ()
-        after: str | None = ""
-        while after is not None:
-            query: dict[str, str | int] = {"after": after, "limit": PAGE}
-            page = self._client.ask("GET", "operators", kind=OperatorPage, query=query)
-            found += page.items
-            after = page.next
-        return found
+        return gathered(
+            lambda place: self._client.ask("GET", "operators", kind=OperatorPage, query=place)
+        )
 
     def set_password(self, name: str, password: str) -> None:
         """Change a password."""

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
+from keyfob.cli.collector import calm_collector
 from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
@@ -64,6 +65,7 @@ def _server(settings: Settings, show: Show, file: AuditFile) -> Server:
     def on_ready() -> None:
         again = partial(_reload, made, show, file, settings.path)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again)
+        calm_collector()
         show(f"ready at {server.issuer}")
 
     def audit(event: TokenEvent) -> None:

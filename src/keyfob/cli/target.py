@@ -22,13 +22,11 @@ from keyfob.cli.registers import (
     AnyRegistrationTokens,
 )
 from keyfob.cli.remote_grants import RemoteGrants
+from keyfob.cli.remote_keys import RemoteKeyRegister
 from keyfob.cli.remote_operators import RemoteOperators
 from keyfob.cli.remote_receivers import RemoteReceivers
-from keyfob.cli.remote_registers import (
-    RemoteKeyRegister,
-    RemoteRegister,
-    RemoteRegistrationTokens,
-)
+from keyfob.cli.remote_registers import RemoteRegister
+from keyfob.cli.remote_registration_tokens import RemoteRegistrationTokens
 from keyfob.cli.server_database import server_database
 from keyfob.server.events.receiver_register import ReceiverRegister
 from keyfob.server.registration.initial_tokens import RegistrationTokens
@@ -118,8 +116,9 @@ def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
         return
     settings = settings_of(directory).settings
     database, migrate = server_database(settings), settings.server.migrate
-    with contextlib.closing(open_store(database, migrate=migrate)) as store:
-        yield RegistrationTokens(store, client_id_template=own_template(settings))
+    store = open_store(database, migrate=migrate)
+    with RegistrationTokens(store, client_id_template=own_template(settings)) as tokens:
+        yield tokens
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from keyfob.server.admin_scopes import (
     OPERATORS_WRITE,
     SERVICES_WRITE,
 )
+from keyfob.server.wishes import DeviceWish
 from tests.server.admin.asking import API, Admin
 from tests.server.world import World
 
@@ -27,7 +28,7 @@ URL = "https://guard.example/events"
 async def test_allowing_and_withdrawing_a_grant_twice_is_as_once(
     world: World, admin: Admin
 ) -> None:
-    world.register.add_device("gw")
+    world.register.add_device(DeviceWish("gw"))
     wish = {"grant": "token-exchange", "may_act_for": ["gw-*"]}
     once = (await admin("POST", "/grants/gw/allow", wish)).json()
     assert once["may_act_for"] == ["gw-*"]
@@ -65,7 +66,7 @@ async def test_allowing_and_withdrawing_a_grant_twice_is_as_once(
 async def test_what_is_wrong_changes_nothing(
     world: World, admin: Admin, path: str, body: Any, status: int
 ) -> None:
-    world.register.add_device("gw")
+    world.register.add_device(DeviceWish("gw"))
     answer = await admin("POST", path, body)
     assert answer.status_code == status, answer.text
     assert PASSWORD not in answer.text
@@ -117,7 +118,7 @@ async def test_a_receivers_secret_is_in_no_answer(admin: Admin) -> None:
 
 
 async def test_a_certificate_is_given_left_and_taken_away(world: World, admin: Admin) -> None:
-    world.register.add_device("dev1")
+    world.register.add_device(DeviceWish("dev1"))
     path = "/devices/dev1/certificate"
     wish = {"certificate": {"tls_client_auth_san_dns": "d.example"}, "bound": True}
     given = (await admin("PUT", path, wish)).json()
@@ -162,7 +163,7 @@ async def test_a_service_gives_none_of_the_scopes_that_it_lacks(world: World, wa
 
 async def test_who_changes_devices_makes_no_gateway_of_one(world: World) -> None:
     """Neither by its grants nor by what an import may say of them."""
-    world.register.add_device("gw")
+    world.register.add_device(DeviceWish("gw"))
     his = await Admin.of(world, "his", [DEVICES_WRITE])
     refused = await his("POST", "/grants/gw/allow", {"grant": "token-exchange"})
     assert refused.json()["code"] == "insufficient_scope"

@@ -63,10 +63,12 @@ class OperatorPage(msgspec.Struct, frozen=True, kw_only=True):
 
 def _list(call: Call) -> OperatorPage:
     query: Page = call.query
-    # People are few: the page is cut out of all of them.
-    found = [one for one in call.operators.list() if one.name > query.after]
-    items = tuple(found[: query.limit])
-    return OperatorPage(items=items, next=items[-1].name if len(found) > len(items) else None)
+    known = call.operators.list()  # people are few: a page is cut out of all of them
+    items, following = query.read(
+        lambda after, limit: tuple(one for one in known if one.name > after)[:limit],
+        lambda one: one.name,
+    )
+    return OperatorPage(items=items, next=following)
 
 
 def _create(call: Call) -> Operator:
