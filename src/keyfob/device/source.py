@@ -371,19 +371,16 @@ class TokenSource:
             self._note(error)
         running.set_exception(error)
 
-    # From outside
-
     def _sound(self, token: Token | None, error: KeyfobError | None = None) -> Token:
         """Return a token, if it still lives; raise what kept a better one away."""
         if token is not None:
-            now = self._clock()
-            lives = freshness(age(token.obtained, now), token.lifetime, 0.0)
+            lives = freshness(age(token.obtained, self._clock()), token.lifetime, 0.0)
             if error is None or lives is not Freshness.EXPIRED:
                 return token
         with self._lock:
             wait = self._pause()
-        failure = error or TokenUnavailableError("no token")
-        raise again(failure, retry_after=wait if wait > 0 else None) from None
+        error = error or TokenUnavailableError("no token")
+        raise again(error, retry_after=wait if wait > 0 else None) from None
 
     def forked(self) -> None:
         """Begin anew in a forked process: the renewal that was under way is the parent's."""
