@@ -146,6 +146,8 @@ class _Reading:
             self.wrong(line, f"{line.word!r} is neither true nor false")
         elif line.name in _NUMBERS and not re.match(r"[+-]?\d", line.word):
             self.wrong(line, f"{line.word!r} is not a number")
+        elif line.name.startswith("#"):
+            self.wrong(line, "a comment begins at the first byte of its line, or it is none")
         elif line.name == "listener":
             self._listener(line)
         elif line.name == "port":
