@@ -19,10 +19,11 @@ from typing import Any, Final
 
 from keyfob.cli.installation import Installation
 from tests.cli.commands import KEYFOB, Program, Shell, started, wait_for
-from tests.running import free_port
+from tests.running import MOSQUITTO, free_port
 
 USER: Final = "mosquitto"
-PROGRAM: Final = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+PROGRAM: Final = shutil.which(MOSQUITTO, path=f"{os.environ['PATH']}:/usr/sbin")
+RUNNING: Final = re.compile(r"mosquitto version \S+ running")
 DEVICE: Final = "dev1"
 
 
@@ -70,9 +71,15 @@ class Beside:
         assert old in text, text
         self.conf.write_text(text.replace(old, new, 1), encoding="utf-8")
 
+    @property
+    def doctor(self) -> tuple[str, ...]:
+        """The command that asks doctor, without --dir."""
+        assert PROGRAM is not None
+        return ("mosquitto", "doctor", "--conf", str(self.conf), "--broker", PROGRAM)
+
     def findings(self, *, code: int = 1) -> list[dict[str, Any]]:
         """Ask doctor."""
-        outcome = self.shell("mosquitto", "doctor", "--conf", str(self.conf), "--json")
+        outcome = self.shell(*self.doctor, "--json")
         assert outcome.code == code, outcome
         found: list[dict[str, Any]] = outcome.json["findings"]
         return found
@@ -107,7 +114,9 @@ class Beside:
         try:
             wait_for(
                 "the broker to start, or not",
-                lambda: " running" in log.read_text(errors="replace") or process.poll() is not None,
+                lambda: (
+                    RUNNING.search(log.read_text(errors="replace")) or process.poll() is not None
+                ),
             )
             yield log.read_text(errors="replace")
         finally:
@@ -117,12 +126,12 @@ class Beside:
     def starts(self) -> bool:
         """Tell whether the broker starts at all."""
         with self.broker() as said:
-            return " running" in said
+            return RUNNING.search(said) is not None
 
     def comes_in(self, token: str | None = None, *, client_id: str = DEVICE) -> bool:
         """Tell whether the device gets in with its token, and may publish."""
         with self.broker() as said:
-            assert " running" in said, said
+            assert RUNNING.search(said), said
             return self.publishes(token or self.token, client_id=client_id) == ""
 
     def publishes(self, password: str, *, client_id: str = DEVICE) -> str:

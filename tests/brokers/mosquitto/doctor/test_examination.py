@@ -23,6 +23,7 @@ from keyfob.brokers.mosquitto.doctor.facts import (
 from keyfob.brokers.mosquitto.doctor.finding import CODES, Finding
 from tests.brokers.mosquitto.doctor.test_conf_lines import MAIN, lines_of
 
+ROOT = Path(__file__).parents[4]
 BROKER, GUARD = User("mosquitto", 102, frozenset({105})), User("keyfob", 900, frozenset({105}))
 PLUGIN, SOCKET = Path("/usr/lib/keyfob_mosquitto.so"), Path("/run/keyfob/guard.sock")
 GOOD = f"""\
@@ -135,6 +136,17 @@ def test_each_listener_has_a_plugin_of_its_own_where_it_has_settings_of_its_own(
     assert "listener_without_plugin" not in codes(everywhere, newer)
 
 
+def test_what_stands_before_every_listener_makes_one_more_on_2_0_and_no_start_on_2_1() -> None:
+    text = GOOD.replace("settings false", "settings true").replace("allow_anonymous false\n", "")
+    newer = dataclasses.replace(FACTS, version=(2, 1, 2))
+    assert codes(text) == [
+        "listener_without_tls",
+        "per_listener_settings",
+        "listener_without_plugin",
+    ]
+    assert "conf_invalid" in codes(text, newer)
+
+
 def test_delayed_decisions_need_2_1() -> None:
     text = GOOD.replace("plugin_opt_guard_users keyfob", "plugin_opt_decisions delayed")
     facts = dataclasses.replace(FACTS, guard_users=frozenset({900}))
@@ -185,6 +197,11 @@ def test_a_users_own_rights_count_before_those_of_the_group_and_of_others() -> N
     assert not Node(PLUGIN, stat.S_IFREG | 0o707, 0, 105).lets(BROKER, 4)
 
 
+def test_the_example_is_right() -> None:
+    text = (ROOT / "examples" / "mosquitto.conf").read_text(encoding="utf-8")
+    assert findings(text) == []
+
+
 def test_every_code_is_named_in_the_documentation() -> None:
-    text = (Path(__file__).parents[4] / "docs" / "mosquitto.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "mosquitto.md").read_text(encoding="utf-8")
     assert [code for code in sorted(CODES) if f"`{code}`" not in text] == []

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from keyfob.brokers.mosquitto.doctor.conf_lines import Line, Place
 
-__all__ = ["BrokerConf", "Listener", "Plugin", "Problem", "interpret"]
+__all__ = ["SECURITY", "BrokerConf", "Listener", "Plugin", "Problem", "interpret"]
 
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 _PLUGIN = ("plugin", "auth_plugin", "global_plugin")
@@ -30,7 +30,8 @@ _OF_LISTENER = frozenset(
         "bind_address",
     }
 )
-_SECURITY = frozenset({"allow_anonymous", "password_file", "acl_file", "psk_file"})
+SECURITY = frozenset({"allow_anonymous", "password_file", "acl_file", "psk_file"})
+_MAKE_NO_LISTENER = frozenset({"allow_anonymous", "acl_file"})
 _NUMBERS = frozenset({"max_packet_size"})
 _SWITCHED = frozenset(
     {
@@ -53,6 +54,11 @@ class Listener:
     place: Place
     lines: dict[str, Line] = field(default_factory=dict)
     plugins: list[Plugin] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"listener {self.port or self.host}" if self.place.line else "the default listener"
 
     def is_on(self, name: str) -> bool:
         """Tell whether a switch of this listener is on."""
@@ -109,12 +115,14 @@ class BrokerConf:
     @property
     def local_only(self) -> bool:
         """Tell whether Mosquitto serves this machine alone, for want of a listener."""
-        return not self.listeners and not self.default.port and not self.default.lines
+        return not self.every_listener
 
     @property
     def every_listener(self) -> list[Listener]:
-        """The listeners that it opens."""
-        return [self.default, *self.listeners] if self.default.port else list(self.listeners)
+        """The listeners that it opens: what stands before the first may make one more, at 1883."""
+        default = self.default
+        made = default.port or default.plugins or default.lines.keys() - _MAKE_NO_LISTENER
+        return [default, *self.listeners] if made else list(self.listeners)
 
     @property
     def every_plugin(self) -> list[Plugin]:
@@ -206,10 +214,10 @@ class _Reading:
         if line.name == "per_listener_settings":
             if self.security_seen and _SWITCHES[line.word]:
                 self.wrong(line, "must stand before every security option")
-        elif line.name in _SECURITY or line.name == "auto_id_prefix":
+        elif line.name in SECURITY or line.name == "auto_id_prefix":
             self.security_seen = True
         listens = line.name in _OF_LISTENER or line.name.startswith("listener_")
-        if listens or (line.name in _SECURITY and conf.per_listener):
+        if listens or (line.name in SECURITY and conf.per_listener):
             self.listener.lines[line.name.removeprefix("listener_")] = line
             if line.name.startswith("listener_"):
                 self.listener.lines[line.name] = line

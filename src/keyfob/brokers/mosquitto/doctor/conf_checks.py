@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from keyfob.brokers.mosquitto.conf import LEAST_PACKET
-from keyfob.brokers.mosquitto.doctor.broker_conf import BrokerConf, Listener
+from keyfob.brokers.mosquitto.doctor.broker_conf import SECURITY, BrokerConf, Listener
 from keyfob.brokers.mosquitto.doctor.conf_lines import Line, Place
 from keyfob.brokers.mosquitto.doctor.finding import Edit, Finding
 
@@ -55,15 +55,14 @@ def _listeners(conf: BrokerConf) -> Findings:
     for listener in conf.every_listener:
         if "certfile" in listener.lines or "psk_hint" in listener.lines or _is_local(listener):
             continue
+        port = listener.port or 1883
         yield Finding(
             "listener_without_tls",
-            f"listener {listener.port} takes tokens from the network without TLS: whoever reads "
+            f"{listener.name} takes tokens from the network without TLS: whoever reads "
             "along has them",
-            f"write `certfile` and `keyfile` below it, or `listener {listener.port} 127.0.0.1`",
+            f"write `certfile` and `keyfile` below it, or `listener {port} 127.0.0.1`",
             listener.place,
-            Edit(listener.place, f"listener {listener.port} 127.0.0.1")
-            if listener.place.line
-            else None,
+            Edit(listener.place, f"listener {port} 127.0.0.1") if listener.place.line else None,
         )
 
 
@@ -104,18 +103,30 @@ def _per_listener(conf: BrokerConf, *, is_2_1: bool) -> Findings:
             "token does, nor at a revocation",
             line,
         )
+    if is_2_1:
+        yield from _before_a_listener(conf)
     if any(one.is_keyfob for one in conf.plugins):
         return  # a global_plugin
     for listener in conf.every_listener:
         if not any(one.is_keyfob for one in listener.plugins):
             yield Finding(
                 "listener_without_plugin",
-                f"listener {listener.port} has a set of rules of its own, and no plugin in it",
+                f"{listener.name} has a set of rules of its own, and no plugin in it",
                 f"write `per_listener_settings false`, or the plugin's lines below {listener.place}"
                 " too",
                 listener.place,
                 Edit(line.place, "per_listener_settings false"),
             )
+
+
+def _before_a_listener(conf: BrokerConf) -> Findings:
+    """Mosquitto 2.1 has no default listener for what each has of its own."""
+    default = conf.default
+    places = [plugin.place for plugin in default.plugins]
+    places += [line.place for name, line in default.lines.items() if name in SECURITY]
+    for place in places:
+        what = "with per_listener_settings true this belongs below a listener: 2.1 does not start"
+        yield Finding("conf_invalid", what, "put it below one, or behind each", place)
 
 
 def _identities(conf: BrokerConf) -> Findings:
