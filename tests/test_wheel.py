@@ -71,7 +71,8 @@ def test_a_wheel_carries_a_plugin_that_the_broker_loads(tmp_path: Path) -> None:
     wheel = the_wheel(tmp_path / "out")
     assert wheel.name.split("-")[2:4] == ["py3", "none"]
     assert "any" not in wheel.name
-    assert read_mark(zipfile.ZipFile(wheel).read(PLUGIN)) == own_mark()
+    with zipfile.ZipFile(wheel) as content:
+        assert read_mark(content.read(PLUGIN)) == own_mark()
 
     keyfob = installed(wheel, tmp_path / "environment")
     target, conf = tmp_path / "lib" / PLUGIN_FILE, tmp_path / "mosquitto.conf"
@@ -111,7 +112,8 @@ def test_without_a_compiler_a_wheel_is_for_every_platform_and_has_no_plugin(
     assert done.returncode == 0, done.stderr
     wheel = the_wheel(tmp_path / "out")
     assert wheel.name.endswith("-py3-none-any.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
     assert PLUGIN not in names
     assert "keyfob/brokers/mosquitto/plugin/plugin.c" in names
 

@@ -162,11 +162,16 @@ class Guards:
     program: Program | None = None
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    def start(self) -> None:
-        """Start one, in the place of the one before."""
+    def start(self, *, user: str = "", group: str = "") -> None:
+        """Start one, in the place of the one before; as another user where one is named."""
         self.stop()
-        where = ("--dir", str(self.folder / "data"))
-        self.program = self.stack.enter_context(started(self.folder / "guard.log", "guard", *where))
+        log, where = self.folder / "guard.log", ("guard", "--dir", str(self.folder / "data"))
+        log.unlink(missing_ok=True)
+        run = started(log, *where)
+        if user:
+            become = ("setpriv", "--reuid", user, "--regid", group, "--init-groups")
+            run = started(log, *where, before=become)
+        self.program = self.stack.enter_context(run)
         self.program.until("ready at")
 
     def stop(self) -> None:

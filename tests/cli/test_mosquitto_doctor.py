@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 from keyfob.brokers.mosquitto.build import compile_plugin
 from keyfob.cli.installation import Installation, initialise, settings_of
 from tests.cli.beside_mosquitto import DEVICE, PROGRAM, USER, Beside, Guards
-from tests.cli.commands import Shell, started
+from tests.cli.commands import KEYFOB, Shell, started
 from tests.cli.conftest import FREE
 from tests.running import free_port
 
+GUARD_USER = "daemon"  # every Debian has it
 Break = Callable[[Beside], None]
 
 
@@ -295,6 +297,31 @@ def test_a_guard_that_does_not_expect_the_brokers_user(beside: Beside) -> None:
         beside.guards.stop()
     with beside.guard():
         assert beside.comes_in()
+
+
+def test_a_guard_of_another_user_that_the_plugin_does_not_expect(beside: Beside) -> None:
+    """As in examples/systemd: a user of its own, whose group is Mosquitto's."""
+    become = ["setpriv", "--reuid", GUARD_USER, "--regid", USER, "--init-groups"]
+    reads = subprocess.run([*become, *KEYFOB, "--version"], capture_output=True, check=False)
+    if reads.returncode != 0:
+        pytest.skip(f"{GUARD_USER} cannot read this clone: a guard of another user is NOT tried")
+    beside.guards.stop()
+    subprocess.run(["chown", "-R", GUARD_USER, str(beside.folder / "data")], check=True)
+    shutil.chown(beside.socket.parent, user=GUARD_USER)
+    try:
+        beside.guards.start(user=GUARD_USER, group=USER)
+        assert not beside.comes_in()
+        findings = beside.findings()
+        assert codes(findings) == ["guard_user_unexpected"]
+        line = findings[0]["mend"].split("`")[1]
+        assert line == f"plugin_opt_guard_users {GUARD_USER}"
+        beside.change("plugin_opt_guard_timeout_ms", f"{line}\nplugin_opt_guard_timeout_ms")
+        assert beside.findings(code=0) == []
+        assert beside.comes_in()
+    finally:
+        beside.guards.stop()
+        subprocess.run(["chown", "-R", "root", str(beside.folder / "data")], check=True)
+        shutil.chown(beside.socket.parent, user="root")
 
 
 def test_a_socket_that_is_not_the_guards(beside: Beside) -> None:
