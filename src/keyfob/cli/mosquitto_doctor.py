@@ -43,9 +43,10 @@ def doctor(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with Mosquitto beside this guard, and how to mend it.
+    """Say what is wrong with Mosquitto, and how to mend it.
 
-    Changes nothing. Exits with 1 where something is wrong. As root it sees everything.
+    It is looked at as the broker beside this guard. Changes nothing. Exits with 1 where something
+    is wrong. As root it sees everything.
     """
     findings = _examine(conf.absolute(), broker, user, directory)
     data = {

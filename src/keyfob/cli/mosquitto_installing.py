@@ -94,7 +94,7 @@ def uninstall(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take out again what ``install`` put in.
+    """Take out again what install put in.
 
     Mosquitto then lets in whom the rest of its configuration lets in, from its next start on.
     """
