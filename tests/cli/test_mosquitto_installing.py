@@ -132,6 +132,14 @@ def test_the_brokers_own_prefix_reaches_the_plugin(machine: Machine) -> None:
     assert "plugin_opt_auto_id_prefix thing-" in machine.snippet.read_text(encoding="utf-8")
 
 
+def test_installing_again_keeps_the_mode_unless_another_is_named(machine: Machine) -> None:
+    assert machine.install("--yes", "--mode", "mixed").code == 0
+    assert "plugin_opt_mode mixed" in machine.snippet.read_text(encoding="utf-8")
+    assert machine.install("--yes").out.startswith("nothing to do")
+    assert machine.install("--yes", "--mode", "exclusive").code == 0
+    assert "plugin_opt_mode exclusive" in machine.snippet.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyfob.authorization.decision import ConnectRequest, DenyReason
-from keyfob.guard.credentials import choose_token
+from keyfob.guard.credentials import choose_token, has_token_shape
 from tests.guard.world import mint
 
 TOKEN = mint().encode()
@@ -69,3 +71,11 @@ def test_only_configured_fields_count(
     username: bytes, password: bytes, fields: Any, expected: bytes | DenyReason
 ) -> None:
     assert chosen(username, password, fields) == expected
+
+
+def test_a_credential_has_the_shape_of_a_token_where_the_vectors_say_so() -> None:
+    """vectors/credentials.json: the plugin for Mosquitto gives the same answers."""
+    path = Path(__file__).parents[2] / "vectors" / "credentials.json"
+    vectors = json.loads(path.read_text(encoding="utf-8"))["credentials"]
+    wrong = [v for v in vectors if has_token_shape(v["text"].encode()) is not v["jws"]]
+    assert wrong == []

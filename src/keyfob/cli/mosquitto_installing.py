@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from keyfob.brokers.mosquitto.build import PLUGIN_FILE, own_mark, provide_plugin, read_mark
-from keyfob.brokers.mosquitto.conf import PluginSettings, render_plugin
+from keyfob.brokers.mosquitto.conf import Mode, PluginSettings, render_plugin
 from keyfob.brokers.mosquitto.doctor.broker_conf import BrokerConf, interpret
 from keyfob.brokers.mosquitto.doctor.conf_lines import Line
 from keyfob.brokers.mosquitto.trial import try_to_start
@@ -66,6 +66,13 @@ def install(
     conf: ConfFile = DEFAULT_CONF,
     broker: BrokerName = "mosquitto",
     plugin: PluginPath = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="`mixed`: what is no token is left to the broker's other ways in.",
+            show_default="as installed, or exclusive",
+        ),
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     directory: Directory = DEFAULT_DIRECTORY,
@@ -79,7 +86,7 @@ def install(
     conf = conf.absolute()
     installation = settings_of(directory)
     lines = _lines(conf)
-    change = _change(installation, conf, lines, (plugin or _default_plugin()).absolute())
+    change = _change(installation, conf, lines, (plugin or _default_plugin()).absolute(), mode)
     steps = change.steps()
     if steps and not dry_run:
         _ask(steps, yes=yes)
@@ -117,12 +124,14 @@ def uninstall(
     answer({"removed": [str(file) for file in files], "dry_run": dry_run}, text, as_json=as_json)
 
 
-def _change(installation: Installation, conf: Path, lines: list[Line], plugin: Path) -> _Change:
+def _change(
+    installation: Installation, conf: Path, lines: list[Line], plugin: Path, mode: Mode | None
+) -> _Change:
     snippet = _include_folder(conf) / SNIPPET_NAME
     others = [line for line in lines if line.place.file != snippet]
     read = interpret(conf, others)
     _refuse(read, snippet)
-    text = _snippet(installation, read, plugin)
+    text = _snippet(installation, read, plugin, mode or _mode_of(snippet))
     return _Change(
         plugin=plugin,
         snippet=snippet,
@@ -152,7 +161,13 @@ def _refuse(conf: BrokerConf, snippet: Path) -> None:
         raise ConfigError(f"{snippet} is there and was not made by this command: rename it")
 
 
-def _snippet(installation: Installation, conf: BrokerConf, plugin: Path) -> str:
+def _mode_of(snippet: Path) -> Mode:
+    """Return the mode that was installed: installing again must not shut anybody out."""
+    used = interpret(snippet, conf_lines(snippet)).every_plugin if snippet.exists() else []
+    return "mixed" if any(plugin.is_mixed for plugin in used) else "exclusive"
+
+
+def _snippet(installation: Installation, conf: BrokerConf, plugin: Path, mode: Mode) -> str:
     settings = installation.settings
     prefix = conf.shared.get("auto_id_prefix")
     rendered = render_plugin(
@@ -160,6 +175,7 @@ def _snippet(installation: Installation, conf: BrokerConf, plugin: Path) -> str:
             plugin=plugin,
             guard_socket=settings.guard.socket,
             decisions=settings.mosquitto.decisions,
+            mode=mode,
             guard_timeout_ms=settings.mosquitto.guard_timeout_ms,
             guard_users=_guard_users(installation.directory, conf.user),
             auto_id_prefix=prefix.text if prefix else "auto-",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from keyfob.cli.collector import calm_collector
 from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
@@ -59,6 +60,7 @@ def _server(settings: Settings, show: Show, file: AuditFile) -> HttpServer:
 
     def on_ready() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show, file)
+        calm_collector()
         show(f"ready at {server.issuer}")
 
     def audit(event: TokenEvent) -> None:

@@ -9,13 +9,22 @@ from typing import Final, Literal
 
 from keyfob.authorization.decision import ConnectRequest, DenyReason
 
-__all__ = ["TokenField", "choose_token"]
+__all__ = ["TokenField", "choose_token", "has_token_shape"]
 
 TokenField = Literal["password", "username"]
 
 # Three segments of base64url (RFC 7515 section 7.1), the first of which begins a JSON object: its
 # first octet is "{". So a username such as `sensor.plant.eu` beside a token is only a username.
 _TOKEN_SHAPE: Final = re.compile(rb"e[w-z0-9_-][A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+
+
+def has_token_shape(credential: bytes) -> bool:
+    """Tell whether a credential looks like a JWT, as the plugin for Mosquitto does, too.
+
+    Args:
+        credential: A username or a password, as presented.
+    """
+    return _TOKEN_SHAPE.fullmatch(credential) is not None
 
 
 def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes | DenyReason:
@@ -32,8 +41,8 @@ def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes
         What to verify, or why there is nothing to.
     """
     username, password = request.username or b"", request.password or b""
-    if _TOKEN_SHAPE.fullmatch(username):
-        if _TOKEN_SHAPE.fullmatch(password):
+    if has_token_shape(username):
+        if has_token_shape(password):
             return DenyReason.CREDENTIALS_AMBIGUOUS
         if "username" in fields:
             return username

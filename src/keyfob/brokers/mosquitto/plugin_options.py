@@ -34,6 +34,10 @@ def _decisions(value: str) -> str:
     return "" if value in {"auto", "blocking", "delayed"} else "must be auto, blocking or delayed"
 
 
+def _mode(value: str) -> str:
+    return "" if value in {"exclusive", "mixed"} else "must be exclusive or mixed"
+
+
 def _users(value: str) -> str:
     return "is too long" if len(value.encode()) >= 1024 else ""
 
@@ -55,6 +59,7 @@ OPTIONS: Final[Mapping[str, Callable[[str], str]]] = {
     "auto_id_prefix": _text,
     "guard_users": _users,
     "decisions": _decisions,
+    "mode": _mode,
     **{name: _number(name) for name in NUMBERS},
 }
 """Every option, and what says what is wrong with a value of it; an empty text: nothing."""

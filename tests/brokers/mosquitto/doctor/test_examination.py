@@ -120,6 +120,15 @@ def test_a_plugin_before_ours_is_said_to_be_asked_first() -> None:
     assert "never asked" in behind.what
 
 
+def test_the_mode_mixed_leaves_something_to_others_that_stand_behind() -> None:
+    mixed = GOOD.replace("listener 8883", "plugin_opt_mode mixed\nlistener 8883")
+    assert codes(mixed + "password_file /p\nacl_file /a\nplugin /x/go-auth.so\n") == []
+    (before,) = findings("plugin /x/go-auth.so\n" + mixed)
+    assert before.code == "other_plugin"
+    assert "behind" in before.mend
+    assert codes(mixed.replace("mode mixed", "mode both")) == ["option_invalid"]
+
+
 def test_an_empty_configuration_is_open_to_this_machine() -> None:
     nothing = dataclasses.replace(FACTS, plugin=None, socket=None)
     assert codes("", nothing) == ["no_listener", "anonymous_allowed", "plugin_not_loaded"]

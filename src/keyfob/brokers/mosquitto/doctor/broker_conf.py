@@ -79,6 +79,11 @@ class Plugin:
         """Tell whether it is ours: by its name, or by the one option that it must have."""
         return "keyfob" in self.path.name or "guard_socket" in self.options
 
+    @property
+    def is_mixed(self) -> bool:
+        """Tell whether it leaves what is no token to others."""
+        return self.options.get("mode", ("",))[0] == "mixed"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -168,18 +168,21 @@ def _messages(conf: BrokerConf) -> Findings:
 
 def _others(conf: BrokerConf) -> Findings:
     ours = [plugin for plugin in conf.every_plugin if plugin.is_keyfob]
+    mixed = any(plugin.is_mixed for plugin in ours)
     for plugin in conf.every_plugin:
         if plugin.is_keyfob or plugin.path.name.startswith(_HARMLESS):
             continue
         before = bool(ours) and conf.every_plugin.index(plugin) < conf.every_plugin.index(ours[0])
+        if mixed and not before:
+            continue  # what is no token is left to it
         yield Finding(
             "other_plugin",
             f"{plugin.path.name} is loaded, too, and "
             + ("is asked first: whom it lets in shows no token" if before else "is never asked"),
-            "remove its lines",
+            "put its lines behind this plugin's" if mixed else "remove its lines",
             plugin.place,
         )
-    for name, line in _passed_over(conf):
+    for name, line in () if mixed else _passed_over(conf):
         yield Finding(
             "other_file",
             f"{name}: the plugin decides about everybody, so this file is not asked",

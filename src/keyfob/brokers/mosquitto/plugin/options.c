@@ -92,6 +92,13 @@ static bool read_decisions(const char *key, const char *value, enum option_decis
     return wrong(key, "must be auto, blocking or delayed");
 }
 
+static bool read_mode(const char *key, const char *value, enum option_mode *into)
+{
+    *into = strcmp(value, "mixed") == 0 ? MODE_MIXED : MODE_EXCLUSIVE;
+    return *into == MODE_MIXED || strcmp(value, "exclusive") == 0 ||
+           wrong(key, "must be exclusive or mixed");
+}
+
 static bool read_option(struct options *options, const char *key, const char *value)
 {
     if (strcmp(key, "guard_socket") == 0) {
@@ -111,6 +118,9 @@ static bool read_option(struct options *options, const char *key, const char *va
     }
     if (strcmp(key, "decisions") == 0) {
         return read_decisions(key, value, &options->decisions);
+    }
+    if (strcmp(key, "mode") == 0) {
+        return read_mode(key, value, &options->mode);
     }
     if (strcmp(key, "decision_timeout_ms") == 0) {
         return read_number(key, value, 100, 60000, &options->decision_timeout_ms);

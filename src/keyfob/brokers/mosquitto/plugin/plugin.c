@@ -6,14 +6,15 @@
  * broker's one thread.
  *
  * With per_listener_settings the broker loads the plugin once for each listener that names it. They
- * share one state, one link and one set of options: the first mosquitto_plugin_init makes it, the
- * last mosquitto_plugin_cleanup ends it.
+ * share one state, one link and one set of options, except for the mode: the first
+ * mosquitto_plugin_init makes it, the last mosquitto_plugin_cleanup ends it.
  */
 #include "admission.h"
 #include "deadline.h"
 #include "delayed.h"
 #include "enforcement.h"
 #include "replacement.h"
+#include "stranger.h"
 #include "wake.h"
 
 #include <dlfcn.h>
@@ -49,13 +50,17 @@ EXPORTED int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *opti
 static int on_basic_auth(int event, void *data, void *userdata)
 {
     (void)event;
-    return admission_check(userdata, data);
+    const struct instance *instance = userdata;
+    struct keyfob *keyfob = instance->keyfob;
+    bool asks = instance->mode == MODE_EXCLUSIVE || !stranger_asks(keyfob, data);
+    return asks ? admission_check(keyfob, data) : stranger_answer(keyfob, data);
 }
 
 static int on_acl_check(int event, void *data, void *userdata)
 {
     (void)event;
-    struct keyfob *keyfob = userdata;
+    const struct instance *instance = userdata;
+    struct keyfob *keyfob = instance->keyfob;
     const struct mosquitto_evt_acl_check *check = data;
     if (delayed_arriving(keyfob)) {
         delayed_called_back(keyfob, check->client);
@@ -65,13 +70,13 @@ static int on_acl_check(int event, void *data, void *userdata)
          * for this may be one of them, but they may do nothing any more. */
         links_service(&keyfob->links, boottime_ms());
     }
-    return enforcement_check(keyfob, check);
+    return enforcement_check(keyfob, check, instance->mode);
 }
 
 static int on_disconnect(int event, void *data, void *userdata)
 {
     const struct mosquitto_evt_disconnect *ended = data;
-    struct keyfob *keyfob = userdata;
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
     if (delayed_arriving(keyfob)) {
         delayed_called_back(keyfob, ended->client);
     }
@@ -85,8 +90,9 @@ static int on_connect(int event, void *data, void *userdata)
 {
     (void)event;
     const struct mosquitto_evt_connect *connected = data;
-    if (delayed_arriving(userdata)) {
-        delayed_called_back(userdata, connected->client);
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
+    if (delayed_arriving(keyfob)) {
+        delayed_called_back(keyfob, connected->client);
     }
     return MOSQ_ERR_SUCCESS;
 }
@@ -95,7 +101,7 @@ static int on_tick(int event, void *data, void *userdata)
 {
     (void)event;
     (void)data; /* 2.0 fills in no time; asking 2.1 for another interval does not work */
-    struct keyfob *keyfob = userdata;
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
     keyfob->ticked = true;
     keyfob->recheck_until = 0;
     keyfob->refusing_queue = NULL;
@@ -121,7 +127,7 @@ static int on_reload(int event, void *data, void *userdata)
 {
     (void)event;
     (void)data; /* the broker passes no options: what is in plugin_opt_* needs a restart */
-    struct keyfob *keyfob = userdata;
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
     admission_reloaded(keyfob, boottime_ms());
     /* 2.0 asks no other plugin after a SUCCESS; 2.1 ends the broker after anything else. */
     return keyfob->broker_2_1 ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
@@ -288,18 +294,26 @@ static struct keyfob *create(const struct options *options)
     return keyfob;
 }
 
-static void unregister(mosquitto_plugin_id_t *identifier)
+/* What is one listener's own, and the last to leave ends the rest */
+
+static void leave(struct instance *instance)
 {
     for (size_t i = 0; i < EVENT_COUNT; i++) {
-        mosquitto_callback_unregister(identifier, EVENTS[i].event, EVENTS[i].callback, NULL);
+        mosquitto_callback_unregister(instance->identifier, EVENTS[i].event, EVENTS[i].callback,
+                                      NULL);
+    }
+    free(instance);
+    if (--users == 0) {
+        destroy(shared);
+        shared = NULL;
     }
 }
 
-static int register_events(mosquitto_plugin_id_t *identifier)
+static int register_events(struct instance *instance)
 {
     for (size_t i = 0; i < EVENT_COUNT; i++) {
-        int result = mosquitto_callback_register(identifier, EVENTS[i].event, EVENTS[i].callback,
-                                                 NULL, shared);
+        int result = mosquitto_callback_register(instance->identifier, EVENTS[i].event,
+                                                 EVENTS[i].callback, NULL, instance);
         if (result != MOSQ_ERR_SUCCESS && !EVENTS[i].optional) {
             mosquitto_log_printf(MOSQ_LOG_ERR, "Keyfob: event %d cannot be registered (%d)",
                                  EVENTS[i].event, result);
@@ -309,12 +323,19 @@ static int register_events(mosquitto_plugin_id_t *identifier)
     return MOSQ_ERR_SUCCESS;
 }
 
-static void leave(void)
+/* The shared state, made by whoever comes first. */
+static int join(const struct options *options)
 {
-    if (--users == 0) {
-        destroy(shared);
-        shared = NULL;
+    if (shared == NULL) {
+        shared = create(options);
+        return shared == NULL ? MOSQ_ERR_NOMEM : MOSQ_ERR_SUCCESS;
     }
+    if (memcmp(options, &shared->options, sizeof *options) == 0) {
+        return MOSQ_ERR_SUCCESS;
+    }
+    mosquitto_log_printf(MOSQ_LOG_ERR,
+                         "Keyfob: its options, but for mode, must be the same for every listener");
+    return MOSQ_ERR_INVAL;
 }
 
 int mosquitto_plugin_version(int count, const int *versions)
@@ -339,24 +360,26 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
                                            "2.1 or later: write auto or blocking");
         return MOSQ_ERR_INVAL;
     }
-    if (shared == NULL) {
-        shared = create(&options);
-    } else if (memcmp(&options, &shared->options, sizeof options) != 0) {
-        mosquitto_log_printf(MOSQ_LOG_ERR,
-                             "Keyfob: its options must be the same for every listener");
-        return MOSQ_ERR_INVAL;
-    }
-    if (shared == NULL) {
+    struct instance *instance = calloc(1, sizeof *instance);
+    if (instance == NULL) {
         return MOSQ_ERR_NOMEM;
     }
-    users++;
-    int result = register_events(identifier);
+    instance->identifier = identifier;
+    instance->mode = options.mode;
+    options.mode = MODE_EXCLUSIVE; /* what all share says nothing about it */
+    int result = join(&options);
     if (result != MOSQ_ERR_SUCCESS) {
-        unregister(identifier);
-        leave();
+        free(instance);
         return result;
     }
-    *userdata = identifier; /* what mosquitto_plugin_cleanup will be given */
+    users++;
+    instance->keyfob = shared;
+    result = register_events(instance);
+    if (result != MOSQ_ERR_SUCCESS) {
+        leave(instance);
+        return result;
+    }
+    *userdata = instance; /* what mosquitto_plugin_cleanup will be given */
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -365,8 +388,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
     (void)options;
     (void)option_count;
     if (userdata != NULL) {
-        unregister(userdata);
-        leave();
+        leave(userdata);
     }
     return MOSQ_ERR_SUCCESS;
 }
