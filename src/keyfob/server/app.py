@@ -135,7 +135,7 @@ def create_app(
     app.state.stopping = parts.stopping
     app.state.keyring = parts.keyring
     app.state.health, app.state.limits = health, parts.limits
-    app.state.receivers = receivers
+    app.state.receivers, app.state.assertions = receivers, parts.assertions
     return app
 
 

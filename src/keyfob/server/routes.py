@@ -37,7 +37,7 @@ def oauth_routes(parts: Parts, token: TokenEndpoint) -> list[Route]:
         admission=admission, store=parts.reads, clock=clock, stopping=parts.stopping
     )
     introspection = IntrospectionEndpoint(admission=admission, tokens=parts.tokens, clock=clock)
-    metadata = MetadataEndpoint(settings, parts.reads)
+    metadata = MetadataEndpoint(settings, parts.reads, parts.assertions)
     at = settings.path
     return [
         Route(at + TOKEN_PATH, token.post, methods=["POST"]),

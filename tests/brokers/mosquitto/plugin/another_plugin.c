@@ -36,6 +36,21 @@ static int on_basic_auth(int event, void *data, void *userdata)
     return right ? MOSQ_ERR_SUCCESS : MOSQ_ERR_AUTH;
 }
 
+/* Its method: it asks for the password, and then goes by that. */
+static int on_authentication(int event, void *data, void *userdata)
+{
+    (void)userdata;
+    struct mosquitto_evt_extended_auth *asked = data;
+    if (event == MOSQ_EVT_EXT_AUTH_START) {
+        return is(asked->auth_method, "LAWN") ? MOSQ_ERR_AUTH_CONTINUE : MOSQ_ERR_NOT_SUPPORTED;
+    }
+    if (asked->data_in_len != strlen(PASSWORD) ||
+        memcmp(asked->data_in, PASSWORD, strlen(PASSWORD)) != 0) {
+        return MOSQ_ERR_AUTH;
+    }
+    return mosquitto_set_username(asked->client, "mower");
+}
+
 static int on_acl_check(int event, void *data, void *userdata)
 {
     (void)event;
@@ -47,6 +62,18 @@ static int on_acl_check(int event, void *data, void *userdata)
     bool own = strncmp(check->topic, "lawn/", strlen("lawn/")) == 0;
     return own ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
 }
+
+static const struct {
+    int event;
+    mosquitto_callback callback;
+} EVENTS[] = {
+    {MOSQ_EVT_BASIC_AUTH, on_basic_auth},
+    {MOSQ_EVT_ACL_CHECK, on_acl_check},
+    {MOSQ_EVT_EXT_AUTH_START, on_authentication},
+    {MOSQ_EVT_EXT_AUTH_CONTINUE, on_authentication},
+};
+
+enum { EVENT_COUNT = sizeof EVENTS / sizeof EVENTS[0] };
 
 int mosquitto_plugin_version(int count, const int *versions)
 {
@@ -65,10 +92,14 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
     (void)options;
     (void)count;
     self = identifier;
-    int result = mosquitto_callback_register(self, MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL, NULL);
-    return result != MOSQ_ERR_SUCCESS
-               ? result
-               : mosquitto_callback_register(self, MOSQ_EVT_ACL_CHECK, on_acl_check, NULL, NULL);
+    for (size_t i = 0; i < EVENT_COUNT; i++) {
+        int result =
+            mosquitto_callback_register(self, EVENTS[i].event, EVENTS[i].callback, NULL, NULL);
+        if (result != MOSQ_ERR_SUCCESS) {
+            return result;
+        }
+    }
+    return MOSQ_ERR_SUCCESS;
 }
 
 int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int count)
@@ -76,7 +107,8 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
     (void)userdata;
     (void)options;
     (void)count;
-    mosquitto_callback_unregister(self, MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL);
-    mosquitto_callback_unregister(self, MOSQ_EVT_ACL_CHECK, on_acl_check, NULL);
+    for (size_t i = 0; i < EVENT_COUNT; i++) {
+        mosquitto_callback_unregister(self, EVENTS[i].event, EVENTS[i].callback, NULL);
+    }
     return MOSQ_ERR_SUCCESS;
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.authorization.permissions import Operation, Permissions, Rule
-from keyfob.brokers.mosquitto.frames import Admitted, Connect, Offline
+from keyfob.brokers.mosquitto.frames import Admitted, Offline
 from keyfob.mqtt.topics import TopicFilter
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.beside import JWT, dynamic_security
@@ -29,7 +29,14 @@ from tests.brokers.mosquitto.plugin.broker import (
     free_port,
 )
 from tests.brokers.mosquitto.plugin.certificates import Authority
-from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, refuse, until
+from tests.brokers.mosquitto.plugin.fake_guard import (
+    FakeGuard,
+    Question,
+    allow,
+    allowed,
+    refuse,
+    until,
+)
 from tests.brokers.mosquitto.plugin.raw import CLOSED, Raw, connect_packet
 from tests.brokers.mosquitto.plugin.test_plugin_in_broker import tls_listener
 
@@ -262,7 +269,7 @@ def test_a_bridge_is_a_client_where_it_comes_in_and_free_where_it_is_opened(
     token = {"remote_username": "uplink", "remote_password": JWT}
     (directory / "remote").mkdir()
 
-    def decide(connect: Connect, request: int) -> bytes | None:
+    def decide(connect: Question, request: int) -> bytes | None:
         own = {
             "uplink": allow(["up/open"], ["down/open", "down/#"]),
             "local": allow(["#"], ["#"]),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.brokers.mosquitto.frames import Connect, Offline
+from keyfob.brokers.mosquitto.frames import Offline
+from tests import mqtt5
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.beside import (
     BESIDES,
@@ -28,10 +29,19 @@ from tests.brokers.mosquitto.plugin.broker import (
     free_port,
     is_2_1,
 )
-from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, refuse, until
+from tests.brokers.mosquitto.plugin.fake_guard import (
+    Decide,
+    FakeGuard,
+    Question,
+    allow,
+    allowed,
+    refuse,
+    until,
+)
 from tests.brokers.mosquitto.plugin.raw import Raw, connect_packet
 
 MIXED = {"mode": "mixed"}
+BAD_METHOD = 0x8C
 
 Make = Callable[..., Broker]
 
@@ -66,7 +76,7 @@ def is_refused(device: Device) -> bool:
     return answer != 0
 
 
-def as_principal(principal: str) -> Callable[[Connect, int], bytes]:
+def as_principal(principal: str) -> Decide:
     """Return what lets everybody in as this one, on ``dev1/#``."""
     return lambda connect, request: frames.decision(
         request,
@@ -329,6 +339,46 @@ def test_until_the_guard_was_there_nobody_resumes_a_session_without_a_token(
         guard.stop()
         with mower(broker.port, clean=False) as device:
             assert device.session_present
+
+
+# By a method of somebody else's
+
+
+def lawn(connect: Question, request: int) -> bytes:
+    """Know one method, ``OAUTH2-JWT``, and let in whoever comes by it."""
+    if getattr(connect, "method", None) != "OAUTH2-JWT":
+        return frames.decision(request, connect.epoch, reason=BAD_METHOD)
+    answer = allow()(connect, request)
+    assert answer is not None
+    return answer
+
+
+def test_a_method_that_is_not_ours_is_left_to_others(mixed: Make, guard: FakeGuard) -> None:
+    guard.decide = lawn
+    with mixed("another plugin") as broker:
+        with mqtt5.Client(broker.port, "mower1", "LAWN") as device:
+            asked = device.connect(b"")
+            assert asked is not None
+            assert (asked.kind, asked.reason) == (mqtt5.AUTH, mqtt5.CONTINUE)
+            answer = device.auth(mqtt5.CONTINUE, PASSWORD.encode())
+            assert answer is not None
+            assert (answer.kind, answer.reason) == (mqtt5.CONNACK, 0)
+            assert device.publish("lawn/x") in TAKEN
+            assert device.publish("dev1/x") == NOT_AUTHORIZED
+        with mqtt5.Client(broker.port, "dev1") as device:
+            answer = device.connect(JWT.encode())
+            assert answer is not None
+            assert (answer.kind, answer.reason) == (mqtt5.CONNACK, 0)
+            assert device.publish("dev1/x") in TAKEN
+            with mqtt5.Client(broker.port, "dev1", "LAWN") as thief:
+                answer = thief.connect(b"")
+                assert answer is not None
+                assert (answer.kind, answer.reason) == (mqtt5.CONNACK, NOT_AUTHORIZED)
+            assert device.ping()
+        with mqtt5.Client(broker.port, "dev2", "NOBODYS") as device:
+            answer = device.connect(b"")
+            assert answer is not None
+            assert (answer.kind, answer.reason) == (mqtt5.CONNACK, BAD_METHOD)
 
 
 def test_who_leaves_while_waiting_for_a_decision_has_no_will(

@@ -125,6 +125,9 @@ static bool read_option(struct options *options, const char *key, const char *va
     if (strcmp(key, "decision_timeout_ms") == 0) {
         return read_number(key, value, 100, 60000, &options->decision_timeout_ms);
     }
+    if (strcmp(key, "exchange_timeout_ms") == 0) {
+        return read_number(key, value, 100, 60000, &options->exchange_timeout_ms);
+    }
     if (strcmp(key, "startup_wait_ms") == 0) {
         return read_number(key, value, 0, 60000, &options->startup_wait_ms);
     }
@@ -141,6 +144,7 @@ bool options_read(struct options *options, const struct mosquitto_opt *given, in
     strcpy(options->auto_id_prefix, "auto-"); /* Mosquitto's own default */
     options->guard_timeout_ms = 200;
     options->decision_timeout_ms = 5000;
+    options->exchange_timeout_ms = 30000;
     options->startup_wait_ms = 3000;
     options->offline_records = 100000;
     for (int i = 0; i < count; i++) {

@@ -32,6 +32,7 @@ struct options {
     enum option_mode mode;       /* mode: may differ from listener to listener */
     int64_t guard_timeout_ms;    /* guard_timeout_ms: how long the broker waits for a decision */
     int64_t decision_timeout_ms; /* decision_timeout_ms: how long a client does, when delayed */
+    int64_t exchange_timeout_ms; /* exchange_timeout_ms: how long one that is asked for more has */
     int64_t startup_wait_ms; /* startup_wait_ms: how long the broker's start waits for the guard */
     int64_t offline_records; /* offline_records: how many records without a connection are kept */
 };

@@ -10,10 +10,11 @@
  * mosquitto_plugin_init makes it, the last mosquitto_plugin_cleanup ends it.
  */
 #include "admission.h"
+#include "authentication.h"
 #include "deadline.h"
 #include "delayed.h"
 #include "enforcement.h"
-#include "replacement.h"
+#include "link_hooks.h"
 #include "stranger.h"
 #include "wake.h"
 
@@ -56,6 +57,20 @@ static int on_basic_auth(int event, void *data, void *userdata)
     return asks ? admission_check(keyfob, data) : stranger_answer(keyfob, data);
 }
 
+static int on_authentication(int event, void *data, void *userdata)
+{
+    const struct instance *instance = userdata;
+    struct keyfob *keyfob = instance->keyfob;
+    bool starts = event == MOSQ_EVT_EXT_AUTH_START;
+    if (instance->mode == MODE_MIXED && !starts && stranger_continues(keyfob, data)) {
+        return MOSQ_ERR_PLUGIN_DEFER;
+    }
+    int answer =
+        starts ? authentication_start(keyfob, data) : authentication_continue(keyfob, data);
+    bool unknown = answer == MOSQ_ERR_NOT_SUPPORTED;
+    return unknown && instance->mode == MODE_MIXED ? stranger_method(keyfob, data) : answer;
+}
+
 static int on_acl_check(int event, void *data, void *userdata)
 {
     (void)event;
@@ -81,6 +96,7 @@ static int on_disconnect(int event, void *data, void *userdata)
         delayed_called_back(keyfob, ended->client);
     }
     /* 2.1 has CLIENT_OFFLINE for sessions that outlive their connection, 2.0 has this for all. */
+    authentication_disconnected(keyfob, ended->client);
     bool over = keyfob->broker_2_1 && event == MOSQ_EVT_DISCONNECT;
     enforcement_disconnected(keyfob, ended->client, over);
     return MOSQ_ERR_SUCCESS;
@@ -110,6 +126,7 @@ static int on_tick(int event, void *data, void *userdata)
         keyfob->last_poll = now;
         links_service(&keyfob->links, now);
         enforcement_watch_clock(keyfob);
+        authentication_tick(keyfob, now);
     }
     if (delayed_pending(keyfob)) {
         delayed_tick(keyfob, now);
@@ -138,85 +155,20 @@ static const struct {
     mosquitto_callback callback;
     bool optional;
 } EVENTS[] = {
-    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, false}, {MOSQ_EVT_ACL_CHECK, on_acl_check, false},
-    {MOSQ_EVT_DISCONNECT, on_disconnect, false}, {MOSQ_EVT_TICK, on_tick, false},
-    {MOSQ_EVT_RELOAD, on_reload, false},         {MOSQ_EVT_CLIENT_OFFLINE, on_disconnect, true},
+    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, false},
+    {MOSQ_EVT_ACL_CHECK, on_acl_check, false},
+    {MOSQ_EVT_DISCONNECT, on_disconnect, false},
+    {MOSQ_EVT_TICK, on_tick, false},
+    {MOSQ_EVT_RELOAD, on_reload, false},
+    {MOSQ_EVT_CLIENT_OFFLINE, on_disconnect, true},
     {MOSQ_EVT_CONNECT, on_connect, true},
+    {MOSQ_EVT_EXT_AUTH_START, on_authentication, false},
+    {MOSQ_EVT_EXT_AUTH_CONTINUE, on_authentication, false},
 };
 
 enum { EVENT_COUNT = sizeof EVENTS / sizeof EVENTS[0] };
 
-/* What the link asks for */
-
-struct listing {
-    const struct guard_links *links;
-    unsigned worker;
-    struct buffer *out;
-};
-
-static bool write_record(void *context, const struct record *record)
-{
-    const struct listing *listing = context;
-    bool gone = record->client == NULL && (record->flags & RECORD_UNKEPT);
-    return gone || links_owner(listing->links, record_client_id(record)) != listing->worker ||
-           record_write(record, listing->out);
-}
-
-static bool write_records(void *context, unsigned worker, size_t bucket, struct buffer *out,
-                          bool *fit)
-{
-    struct keyfob *keyfob = context;
-    struct listing listing = {.links = &keyfob->links, .worker = worker, .out = out};
-    return records_visit(&keyfob->records, bucket, write_record, &listing, fit);
-}
-
-/* What a worker knows of clients that are not its own is from a time when there were more of them,
- * or fewer. Taking rights away it may be heard in nevertheless, so END is always obeyed. */
-static bool is_its_own(const struct keyfob *keyfob, unsigned worker, struct text client_id)
-{
-    return links_owner(&keyfob->links, client_id) == worker;
-}
-
-static void on_record(void *context, unsigned worker, const struct wire_record *record)
-{
-    if (is_its_own(context, worker, record->client_id)) {
-        enforcement_on_record(context, record);
-    }
-}
-
-static void on_end(void *context, const struct wire_end *end)
-{
-    enforcement_on_end(context, end);
-}
-
-static void on_replace(void *context, unsigned worker, const struct wire_replace *replace)
-{
-    if (is_its_own(context, worker, replace->client_id)) {
-        replacement_apply(context, replace);
-    }
-}
-
-static void on_decision(void *context, unsigned worker, uint32_t request,
-                        const struct wire_decision *decision)
-{
-    delayed_decided(context, worker, request, decision);
-}
-
-static void on_down(void *context, unsigned worker)
-{
-    struct keyfob *keyfob = context;
-    size_t count = pendings_give_up_on(&keyfob->pendings, worker);
-    if (count > 0) {
-        mosquitto_log_printf(MOSQ_LOG_NOTICE,
-                             "Keyfob: %zu clients waited for that guard's decision: closed", count);
-    }
-}
-
-static uint64_t last_epoch(void *context)
-{
-    const struct keyfob *keyfob = context;
-    return keyfob->epoch;
-}
+/* Beginning and end */
 
 static void on_evicted(void *context, const struct record *record)
 {
@@ -225,8 +177,6 @@ static void on_evicted(void *context, const struct record *record)
         links_offline(&keyfob->links, record->epoch, record_client_id(record), false);
     }
 }
-
-/* Beginning and end */
 
 static bool random_bytes(void *into, size_t size)
 {
@@ -271,16 +221,7 @@ static struct keyfob *create(const struct options *options)
     keyfob->clock_offset = wall_ms() - boottime_ms();
     hello.broker_version = keyfob->broker_2_1 ? BROKER_2_1 : BROKER_2_0;
     hello.broker_name = text_of(keyfob->options.broker_name);
-    const struct link_hooks hooks = {
-        .context = keyfob,
-        .write_records = write_records,
-        .on_record = on_record,
-        .on_end = on_end,
-        .on_replace = on_replace,
-        .on_decision = on_decision,
-        .on_down = on_down,
-        .last_epoch = last_epoch,
-    };
+    const struct link_hooks hooks = link_hooks_of(keyfob);
     links_init(&keyfob->links, &keyfob->options, &hooks, &hello);
     if (!wake_install()) {
         mosquitto_log_printf(MOSQ_LOG_WARNING, "Keyfob: SIGIO is taken; news takes up to 100 ms");

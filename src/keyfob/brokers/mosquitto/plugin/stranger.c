@@ -2,6 +2,7 @@
 #include "stranger.h"
 
 #include "admission.h"
+#include "arrival.h"
 #include "credentials.h"
 #include "deadline.h"
 #include "delayed.h"
@@ -40,24 +41,56 @@ bool stranger_asks(const struct keyfob *keyfob, const struct mosquitto_evt_basic
            !(keyfob->recheck_until > 0 && is_ours(keyfob, event->client));
 }
 
+/* May it not come in, whatever others say? Then this is why. */
+static bool is_kept_out(struct keyfob *keyfob, struct mosquitto *client, struct refused *refused)
+{
+    bool clean = mosquitto_client_clean_session(client);
+    const struct record *record =
+        records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
+    if (record != NULL && record_holds_session(record, clean)) {
+        *refused = (struct refused){
+            NOT_AUTHORIZED, "it brings no token, and the session belongs to a client that had one"};
+        return true;
+    }
+    if (!clean && !links_met(&keyfob->links) && !admission_is_recheck(keyfob, client)) {
+        *refused = (struct refused){
+            SERVER_UNAVAILABLE,
+            "it brings no token, and the guard has not told yet whose session it is"};
+        return true;
+    }
+    return false;
+}
+
 int stranger_answer(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event)
 {
     struct text client_id = text_of(mosquitto_client_id(event->client));
-    bool clean = mosquitto_client_clean_session(event->client);
     keyfob->refusing_queue = NULL;
     if (!keyfob->ticked) {
         records_sweep(&keyfob->records);
         links_service(&keyfob->links, boottime_ms());
     }
     delayed_forget(keyfob, client_id);
-    const struct record *record = records_find(&keyfob->records, client_id);
-    if (record != NULL && record_holds_session(record, clean)) {
-        return refuse(keyfob, event->client, NOT_AUTHORIZED,
-                      "it brings no token, and the session belongs to a client that had one");
+    struct refused refused;
+    if (is_kept_out(keyfob, event->client, &refused)) {
+        return refuse(keyfob, event->client, refused.reason, refused.why);
     }
-    if (!clean && !links_met(&keyfob->links) && !admission_is_recheck(keyfob, event->client)) {
-        return refuse(keyfob, event->client, SERVER_UNAVAILABLE,
-                      "it brings no token, and the guard has not told yet whose session it is");
+    return MOSQ_ERR_PLUGIN_DEFER;
+}
+
+bool stranger_continues(struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event)
+{
+    const struct record *record =
+        records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
+    bool ours = record != NULL && record->client == event->client;
+    return !ours && exchanges_of(&keyfob->exchanges, event->client) == NULL;
+}
+
+int stranger_method(struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event)
+{
+    struct refused refused;
+    if (is_kept_out(keyfob, event->client, &refused)) {
+        return refuse_extended(text_of(mosquitto_client_id(event->client)), refused.reason,
+                               refused.why);
     }
     return MOSQ_ERR_PLUGIN_DEFER;
 }

@@ -17,6 +17,12 @@ bool stranger_asks(const struct keyfob *keyfob, const struct mosquitto_evt_basic
 /* Then this is what the event returns to the broker: left to others, or refused by us. */
 int stranger_answer(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event);
 
+/* EXT_AUTH_CONTINUE where the mode is mixed: has somebody else asked this client for more? */
+bool stranger_continues(struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event);
+
+/* EXT_AUTH_START by a method that the guard does not know: what the event returns to the broker. */
+int stranger_method(struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event);
+
 /* ACL_CHECK by a client that is not the one on record, where there is a record at all (or NULL):
  * returns what the event returns. The record may be gone then. */
 int stranger_check(struct keyfob *keyfob, struct record *record,
