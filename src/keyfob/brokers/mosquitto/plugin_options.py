@@ -15,6 +15,7 @@ _LONGEST_SOCKET: Final = 107  # sun_path in unix(7)
 NUMBERS: Final[Mapping[str, tuple[int, int]]] = {
     "guard_timeout_ms": (1, 10_000),
     "decision_timeout_ms": (100, 60_000),
+    "exchange_timeout_ms": (100, 60_000),
     "startup_wait_ms": (0, 60_000),
     "offline_records": (0, 100_000_000),
 }
