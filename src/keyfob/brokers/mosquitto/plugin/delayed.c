@@ -35,7 +35,7 @@ enum {
 /* What a pending client's username is. */
 static const char *name_of(const struct keyfob *keyfob, uint64_t epoch, char name[NAME_SIZE])
 {
-    snprintf(name, NAME_SIZE, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce, epoch);
+    (void)snprintf(name, NAME_SIZE, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce, epoch);
     return name;
 }
 

@@ -335,7 +335,7 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
     }
     if (shared == NULL) {
         shared = create(&options);
-    } else if (memcmp(&options, &shared->options, sizeof options) != 0) {
+    } else if (memcmp(&options, &shared->options, sizeof options) != 0) { /* NOLINT: padding is 0 */
         mosquitto_log_printf(MOSQ_LOG_ERR,
                              "Keyfob: its options must be the same for every listener");
         return MOSQ_ERR_INVAL;
