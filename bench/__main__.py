@@ -13,6 +13,7 @@ from bench import (
     import_devices,
     messages,
     native_permission_check,
+    native_records,
     revoke_to_disconnect,
     tokens,
 )
@@ -20,6 +21,7 @@ from bench import (
 PARTS = {
     "messages": messages.run,
     "native": native_permission_check.run,
+    "records": native_records.run,
     "decisions": decisions.run,
     "endings": endings.run,
     "revocations": revoke_to_disconnect.run,
