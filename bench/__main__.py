@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import (
+    connects,
     decisions,
     endings,
     import_devices,
@@ -20,6 +21,7 @@ from bench import (
 
 PARTS = {
     "messages": messages.run,
+    "connects": connects.run,
     "native": native_permission_check.run,
     "records": native_records.run,
     "decisions": decisions.run,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -23,8 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bench.beside import broker_beside
+from bench.cpu import cpu_seconds
 from bench.rounds import interleave, print_table
-from tests.running import Installation, installation, until
+from tests.running import Installation, installation
 
 _NONE: Final = "no plugin, anonymous"
 PAIRS: Final = 8
@@ -74,45 +75,17 @@ def brokers(folder: Path) -> Iterator[dict[str, Load]]:
             filters: [device_tokens(running, number, filters) for number in range(PAIRS)]
             for filters in FILTERS
         }
-        original = (running.settings.mosquitto.directory / "mosquitto.conf").read_text()
-        plain_port = running.settings.mosquitto.plain_port
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        # Everything alike up to the listeners, but for the plugin and who may come in.
-        lines = [
-            line
-            for line in original.partition("\nlistener ")[0].splitlines()
-            if not line.startswith(("plugin", "allow_anonymous", "persistence_location"))
-        ]
-        stored = folder / "stored"
-        stored.mkdir()
-        lines += [
-            f"persistence_location {stored}/",
-            "allow_anonymous true",
-            f"listener {port} 127.0.0.1",
-        ]
-        configuration = folder / "anonymous.conf"
-        configuration.write_text("\n".join(lines) + "\n")
-        program = (Path("/proc") / str(running.pid("mosquitto")) / "exe").resolve()
-        process = subprocess.Popen(
-            [str(program), "-c", str(configuration)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            until("the second broker", lambda: reachable(port))
+        with broker_beside(running, folder / "beside") as none:
             pid = running.pid("mosquitto")
             yield {
-                _NONE: Load(process.pid, port, [_nobody(number) for number in range(PAIRS)]),
+                _NONE: Load(none.pid, none.port, [_nobody(number) for number in range(PAIRS)]),
                 **{
-                    f"plugin, {filters} filters": Load(pid, plain_port, pairs, filters)
+                    f"plugin, {filters} filters": Load(
+                        pid, running.settings.mosquitto.plain_port, pairs, filters
+                    )
                     for filters, pairs in tokens.items()
                 },
             }
-        finally:
-            process.terminate()
-            process.wait(10)
 
 
 @dataclass(frozen=True)
@@ -138,13 +111,6 @@ def device_tokens(
         rights.append(f"bench/{filters:02}/{number}/#")
         made.append(Credentials(device, running.enrol(device, publish=rights, subscribe=rights)))
     return made[0], made[1]
-
-
-def reachable(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 @dataclass
@@ -204,8 +170,8 @@ class Load:
         return b"".join(packets)
 
 
-def connect(port: int, who: Credentials) -> socket.socket:
-    """Connect with MQTT 3.1.1; without credentials where there is no token."""
+def connect_bytes(who: Credentials) -> bytes:
+    """A CONNECT of MQTT 3.1.1; without credentials where there is no token."""
     body = b"\x00\x04MQTT\x04" + (b"\xc2" if who.token else b"\x02") + b"\x00\x00"
     for text in (who.client_id, *((who.client_id, who.token) if who.token else ())):
         body += struct.pack("!H", len(text)) + text.encode()
@@ -215,9 +181,14 @@ def connect(port: int, who: Credentials) -> socket.socket:
         remaining.append(digit | (0x80 if length else 0))
         if not length:
             break
+    return b"\x10" + bytes(remaining) + body
+
+
+def connect(port: int, who: Credentials) -> socket.socket:
+    """Connect."""
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(b"\x10" + bytes(remaining) + body)
+    connection.sendall(connect_bytes(who))
     assert exactly(connection, 4)[3] == 0, f"{who.client_id} was refused"
     return connection
 
@@ -232,11 +203,6 @@ def exactly(connection: socket.socket, length: int) -> bytes:
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Time that a process's only thread spent on a processor."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 if __name__ == "__main__":

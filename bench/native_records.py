@@ -31,8 +31,8 @@ def run(rounds: int = ROUNDS) -> None:
         ).stdout.splitlines()
     samples: dict[int, list[tuple[float, ...]]] = defaultdict(list)
     for line in lines:
-        grants, *figures = line.split()
-        samples[int(grants)].append(tuple(map(float, figures)))
+        count, *figures = line.split()
+        samples[int(count)].append(tuple(map(float, figures)))
     rows = []
     for grants, taken in samples.items():
         size, tick, expiry = (Series(values) for values in zip(*taken, strict=True))
