@@ -52,7 +52,7 @@ def run(rounds: int = ROUNDS) -> None:
             guard = running.pid("guard")
             tls = ssl.create_default_context(cafile=running.ca)
             tls.check_hostname = False
-            tokens = _tokens(running, 2 * (rounds + 1) * COUNT + DEVICES)
+            tokens = issued_tokens(running, 2 * (rounds + 1) * COUNT + DEVICES)
             repeated = [next(tokens) for _ in range(DEVICES)]
             nobody = [Credentials(f"device-{number}", "") for number in range(DEVICES)]
             known = [Credentials(f"device-{number}", _PASSWORD) for number in range(DEVICES)]
@@ -84,7 +84,7 @@ def run(rounds: int = ROUNDS) -> None:
 _FIGURES: Final = ("broker", "guard", "rate")
 
 
-def _tokens(running: Installation, count: int) -> Iterator[Credentials]:
+def issued_tokens(running: Installation, count: int) -> Iterator[Credentials]:
     """Tokens as our server issues them, each of a device of its own; signed before the rounds."""
     store = open_store(server_database(running.settings))
     key = SigningKey.from_pem(store.keys.all()[0].private_key)
