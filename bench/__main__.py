@@ -11,6 +11,7 @@ from bench import (
     connects,
     decisions,
     endings,
+    event_to_disconnect,
     import_devices,
     latency,
     messages,
@@ -29,6 +30,7 @@ PARTS = {
     "latency": latency.run,
     "endings": endings.run,
     "revocations": revoke_to_disconnect.run,
+    "events": event_to_disconnect.run,
     "import": import_devices.run,
     "tokens": tokens.run,
 }
