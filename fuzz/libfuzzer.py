@@ -29,7 +29,7 @@ TARGETS: Final = ("frames", "topics", "permissions")
 _HOUSE: Final = Path(__file__).parents[1]
 _NATIVE: Final = Path(__file__).with_name("native")
 _PLUGIN: Final = _HOUSE / "src/keyfob/brokers/mosquitto/plugin"
-_PARTS: Final = ("text", "topic", "buffer", "wire", "permissions", "rule_index", "record")
+_PARTS: Final = ("text", "topic", "buffer", "wire*", "permissions", "rule_index", "record")
 _OPERATIONS: Final = {"publish": 1, "subscribe": 2}
 _LONGEST: Final = 4096  # bytes of an input: many small ones find more than few long ones
 
@@ -62,7 +62,8 @@ def missing() -> str | None:
 
 def compile_target(target: str, program: Path) -> None:
     """Compile a target; permissions.c with an index over any number of rules."""
-    sources = [_NATIVE / f"{target}_fuzzer.c", *(_PLUGIN / f"{part}.c" for part in _PARTS)]
+    sources = [_NATIVE / f"{target}_fuzzer.c"]
+    sources += [path for part in _PARTS for path in sorted(_PLUGIN.glob(f"{part}.c"))]
     sources += [_NATIVE / "permissions_linear.c"] if target == "permissions" else []
     command = ["clang", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
     command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
