@@ -204,8 +204,8 @@ class Load:
         async with self._open() as (reader, writer):
             writer.write(connect_packet(name, b"bad"))
             kind, body = await read_packet(reader)
-        assert kind == CONNACK
-        assert body[1] >= 0x80
+        # A DISCONNECT: the guard was gone, and Mosquitto 2.1 says so where a decision was awaited.
+        assert kind == DISCONNECT or (kind == CONNACK and body[1] >= 0x80), (kind, body)
         return "done"
 
     async def _keep_a_session(self, name: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.brokers.mosquitto.frames import Connect
+from keyfob.errors import TopicError
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.broker import Broker, Plugin, build_plugin, is_2_1
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, refuse, until
@@ -34,7 +35,10 @@ def decide(connect: Connect, request: int) -> bytes | None:
         return refuse(0x87)(connect, request)
     if connect.epoch % 997 == 0:
         return None
-    return allow(seconds=0.3 + connect.epoch % 8 * 0.2)(connect, request)
+    try:
+        return allow(seconds=0.3 + connect.epoch % 8 * 0.2)(connect, request)
+    except TopicError:  # an identifier with a wildcard: who babbles says anything
+        return refuse(0x85)(connect, request)
 
 
 class Meddler(threading.Thread):
