@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.rounds import Series, interleave, print_table
 from keyfob.cli.server_database import server_database
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish, Rights
 from keyfob.tokens.verify import unverified
 from tests.running import Installation, installation
 
@@ -51,7 +52,9 @@ class _Rounds:
         self._number += 1
         device = f"ending{self._number}"
         with Register.open(server_database(self._running.settings)) as register:
-            secret = register.add_device(device, subscribe=["e/#"], lifetime=lifetime).secret
+            secret = register.add_device(
+                DeviceWish(device, rights=Rights(subscribe=["e/#"]), lifetime=lifetime)
+            ).secret
         return device, self._running.token(device, secret)
 
     def expire(self) -> Mapping[str, float]:

@@ -24,6 +24,7 @@ import httpx
 from bench.rounds import print_table
 from keyfob.cli.server_database import server_database
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.running import PATIENCE, Client, Installation, installation
 from tests.system.pushed import pushed_installation
 
@@ -71,7 +72,9 @@ class _Way:
         self._number += 1
         device = f"revoked{self._number}"
         with Register.open(server_database(self._up.settings)) as register:
-            secret = register.add_device(device, subscribe=["e/#"]).secret
+            secret = register.add_device(
+                DeviceWish(device, rights=Rights(subscribe=["e/#"]))
+            ).secret
         form = {"grant_type": "client_credentials", "client_id": device, "client_secret": secret}
         token = self.http.post("/token", data=form).raise_for_status().json()["access_token"]
         client = self._up.client(device).connect(token)

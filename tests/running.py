@@ -27,6 +27,7 @@ from paho.mqtt.properties import Properties
 from keyfob.cli.server_database import server_database
 from keyfob.config import Settings, load
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish, Rights
 
 KEYFOB = [sys.executable, "-m", "keyfob.cli.main"]
 MOSQUITTO = os.environ.get("KEYFOB_TEST_MOSQUITTO", "mosquitto")
@@ -140,7 +141,8 @@ class Installation:
     def enrol(self, device: str, **rights: Any) -> str:
         """Register a device and get its token; `device_token` without the command line's start."""
         with Register.open(server_database(self.settings)) as register:
-            secret = register.add_device(device, **rights).secret
+            wish = DeviceWish(device, rights=Rights(**rights))
+            secret = register.add_device(wish).secret
         return self.token(device, secret)
 
     def disable(self, device: str) -> None:

@@ -23,6 +23,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from keyfob.cli.installation import Installation, initialise, operators_of
 from keyfob.cli.ports import Ports
 from keyfob.server.passwords import generate_password
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.cli.chromium import chromium, contrasts, loaded, overflow, phone, unnamed
 from tests.cli.commands import started
 
@@ -118,9 +119,11 @@ def password(installed: Installation) -> str:
     with operators_of(installed.directory) as operators:
         operators.add("alice", made)
     with installed.register() as register:
-        register.add_device("dev1", publish=["{device}/#"])
-        register.add_device(LONG, publish=["{device}/" + "x" * 200], scopes=["y" * 200])
-        register.add_application("setup", public=True, device_code=True)
+        register.add_device(DeviceWish("dev1", rights=Rights(publish=["{device}/#"])))
+        register.add_device(
+            DeviceWish(LONG, rights=Rights(publish=["{device}/" + "x" * 200], scopes=["y" * 200]))
+        )
+        register.add_application(ApplicationWish("setup", public=True, device_code=True))
     return made
 
 

@@ -297,5 +297,21 @@ def test_groups_and_many_devices_at_a_server_somewhere_else(remote: Remote, tmp_
     remote.json("group", "remove", group)
 
 
+@pytest.mark.parametrize("command", ["group", "registration-token"])
+def test_a_list_comes_by_page_and_is_the_same_here_and_there(remote: Remote, command: str) -> None:
+    here, begin = remote.shell, f"p{time.monotonic_ns()}-"
+    for number in (3, 1, 2):
+        remote.json(command, "add", f"{begin}{number}")
+    place = (command, "list", "--after", begin, "--limit", "2")
+    name = "group" if command == "group" else "name"
+    assert [one[name] for one in remote.json(*place)] == [f"{begin}1", f"{begin}2"]
+    assert remote.json(*place) == here.json(*place)
+    assert remote(*place).out == here.ok(*place).out
+    assert remote(*place).out.splitlines()[-1] == f"more may follow: --after {begin}2"
+    behind = (command, "list", "--after", f"{begin}2", "--limit", "1")
+    assert [one[name] for one in remote.json(*behind)] == [f"{begin}3"]
+    assert remote.json(command, "list", "--after", "zzzz") == []
+
+
 def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines()

@@ -87,7 +87,22 @@ async def seen(
         (PROXY, ["198.51.100.1, _hidden, 10.0.0.2"], "10.0.0.2"),
         (PROXY, [""], PROXY),
         (PROXY, [","], PROXY),
-        (PROXY, ["198.51.100.1:4711"], PROXY),
+        # A port is no part of the address, which is in brackets then if it is one of IPv6.
+        (PROXY, ["198.51.100.1:4711"], "198.51.100.1"),
+        (PROXY, ["[2001:db9::5]:4711"], "2001:db9::5"),
+        (PROXY, ["[2001:db9::5]"], "2001:db9::5"),
+        (PROXY, ["198.51.100.1:4711, 10.0.0.9:80"], "198.51.100.1"),
+        (PROXY, ["[::ffff:198.51.100.1]:1"], "198.51.100.1"),
+        (PROXY, ["2001:db9::5:4711"], "2001:db9::5:4711"),
+        (PROXY, ["198.51.100.1:"], PROXY),
+        (PROXY, ["198.51.100.1:port"], PROXY),
+        (PROXY, ["198.51.100.1:123456"], PROXY),
+        (PROXY, ["198.51.100.1:80:80"], PROXY),
+        (PROXY, ["[198.51.100.1]:80"], PROXY),
+        (PROXY, ["[2001:db9::5]4711"], PROXY),
+        (PROXY, ["[2001:db9::5"], PROXY),
+        (PROXY, ["[[2001:db9::5]]:1"], PROXY),
+        (PROXY, [":4711"], PROXY),
         (PROXY, ["198.51.100.1,"], PROXY),
         (PROXY, ["010.0.0.1"], PROXY),
         (PROXY, ["\xe9"], PROXY),
@@ -127,6 +142,16 @@ def test_whatever_a_stranger_writes_his_address_is_his(written: list[bytes], str
         assert client_address(PROXY, appended, PROXIES) == expected
         one = [b", ".join(appended)]
         assert client_address(PROXY, one, PROXIES) == expected
+
+
+@given(
+    stranger=st.ip_addresses().filter(lambda ip: not PROXIES.trusts(str(ip))),
+    port=st.integers(min_value=0, max_value=65_535),
+)
+def test_an_address_with_a_port_is_the_address(stranger: Any, port: int) -> None:
+    node = f"[{stranger}]:{port}" if stranger.version == 6 else f"{stranger}:{port}"
+    plain = client_address(PROXY, [str(stranger).encode()], PROXIES)
+    assert client_address(PROXY, [node.encode()], PROXIES) == plain
 
 
 async def test_a_stranger_has_written_nothing() -> None:

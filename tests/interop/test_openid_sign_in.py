@@ -19,6 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from keyfob.cli.installation import Installation, initialise, operators_of
 from keyfob.cli.ports import Ports
+from keyfob.server.wishes import ApplicationWish
 from tests.cli.chromium import chromium, loaded
 from tests.cli.commands import Program, started, wait_for
 from tests.interop.foreign.oidc_provider import OidcProvider
@@ -54,7 +55,7 @@ def served(
         operators.add("alice", None, openid_subject="alice@there")
     with made.register() as register:
         register.add_device("dev1")
-        register.add_application("setup", public=True, device_code=True)
+        register.add_application(ApplicationWish("setup", public=True, device_code=True))
     context = ssl.create_default_context(cafile=made.directory / "ca.pem")
     with (
         started(folder / "server.log", "server", "--dir", str(made.directory)) as log,

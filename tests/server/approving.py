@@ -18,6 +18,7 @@ from keyfob.server.operators import Operator
 from keyfob.server.passwords import hash_password
 from keyfob.server.stores.operators import insert_operator
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish
 from tests.server.world import World
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -165,5 +166,5 @@ class Gateway:
 
 
 def gateway(world: World, **options: Any) -> Gateway:
-    issued = world.register.add_application("setup", device_code=True, **options)
+    issued = world.register.add_application(ApplicationWish("setup", device_code=True, **options))
     return Gateway(world, "setup", issued.secret or "")

@@ -19,6 +19,7 @@ from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish
 from tests.server.databases import rows
 from tests.server.refresh_servers import ServerProcess, server_process
 from tests.server.test_refresh_processes import Client as Refresher
@@ -127,7 +128,7 @@ def repeat(step: Callable[[httpx.Client], None], asker: Asker, stop: threading.E
 def endure(database: Place, disturb: Callable[[ServerProcess], None], rounds: int) -> None:
     """Disturb a server on this database so often, and judge what came of it."""
     with Register(open_store(database)) as register:
-        register.add_application("app", public=True, refresh=True)
+        register.add_application(ApplicationWish("app", public=True, refresh=True))
         _, secret = register.add_service("operator", scopes=ADMIN)
         refreshing = register.add_device("refreshing").secret
         rotated = register.add_device("rotated").secret

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from keyfob.server.wishes import DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 from tests.server.world import World, claims_of
@@ -25,14 +26,22 @@ class Fleet:
         self.world = world
         register = world.register
         self.secret = register.add_device(
-            "gw", publish=["site/#"], subscribe=["site/+/cmd"], scopes=["fleet.read"]
+            DeviceWish(
+                "gw",
+                rights=Rights(publish=["site/#"], subscribe=["site/+/cmd"], scopes=["fleet.read"]),
+            )
         ).secret
         register.set_device_jwks("gw", jwks_of(KEY))
         register.allow_grant("gw", "token-exchange", act_for=["gw-*", "extra"])
         self.sub_secret = register.add_device(
-            "gw-1", publish=["site/{device}/#"], subscribe=["site/{device}/cmd", "news/#"]
+            DeviceWish(
+                "gw-1",
+                rights=Rights(
+                    publish=["site/{device}/#"], subscribe=["site/{device}/cmd", "news/#"]
+                ),
+            )
         ).secret
-        register.add_device("other", publish=["site/#"])
+        register.add_device(DeviceWish("other", rights=Rights(publish=["site/#"])))
 
     async def gateway_token(self, **more: str) -> str:
         answer = await self.world.device_token("gw", self.secret, **more)

@@ -13,6 +13,7 @@ from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.databases import rows
 from tests.server.world import World
 
@@ -71,9 +72,13 @@ async def login(
     world: World, *, device: str = "dev1", application: str = "gateway", public: bool = False
 ) -> Login:
     """Register a device and an application, and log in."""
-    registered = world.register.add_application(application, public=public, refresh=True)
+    registered = world.register.add_application(
+        ApplicationWish(application, public=public, refresh=True)
+    )
     secret = registered.secret or ""
-    issued = world.register.add_device(device, publish=["{device}/#"], scopes=["billing"])
+    issued = world.register.add_device(
+        DeviceWish(device, rights=Rights(publish=["{device}/#"], scopes=["billing"]))
+    )
     answer = await log_in(world, application, secret, device, issued.secret)
     assert answer.status_code == 200, answer.json()
     token = answer.json()["refresh_token"]

@@ -21,6 +21,7 @@ from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.settings import DEFAULT_SIGNING
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish, ChangeWish, DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 from tests.server.databases import connected
@@ -29,16 +30,21 @@ from tests.server.world import Clock
 NAME = CertificateIdentity(san_dns="dev1.example")
 KEYS = jwks_of(SigningKey.generate())
 ACTIONS: list[tuple[str, Callable[[Register], object]]] = [
-    ("device.add", lambda register: register.add_device("dev1", publish=["a/{device}"])),
+    (
+        "device.add",
+        lambda register: register.add_device(
+            DeviceWish("dev1", rights=Rights(publish=["a/{device}"]))
+        ),
+    ),
     ("device.disable", lambda register: register.disable_device("dev1")),
     ("device.enable", lambda register: register.enable_device("dev1")),
-    ("device.set", lambda register: register.change_device("dev1", labels={"a": "b"})),
+    ("device.set", lambda register: register.change_device("dev1", ChangeWish(labels={"a": "b"}))),
     ("device.revoke-tokens", lambda register: register.revoke_device_tokens("dev1")),
     ("device.set-jwks", lambda register: register.set_device_jwks("dev1", KEYS)),
     ("device.set-tokens", lambda register: register.set_device_tokens("dev1", NO_METADATA)),
     ("device.rotate-secret", lambda register: register.rotate_secret("dev1")),
     ("device.remove", lambda register: register.remove_device("dev1")),
-    ("device.add", lambda register: register.add_device_with_keys("dev1", jwks=KEYS)),
+    ("device.add", lambda register: register.add_device(DeviceWish("dev1", jwks=KEYS))),
     ("device.set-certificate", lambda register: register.set_device_certificate("dev1", NAME)),
     (
         "grant.allow",
@@ -87,7 +93,7 @@ def test_every_method_of_the_register_that_changes_it_is_recorded() -> None:
     reading |= {"show_grants"}
     public = {name for name in dir(Register) if not name.startswith("_")}
     changing = {"add_device", "disable_device", "enable_device", "rotate_secret", "remove_device"}
-    changing |= {"change_device", "add_device_with_keys", "set_device_jwks", "set_application_jwks"}
+    changing |= {"change_device", "set_device_jwks", "set_application_jwks"}
     changing |= {"set_device_certificate", "set_application_certificate"}
     changing |= {"set_device_tokens", "add_application", "remove_application"}
     changing |= {"revoke_device_tokens"}
@@ -210,7 +216,7 @@ def test_what_is_refused_before_it_touches_the_register_has_its_line_too(
     register: Register,
 ) -> None:
     with pytest.raises(ConfigError):
-        register.add_application("app", public=True, jwks=KEYS)
+        register.add_application(ApplicationWish("app", public=True, jwks=KEYS))
     with pytest.raises(ConfigError):
         register.add_service("svc", scopes=[])
     assert [(line.action, line.subject, line.result) for line in register.list_actions()] == [

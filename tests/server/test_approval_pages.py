@@ -25,6 +25,7 @@ from keyfob.server.stores.reads import InLoop
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.approving import (
     PASSWORD,
     Approver,
@@ -43,7 +44,9 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def client(world: World) -> Gateway:
     add_operator(world)
-    world.register.add_device("dev1", publish=["{device}/#"], subscribe=["{device}/in"])
+    world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["{device}/#"], subscribe=["{device}/in"]))
+    )
     return gateway(world)
 
 
@@ -385,7 +388,7 @@ async def test_the_approver_names_the_device_where_the_client_did_not(
 async def test_the_device_that_a_client_named_cannot_be_exchanged_on_the_page(
     world: World, browser: Approver, client: Gateway
 ) -> None:
-    world.register.add_device("dev2", publish=["#"])
+    world.register.add_device(DeviceWish("dev2", rights=Rights(publish=["#"])))
     begun = await client.begun(login_hint="dev1")
     await browser.sign_in()
     assert "Approved" in (await browser.decide(begun["user_code"], device="dev2")).text
@@ -409,7 +412,7 @@ async def test_what_cannot_be_given_cannot_be_approved_but_denied(
 ) -> None:
     world.register.add_device("dev2")
     world.register.disable_device("dev2")
-    world.register.add_device("dev3", pending=True)
+    world.register.add_device(DeviceWish("dev3", pending=True))
     begun = await client.begun(**asked)
     await browser.sign_in()
     page = await browser.compare(begun["user_code"])
@@ -430,7 +433,7 @@ async def test_an_approval_counts_for_what_was_shown_only(
     form = (await browser.compare(begun["user_code"])).form("decision")
     world.register.remove_device("dev1")
     world.clock.now += 2
-    world.register.add_device("dev1", publish=["#"])
+    world.register.add_device(DeviceWish("dev1", rights=Rights(publish=["#"])))
     page = await browser.submit(form, decision="approve", compared="yes")
     assert (page.status, "has changed meanwhile" in page.text) == (400, True)
     assert "publish to #" in page.text
@@ -485,7 +488,9 @@ async def test_what_others_write_is_text_and_no_markup(
     world: World, browser: Approver, client: Gateway
 ) -> None:
     evil = "<img/src=x>'&{{7*7}}"
-    world.register.add_device("dev2", scopes=[evil], publish=["<b>/{device}"])
+    world.register.add_device(
+        DeviceWish("dev2", rights=Rights(scopes=[evil], publish=["<b>/{device}"]))
+    )
     begun, named = await client.begun(), await client.begun(login_hint="dev2")
     pages = [await browser.sign_in(evil, "x"), await browser.open("?user_code=<script>")]
     await browser.sign_in()
@@ -502,7 +507,7 @@ async def test_what_others_write_is_text_and_no_markup(
 async def test_what_cannot_be_seen_or_turns_a_line_around_is_shown_percent_encoded(
     world: World, browser: Approver, client: Gateway
 ) -> None:
-    world.register.add_device("dev2", publish=["a/#"])
+    world.register.add_device(DeviceWish("dev2", rights=Rights(publish=["a/#"])))
     scope = "mqtt.publish:a/%E2%80%AEgnihton%20ylno mqtt.publish:a/%E2%80%8Bb mqtt.publish:a/c%20d"
     begun = await client.begun(login_hint="dev2", scope=scope)
     await browser.sign_in()

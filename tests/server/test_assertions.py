@@ -24,6 +24,7 @@ from keyfob.server.client_authentication.assertion import (
     read_assertion,
 )
 from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.wishes import DeviceWish
 from keyfob.tokens import base64url
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, TYPE, ask, claims_for, jwks_of, signed
@@ -184,7 +185,7 @@ async def test_every_attack_gets_the_same_answer_and_its_own_reason(
     world: World, name: str
 ) -> None:
     assertion, reason = TABLE[name]
-    world.register.add_device_with_keys("dev1", jwks=jwks_of(KEY))
+    world.register.add_device(DeviceWish("dev1", jwks=jwks_of(KEY)))
     nobody = signed(KEY, claims_for(NOW, "nobody"))
     unknown = await ask(world, nobody)
     answer = await ask(world, assertion)
@@ -207,7 +208,7 @@ async def test_every_attack_gets_the_same_answer_and_its_own_reason(
     ],
 )
 async def test_another_type_of_assertion_is_refused(world: World, kind: str) -> None:
-    world.register.add_device_with_keys("dev1", jwks=jwks_of(KEY))
+    world.register.add_device(DeviceWish("dev1", jwks=jwks_of(KEY)))
     answer = await ask(world, claims(), client_assertion_type=kind)
     assert answer.json()["error"] == "invalid_client"
     assert world.events[-1].reason == "assertion_type_unsupported"
@@ -228,7 +229,7 @@ async def test_another_type_of_assertion_is_refused(world: World, kind: str) -> 
     ],
 )
 async def test_the_neighbours_of_attacks_are_good(world: World, assertion: str) -> None:
-    world.register.add_device_with_keys("dev1", jwks=jwks_of(KEY))
+    world.register.add_device(DeviceWish("dev1", jwks=jwks_of(KEY)))
     assert (await ask(world, assertion)).status_code == 200
 
 

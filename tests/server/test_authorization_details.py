@@ -16,6 +16,7 @@ from keyfob.server.authorization_details import (
     requested_details,
 )
 from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.world import World, claims_of
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,12 @@ AT_A = {**PUBLISH, "locations": ["mqtts://a.example"]}
 
 async def ask(world: World, details: Any, **more: str) -> Any:
     secret = world.register.add_device(
-        "dev1", publish=["devices/{device}/#"], subscribe=["cmd/{device}"], scopes=["fleet.read"]
+        DeviceWish(
+            "dev1",
+            rights=Rights(
+                publish=["devices/{device}/#"], subscribe=["cmd/{device}"], scopes=["fleet.read"]
+            ),
+        )
     ).secret
     text = details if isinstance(details, str) else json.dumps(details)
     return await world.device_token("dev1", secret, authorization_details=text, **more)
@@ -125,8 +131,10 @@ def test_what_is_kept_reads_as_what_was_asked_for_and_as_the_guard_reads_it() ->
 class Login:
     def __init__(self, world: World) -> None:
         self.world = world
-        self.application = world.register.add_application("app", refresh=True)
-        self.secret = world.register.add_device("dev1", publish=["devices/{device}/#"]).secret
+        self.application = world.register.add_application(ApplicationWish("app", refresh=True))
+        self.secret = world.register.add_device(
+            DeviceWish("dev1", rights=Rights(publish=["devices/{device}/#"]))
+        ).secret
         self.refresh_token = ""
 
     async def ask(self, **form: str) -> Any:
@@ -186,5 +194,5 @@ async def test_details_that_are_no_longer_registered_go_from_a_family(world: Wor
     login = Login(world)
     await login.login(authorization_details=json.dumps([WIDE]))
     world.register.remove_device("dev1")
-    world.register.add_device("dev1", publish=["elsewhere"])
+    world.register.add_device(DeviceWish("dev1", rights=Rights(publish=["elsewhere"])))
     assert (await login.refresh()).json()["error"] == "invalid_grant"

@@ -14,6 +14,7 @@ from joserfc.jwk import ECKey, OctKey
 from keyfob.errors import ConfigError, ConflictError, NotFoundError
 from keyfob.server.client_keys import MAX_CLIENT_JWKS_BYTES, client_jwks, client_keys
 from keyfob.server.register import Register
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 
@@ -116,7 +117,11 @@ def test_what_is_no_set_of_fit_keys_is_refused(text: bytes, message: str) -> Non
 
 
 def test_a_device_with_keys_has_no_secret_and_gets_none_by_the_way(register: Register) -> None:
-    device = register.add_device_with_keys("dev1", jwks=jwks_of(*KEYS), publish=["a/{device}"])
+    issued = register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["a/{device}"]), jwks=jwks_of(*KEYS))
+    )
+    assert issued.secret == ""
+    device = issued.device
     assert device == register.show_device("dev1")
     assert not device.has_secret
     assert [key.kid for key in device.keys] == [key.kid for key in KEYS]
@@ -124,29 +129,29 @@ def test_a_device_with_keys_has_no_secret_and_gets_none_by_the_way(register: Reg
     with pytest.raises(ConflictError, match="set-jwks"):
         register.rotate_secret("dev1")
     with pytest.raises(ConflictError):
-        register.add_device_with_keys("dev1", jwks=jwks_of(*KEYS))
+        register.add_device(DeviceWish("dev1", jwks=jwks_of(*KEYS)))
 
 
 def test_keys_that_are_refused_change_nothing(register: Register) -> None:
-    register.add_device_with_keys("dev1", jwks=jwks_of(KEYS[0]))
+    register.add_device(DeviceWish("dev1", jwks=jwks_of(KEYS[0])))
     before = register.show_device("dev1")
     with pytest.raises(ConfigError):
         register.set_device_jwks("dev1", document(private_jwk()), remove_secret=True)
     with pytest.raises(ConfigError):
-        register.add_device_with_keys("dev2", jwks=b"{}")
+        register.add_device(DeviceWish("dev2", jwks=b"{}"))
     with pytest.raises(NotFoundError):
         register.set_device_jwks("dev2", jwks_of(KEYS[0]))
     assert register.list_devices() == (before,)
 
 
 def test_an_application_with_keys_is_not_public(register: Register) -> None:
-    issued = register.add_application("backend", jwks=jwks_of(KEYS[0]))
+    issued = register.add_application(ApplicationWish("backend", jwks=jwks_of(KEYS[0])))
     assert issued.secret is None
     assert not issued.application.public
     assert not register.set_application_jwks("backend", jwks_of(KEYS[1])).public
     with pytest.raises(ConfigError, match="neither"):
-        register.add_application("phone", public=True, jwks=jwks_of(KEYS[0]))
-    register.add_application("phone", public=True)
+        register.add_application(ApplicationWish("phone", public=True, jwks=jwks_of(KEYS[0])))
+    register.add_application(ApplicationWish("phone", public=True))
     with pytest.raises(ConfigError, match="neither"):
         register.set_application_jwks("phone", jwks_of(KEYS[0]))
     register.add_device("dev1")

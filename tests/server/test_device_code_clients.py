@@ -27,6 +27,7 @@ from requests_oauth2client import (
 from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
 from keyfob.server.stores.place import Place
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.approving import DEVICE_CODE, PASSWORD, Approver, Page
 from tests.server.refresh_servers import ServerProcess, server_process
 
@@ -38,9 +39,11 @@ def secret(database: Place) -> str:
     with OperatorRegister.open(database) as operators:
         operators.add("alice", PASSWORD)
     with Register.open(database) as register:
-        register.add_device("dev1", publish=["{device}/#"])
-        register.add_application("tool", public=True, device_code=True, refresh=True)
-        return register.add_application("setup", device_code=True).secret or ""
+        register.add_device(DeviceWish("dev1", rights=Rights(publish=["{device}/#"])))
+        register.add_application(
+            ApplicationWish("tool", public=True, device_code=True, refresh=True)
+        )
+        return register.add_application(ApplicationWish("setup", device_code=True)).secret or ""
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from keyfob.server.stores import device_codes as bounds
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import open_store
 from keyfob.server.user_codes import read_user_code
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.approving import (
     DEVICE_CODE,
@@ -42,7 +43,9 @@ async def approved(world: World, client: Gateway, **more: str) -> dict[str, Any]
 @pytest.fixture
 def client(world: World) -> Gateway:
     add_operator(world)
-    world.register.add_device("dev1", publish=["{device}/#"], subscribe=["{device}/in"])
+    world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["{device}/#"], subscribe=["{device}/in"]))
+    )
     return gateway(world)
 
 
@@ -145,7 +148,7 @@ async def test_an_approval_that_nobody_collects_in_time_is_over(
 
 
 async def test_a_code_belongs_to_the_client_that_asked(world: World, client: Gateway) -> None:
-    world.register.add_application("other", public=True, device_code=True)
+    world.register.add_application(ApplicationWish("other", public=True, device_code=True))
     begun = await approved(world, client)
     other = Gateway(world, "other")
     assert await other.error(begun["device_code"]) == "invalid_grant"
@@ -213,7 +216,7 @@ async def test_a_removed_device_hands_no_approval_to_the_next_of_its_name(
 ) -> None:
     begun = await approved(world, client)
     world.register.remove_device("dev1")
-    world.register.add_device("dev1", publish=["everything/#"])
+    world.register.add_device(DeviceWish("dev1", rights=Rights(publish=["everything/#"])))
     world.clock.now += 2
     assert await client.error(begun["device_code"]) == "invalid_grant"
 

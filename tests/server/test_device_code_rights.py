@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import ChangeWish, DeviceWish, Rights
 from tests.server.approving import DEVICE_CODE, Gateway, add_operator, approver, gateway
 from tests.server.world import World, claims_of
 
@@ -34,7 +35,9 @@ def settings(settings: ServerSettings) -> ServerSettings:
 @pytest.fixture
 def client(world: World) -> Gateway:
     add_operator(world)
-    world.register.add_device("dev1", publish=REGISTERED, subscribe=REGISTERED)
+    world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=REGISTERED, subscribe=REGISTERED))
+    )
     return gateway(world, public=True, refresh=True)
 
 
@@ -167,18 +170,18 @@ async def test_tokens_by_a_device_code_live_as_long_as_its_ceiling(
 async def test_rights_of_a_group_are_approved_and_go_with_the_group(world: World) -> None:
     add_operator(world)
     world.register.fleet.add_group("sensors", publish=REGISTERED)
-    world.register.add_device("dev1", groups=["sensors"])
+    world.register.add_device(DeviceWish("dev1", groups=["sensors"]))
     client = gateway(world, public=True)
     first = await approved(world, client)
     assert (await claims(world, await client.poll(first)))["scope"] == APPROVED
     second = await approved(world, client)
-    world.register.change_device("dev1", out_of=["sensors"])
+    world.register.change_device("dev1", ChangeWish(out_of=["sensors"]))
     assert (await claims(world, await client.poll(second)))["scope"] == "mqtt.connect"
 
 
 async def test_a_device_that_waits_to_be_activated_cannot_be_approved(world: World) -> None:
     add_operator(world)
-    world.register.add_device("dev1", publish=REGISTERED, pending=True)
+    world.register.add_device(DeviceWish("dev1", rights=Rights(publish=REGISTERED), pending=True))
     client = gateway(world, public=True)
     begun = await client.begun(login_hint="dev1")
     async with approver(world) as browser:

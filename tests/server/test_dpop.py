@@ -17,6 +17,7 @@ from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.limits import LimitSettings
 from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from keyfob.tokens.keys import thumbprint
 from keyfob.tokens.sign import SigningKey
 from tests.server import assertions
@@ -312,7 +313,7 @@ async def test_a_nonce_missing_is_no_mistake_that_limits_count(
     world: World, device: tuple[str, str]
 ) -> None:
     """Or the honest clients of a public application would lock their network out."""
-    world.register.add_application("phone", public=True)
+    world.register.add_application(ApplicationWish("phone", public=True))
     form = {"grant_type": "password", "client_id": "phone"}
     form |= {"username": device[0], "password": device[1]}
     async with another_server(world, limits=FEW_MISTAKES) as server:
@@ -324,7 +325,7 @@ async def test_a_nonce_missing_is_no_mistake_that_limits_count(
 async def test_nonces_that_are_made_up_under_a_public_name_are_limited_and_do_not_fill_the_audit(
     world: World,
 ) -> None:
-    world.register.add_application("phone", public=True, refresh=True)
+    world.register.add_application(ApplicationWish("phone", public=True, refresh=True))
     before = len(world.events)
     async with another_server(world, limits=FEW_MISTAKES) as server:
         for more in ({"grant_type": "password", "username": "x", "password": "x"}, {}):
@@ -339,7 +340,7 @@ async def test_nonces_that_are_made_up_under_a_public_name_are_limited_and_do_no
 async def test_wrong_proofs_under_a_public_name_are_mistakes_that_limits_count(
     world: World, device: tuple[str, str]
 ) -> None:
-    world.register.add_application("phone", public=True)
+    world.register.add_application(ApplicationWish("phone", public=True))
     form = {"grant_type": "password", "client_id": "phone", "username": "x", "password": "x"}
     async with another_server(world, limits=FEW_MISTAKES) as server:
         answers = [await post(server, "no.proof.x", form) for _ in range(4)]
@@ -350,7 +351,7 @@ async def test_whoever_has_to_wait_writes_nothing_by_his_proofs(
     world: World, device: tuple[str, str]
 ) -> None:
     """A public application's name is no secret: behind it only the device proves anything."""
-    world.register.add_application("phone", public=True)
+    world.register.add_application(ApplicationWish("phone", public=True))
     form = {"grant_type": "password", "client_id": "phone"}
     form |= {"username": device[0], "password": "wrong"}
     nonce = await nonce_of(world, device)
@@ -372,7 +373,7 @@ async def test_a_client_that_is_registered_for_it_gets_nothing_without_a_proof(
     world: World,
 ) -> None:
     secret = world.register.add_device(
-        "bound", metadata=ClientMetadata(dpop_bound_access_tokens=True)
+        DeviceWish("bound", metadata=ClientMetadata(dpop_bound_access_tokens=True))
     ).secret
     answer = await world.device_token("bound", secret)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
@@ -382,7 +383,7 @@ async def test_a_client_that_is_registered_for_it_gets_nothing_without_a_proof(
 
 
 async def test_a_proof_goes_with_private_key_jwt_and_the_keys_are_two(world: World) -> None:
-    world.register.add_device_with_keys("dev2", jwks=assertions.jwks_of(OTHER))
+    world.register.add_device(DeviceWish("dev2", jwks=assertions.jwks_of(OTHER)))
     device = "dev3", world.register.add_device("dev3").secret
     shown = await proof(world, device)
     assertion = assertions.signed(OTHER, assertions.claims_for(world.clock.now, "dev2"))
@@ -419,7 +420,7 @@ async def refreshed(
 
 
 async def test_a_public_clients_refresh_token_is_bound_to_its_key(world: World) -> None:
-    world.register.add_application("phone", public=True, refresh=True)
+    world.register.add_application(ApplicationWish("phone", public=True, refresh=True))
     token = await login(world, "phone", KEY)
     for wrong in (OTHER, None):
         answer = await refreshed(world, "phone", token, wrong)
@@ -436,14 +437,14 @@ async def test_a_public_clients_refresh_token_is_bound_to_its_key(world: World) 
 async def test_a_confidential_clients_refresh_token_is_not_and_it_may_change_its_key(
     world: World,
 ) -> None:
-    secret = world.register.add_application("backend", refresh=True).secret or ""
+    secret = world.register.add_application(ApplicationWish("backend", refresh=True)).secret or ""
     token = await login(world, "backend", KEY, secret)
     answer = await refreshed(world, "backend", token, OTHER, secret)
     assert (answer.status_code, answer.json()["token_type"]) == (200, "DPoP")
 
 
 async def test_a_login_without_a_proof_binds_no_refresh_token(world: World) -> None:
-    world.register.add_application("phone", public=True, refresh=True)
+    world.register.add_application(ApplicationWish("phone", public=True, refresh=True))
     token = await login(world, "phone", None)
     answer = await refreshed(world, "phone", token, KEY)
     assert (answer.status_code, answer.json()["token_type"]) == (200, "DPoP")

@@ -17,6 +17,7 @@ from requests_oauth2client import DPoPKey, DPoPToken, InvalidGrant, OAuth2Client
 
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.register import Register
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from tests.server.test_serve import Running, running
 from tests.server.world import claims_of
 
@@ -51,7 +52,7 @@ def test_requests_oauth2client_follows_the_nonce_and_gets_a_bound_token(
 ) -> None:
     with Register.open(running.database) as register:
         bound = ClientMetadata(dpop_bound_access_tokens=True)
-        secret = register.add_device("dev1", metadata=bound).secret
+        secret = register.add_device(DeviceWish("dev1", metadata=bound)).secret
     client = client_of(
         running, session, "dev1", client_secret=secret, dpop_bound_access_tokens=True, dpop_alg=alg
     )
@@ -66,7 +67,7 @@ def test_requests_oauth2client_refreshes_with_its_key_and_with_no_other(
     running: Running, session: requests.Session
 ) -> None:
     with Register.open(running.database) as register:
-        register.add_application("phone", public=True, refresh=True)
+        register.add_application(ApplicationWish("phone", public=True, refresh=True))
         secret = register.add_device("dev1").secret
     client = client_of(running, session, "phone")
     key = DPoPKey.generate()

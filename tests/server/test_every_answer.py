@@ -18,6 +18,7 @@ from keyfob.http.answer_headers import ALWAYS
 from keyfob.server.register import Register
 from keyfob.server.serve import Listen, make_server
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import ApplicationWish
 from tests.running import free_port
 
 EVERY = {name.decode(): value.decode() for name, value in ALWAYS}
@@ -53,7 +54,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     )
     with Register.open(database) as register:
         register.add_device("dev1")
-        register.add_application("gateway", public=True)
+        register.add_application(ApplicationWish("gateway", public=True))
     thread = threading.Thread(target=made.run)
     thread.start()
     assert ready.wait(30)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.granting import ACCESS_TOKEN, TOKEN_EXCHANGE
 from tests.server.world import World
 
@@ -43,7 +44,9 @@ class Life:
         self.disabled: set[str] = set()
         self.secrets = {}
         for name in DEVICES:
-            self.secrets[name] = world.register.add_device(name, publish=["x/#"]).secret
+            self.secrets[name] = world.register.add_device(
+                DeviceWish(name, rights=Rights(publish=["x/#"]))
+            ).secret
             world.register.allow_grant(name, "token-exchange", act_for=[f"{name}*"])
         _, self.asker = world.register.add_service("asker", scopes=["keyfob.introspection"])
 

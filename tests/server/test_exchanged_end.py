@@ -13,6 +13,7 @@ from keyfob.server.app import create_app
 from keyfob.server.limits import LimitSettings
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.granting import Fleet
 from tests.server.world import Clock, World
 
@@ -66,7 +67,7 @@ async def test_what_was_exchanged_ends_with_the_token_that_was_shown_and_no_othe
 
 async def test_the_end_goes_through_a_chain_and_reaches_guards(fleet: Fleet) -> None:
     register = fleet.world.register
-    register.add_device("gw-1-2", publish=["site/gw-1/#"])
+    register.add_device(DeviceWish("gw-1-2", rights=Rights(publish=["site/gw-1/#"])))
     register.allow_grant("gw-1", "token-exchange", act_for=["gw-1-2"])
     middle = await exchanged(fleet, await fleet.gateway_token())
     last = await exchanged(fleet, middle, "gw-1-2")

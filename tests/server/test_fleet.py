@@ -13,10 +13,12 @@ from keyfob.errors import ConfigError, ConflictError
 from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.credentials import verify_secret
 from keyfob.server.fleet import Chosen, Selection
+from keyfob.server.fleet_many import CHUNK
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.register import Register
 from keyfob.server.stores.fleet import NewDevice, insert_devices, page_query
 from keyfob.server.stores.store import Store, open_store
+from keyfob.server.wishes import ChangeWish, DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 from tests.server.test_fleet_import import secrets_in
@@ -46,6 +48,20 @@ def store(database: Path, register: Register) -> Iterator[Store]:
         insert_devices(store, devices, now=1.0)
     yield store
     store.close()
+
+
+def register_into(store: Store, name: str, group: str) -> None:
+    device = NewDevice(
+        device_id=name,
+        secret_hash="hash",
+        scopes="mqtt.connect",
+        lifetime=None,
+        state="active",
+        groups=(group,),
+        labels={},
+    )
+    with store.transaction():
+        insert_devices(store, [device], now=1.0)
 
 
 def names(step: int) -> list[str]:
@@ -135,6 +151,27 @@ def test_a_file_names_devices_and_what_is_none_is_told(
         register.fleet.disable(Chosen(names=tmp_path / "none"))
 
 
+def test_those_who_were_in_a_group_are_disabled_whoever_joins_or_leaves_meanwhile(
+    register: Register, store: Store
+) -> None:
+    """A selection is read by name; who joins behind the name it has reached is for the next run."""
+    register.fleet.add_group("all")
+    for number in range(CHUNK + 1):
+        register_into(store, f"m{number:04}", "all")
+
+    def joining(done: int) -> None:
+        if done == CHUNK:
+            register_into(store, "a-behind", "all")
+            register_into(store, "z-ahead", "all")
+
+    chosen = Chosen(selection=Selection(group="all"))
+    assert register.fleet.disable(chosen, on_progress=joining).done == CHUNK + 2
+    active = Selection(group="all", state="active")
+    assert [one.id for one in register.list_devices(active)] == ["a-behind"]
+    register.fleet.disable(chosen)
+    assert register.list_devices(active) == ()
+
+
 def test_many_get_new_secrets_that_are_in_the_file(
     register: Register, store: Store, tmp_path: Path
 ) -> None:
@@ -205,8 +242,8 @@ def test_devices_that_have_keys_or_a_certificate_only_are_passed_over_and_told(
     register: Register, tmp_path: Path
 ) -> None:
     keys = jwks_of(SigningKey.generate())
-    register.add_device_with_keys("keys", jwks=keys)
-    register.add_device_with_keys("name", certificate=CertificateIdentity(san_dns="dev1.example"))
+    register.add_device(DeviceWish("keys", jwks=keys))
+    register.add_device(DeviceWish("name", certificate=CertificateIdentity(san_dns="dev1.example")))
     before = register.add_device("both").secret
     register.set_device_jwks("both", keys)
     with PrivateFile(tmp_path / "s.csv") as secrets:
@@ -232,8 +269,10 @@ def test_what_a_device_is_in_and_the_index_of_it_are_the_same(
     register: Register, store: Store
 ) -> None:
     register.fleet.add_group("more")
-    register.change_device("dev0005", into=["more"], labels={"three": "maybe", "new": "1"})
-    register.change_device("dev0010", out_of=["five"], unlabel=["three"])
+    register.change_device(
+        "dev0005", ChangeWish(into=["more"], labels={"three": "maybe", "new": "1"})
+    )
+    register.change_device("dev0010", ChangeWish(out_of=["five"], unlabel=["three"]))
     register.remove_device("dev0015")
     groups = [
         (name, row[0])

@@ -28,6 +28,7 @@ from keyfob.server.fleet_import import ImportOutcome
 from keyfob.server.fleet_rows import Format, RowReader, header, written
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 
@@ -267,10 +268,12 @@ def test_devices_with_certificates_are_imported_and_exported_as_they_are(
 ) -> None:
     """Nobody gets a secret by the way, and no binding is lost."""
     name = CertificateIdentity(san_ip="2001:DB8::1")
-    register.add_device_with_keys("name", certificate=name, certificate_bound=True)
+    register.add_device(DeviceWish("name", certificate=name, certificate_bound=True))
     pins = CertificateIdentity(thumbprints=("A" * 43, "B" * 43))
-    register.add_device_with_keys("pins", certificate=pins)
-    register.add_device("secret", metadata=ClientMetadata(dpop_bound_access_tokens=True))
+    register.add_device(DeviceWish("pins", certificate=pins))
+    register.add_device(
+        DeviceWish("secret", metadata=ClientMetadata(dpop_bound_access_tokens=True))
+    )
     listed = register.list_devices()
     for form in ("csv", "jsonl"):
         written = exported(register, form)

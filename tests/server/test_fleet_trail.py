@@ -12,6 +12,7 @@ from keyfob.server.fleet import Chosen, Fleet, Selection
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.register import Register
 from keyfob.server.rotation import MAX_OVERLAP
+from keyfob.server.wishes import ChangeWish, DeviceWish
 from tests.server.test_fleet_import import load
 
 
@@ -30,7 +31,7 @@ def test_each_of_many_has_its_line_in_the_transaction_that_did_it(
     register: Register, tmp_path: Path
 ) -> None:
     for number in range(3):
-        register.add_device(f"dev{number}", labels={"a": "b"} if number else None)
+        register.add_device(DeviceWish(f"dev{number}", labels={"a": "b"} if number else {}))
     chosen = Chosen(selection=Selection(label=("a", "b")))
     with PrivateFile(tmp_path / "s.csv") as secrets:
         register.fleet.rotate(chosen, secrets, overlap=5)
@@ -50,8 +51,8 @@ def test_each_of_many_has_its_line_in_the_transaction_that_did_it(
 def test_changes_of_groups_have_their_lines(register: Register) -> None:
     fleet = register.fleet
     fleet.add_group("a")
-    register.add_device("dev1", groups=["a"])
-    register.change_device("dev1", out_of=["a"])
+    register.add_device(DeviceWish("dev1", groups=["a"]))
+    register.change_device("dev1", ChangeWish(out_of=["a"]))
     fleet.set_group("a", {"lifetime": 60})
     fleet.remove_group("a")
     assert lines(register) == [

@@ -30,6 +30,7 @@ from keyfob.server.register import Register
 from keyfob.server.serve import Listen, make_server
 from keyfob.server.settings import ServerSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
+from keyfob.server.wishes import DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of, signed
 from tests.server.certificates import Authority
@@ -108,9 +109,13 @@ def secrets(running: Running) -> dict[str, str]:
     """Register a gateway with a sub-device, a device and an application; return the secrets."""
     with Register.open(running.database) as register:
         found = {
-            "gw": register.add_device("gw", publish=["site/#"]).secret,
-            "gw-1": register.add_device("gw-1", publish=["site/{device}/#"]).secret,
-            "dev1": register.add_device("dev1", publish=["site/{device}"]).secret,
+            "gw": register.add_device(DeviceWish("gw", rights=Rights(publish=["site/#"]))).secret,
+            "gw-1": register.add_device(
+                DeviceWish("gw-1", rights=Rights(publish=["site/{device}/#"]))
+            ).secret,
+            "dev1": register.add_device(
+                DeviceWish("dev1", rights=Rights(publish=["site/{device}"]))
+            ).secret,
             "app": str(register.add_application("app").secret),
         }
         register.set_device_jwks("gw", jwks_of(GATEWAY_KEY))

@@ -14,6 +14,7 @@ from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from tests.server.world import ISSUER
 
 pytestmark = pytest.mark.anyio
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.anyio
 
 async def expires_in(settings: ServerSettings, register: Register, lifetime: int | None) -> int:
     """Ask for a token by password, and return how long it lives."""
-    register.add_application("app", public=True)
-    secret = register.add_device("dev1", lifetime=lifetime).secret
+    register.add_application(ApplicationWish("app", public=True))
+    secret = register.add_device(DeviceWish("dev1", lifetime=lifetime)).secret
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),

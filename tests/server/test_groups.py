@@ -11,6 +11,7 @@ from keyfob.errors import ConfigError, ConflictError, NotFoundError, TopicError
 from keyfob.server.fleet import Selection
 from keyfob.server.groups import MAX_GROUPS
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ChangeWish, DeviceWish, Rights
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,9 @@ async def answer_of(world: World, device: str, secret: str, **more: str) -> dict
 async def test_a_token_says_the_devices_own_scopes_and_those_of_its_groups(world: World) -> None:
     world.register.fleet.add_group("a", publish=["up/{device}/#"], scopes=["billing"])
     world.register.fleet.add_group("b", subscribe=["down/{device}/+"])
-    secret = world.register.add_device("dev1", publish=["own"], groups=["a", "b"]).secret
+    secret = world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["own"]), groups=["a", "b"])
+    ).secret
     answer = await answer_of(world, "dev1", secret)
     assert answer["scope"].split() == [
         "mqtt.connect",
@@ -42,15 +45,15 @@ async def test_a_token_says_the_devices_own_scopes_and_those_of_its_groups(world
 async def test_what_changes_counts_from_the_next_token_on(world: World) -> None:
     fleet = world.register.fleet
     fleet.add_group("a", publish=["one"])
-    secret = world.register.add_device("dev1", groups=["a"]).secret
+    secret = world.register.add_device(DeviceWish("dev1", groups=["a"])).secret
     assert "mqtt.publish:one" in (await answer_of(world, "dev1", secret))["scope"]
     fleet.set_group("a", {"publish": ("two",), "lifetime": 60})
     answer = await answer_of(world, "dev1", secret)
     assert (answer["scope"], answer["expires_in"]) == ("mqtt.connect mqtt.publish:two", 60)
-    world.register.change_device("dev1", out_of=["a"])
+    world.register.change_device("dev1", ChangeWish(out_of=["a"]))
     answer = await answer_of(world, "dev1", secret)
     assert (answer["scope"], answer["expires_in"]) == ("mqtt.connect", 3600)
-    world.register.change_device("dev1", into=["a"])
+    world.register.change_device("dev1", ChangeWish(into=["a"]))
     assert (await answer_of(world, "dev1", secret))["expires_in"] == 60
     fleet.remove_group("a")
     assert (await answer_of(world, "dev1", secret))["scope"] == "mqtt.connect"
@@ -72,7 +75,9 @@ async def test_the_lifetime_is_the_devices_then_the_strictest_groups_then_the_se
         (None, [], 3600),
     ):
         name = f"dev{lifetime}{len(groups)}"
-        secret = world.register.add_device(name, lifetime=lifetime, groups=groups).secret
+        secret = world.register.add_device(
+            DeviceWish(name, lifetime=lifetime, groups=groups)
+        ).secret
         assert (await answer_of(world, name, secret))["expires_in"] == expected
 
 
@@ -81,7 +86,7 @@ async def test_groups_that_give_more_than_a_token_holds_need_a_narrower_request(
 ) -> None:
     for name in ("a", "b"):
         world.register.fleet.add_group(name, publish=[f"{name}/{n}" for n in range(100)])
-    secret = world.register.add_device("dev1", groups=["a", "b"]).secret
+    secret = world.register.add_device(DeviceWish("dev1", groups=["a", "b"])).secret
     assert (await answer_of(world, "dev1", secret))["error"] == "invalid_scope"
     assert world.events[-1].reason == "scope_too_long"
     assert "scope" in await answer_of(world, "dev1", secret, scope="mqtt.publish:b/7")
@@ -89,7 +94,7 @@ async def test_groups_that_give_more_than_a_token_holds_need_a_narrower_request(
 
 async def test_a_removed_device_leaves_nothing_to_a_later_one_of_its_name(world: World) -> None:
     world.register.fleet.add_group("a", publish=["one"])
-    world.register.add_device("dev1", groups=["a"], labels={"site": "ulm"})
+    world.register.add_device(DeviceWish("dev1", groups=["a"], labels={"site": "ulm"}))
     world.register.remove_device("dev1")
     later = world.register.add_device("dev1").device
     assert (later.groups, later.labels) == ((), {})
@@ -121,7 +126,7 @@ async def test_what_is_not_there_or_there_already_is_an_error(world: World) -> N
         with pytest.raises(NotFoundError):
             lookup("b")
     with pytest.raises(NotFoundError):
-        world.register.add_device("dev1", groups=["b"])
+        world.register.add_device(DeviceWish("dev1", groups=["b"]))
     assert world.register.list_devices() == ()
 
 
@@ -129,25 +134,25 @@ async def test_a_device_is_in_a_bounded_number_of_groups(world: World) -> None:
     names = [f"g{number}" for number in range(MAX_GROUPS + 1)]
     for name in names:
         world.register.fleet.add_group(name)
-    world.register.add_device("dev1", groups=names[1:])
+    world.register.add_device(DeviceWish("dev1", groups=names[1:]))
     with pytest.raises(ConfigError):
-        world.register.change_device("dev1", into=names[:1])
+        world.register.change_device("dev1", ChangeWish(into=names[:1]))
 
 
 async def test_a_revocation_outlives_tokens_from_before_a_lifetime_was_shortened(
     world: World,
 ) -> None:
     """Else a guard would forget it while such a token is still good."""
-    secret = world.register.add_device("dev1", lifetime=86_400).secret
+    secret = world.register.add_device(DeviceWish("dev1", lifetime=86_400)).secret
     document = await answer_of(world, "dev1", secret)
     assert document["expires_in"] == 86_400
-    assert world.register.change_device("dev1", lifetime=60).lifetime == 60
+    assert world.register.change_device("dev1", ChangeWish(lifetime=60)).lifetime == 60
     assert (await answer_of(world, "dev1", secret))["expires_in"] == 60
     world.register.disable_device("dev1")
     store = open_store(world.settings.database)
     (revocation,) = store.revocations_after(0, now=world.clock.now, limit=10)
     store.close()
     assert revocation.until > world.clock.now + 86_400
-    assert world.register.change_device("dev1", lifetime=0).lifetime is None
+    assert world.register.change_device("dev1", ChangeWish(lifetime=0)).lifetime is None
     with pytest.raises(ConfigError):
-        world.register.change_device("dev1", lifetime=86_401)
+        world.register.change_device("dev1", ChangeWish(lifetime=86_401))

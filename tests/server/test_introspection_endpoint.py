@@ -20,6 +20,7 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.refresh_families import _add
 from keyfob.server.stores.store import open_store
 from keyfob.server.token_lookup import OtherTokenTypeError
+from keyfob.server.wishes import DeviceWish, Rights
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
 from tests.server.world import ISSUER, World
@@ -46,7 +47,9 @@ async def ask(world: World, auth: httpx.BasicAuth, token: str, **more: str) -> d
 
 
 async def enrolled(world: World, device: str = "dev1", **options: Any) -> str:
-    issued = world.register.add_device(device, publish=["a/{device}"], **options)
+    issued = world.register.add_device(
+        DeviceWish(device, rights=Rights(publish=["a/{device}"]), **options)
+    )
     token: str = (await world.device_token(device, issued.secret)).json()["access_token"]
     return token
 

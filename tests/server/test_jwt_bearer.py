@@ -15,6 +15,7 @@ from keyfob.errors import ConfigError
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.settings import ServerSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, claims_for, jwks_of, signed
 from tests.server.databases import rows
@@ -54,7 +55,7 @@ def application(world: World) -> str:
     """Register devices and an application that may use the grant; return its secret."""
     register = world.register
     for name in ("dev1", "dev2", "off", "dev-off"):
-        register.add_device(name, publish=["devices/{device}/#"])
+        register.add_device(DeviceWish(name, rights=Rights(publish=["devices/{device}/#"])))
         register.allow_grant(name, "jwt-bearer")
     register.disable_device("off")
     register.disable_device("dev-off")
@@ -187,7 +188,7 @@ async def test_a_replayed_assertion_puts_no_opaque_token_in_the_place_of_others(
     world: World, application: str
 ) -> None:
     issued = world.register.add_application(
-        "app2", metadata=ClientMetadata(access_token_format="opaque")
+        ApplicationWish("app2", metadata=ClientMetadata(access_token_format="opaque"))
     )
     world.register.allow_grant("app2", "jwt-bearer")
     form = {"grant_type": JWT_BEARER, "assertion": made(world)}
@@ -265,7 +266,7 @@ async def test_an_assertion_stands_alone_where_its_issuer_is_trusted_that_far(
 async def test_the_name_of_a_public_application_authenticates_nobody(
     world: World, application: str
 ) -> None:
-    world.register.add_application("open", public=True)
+    world.register.add_application(ApplicationWish("open", public=True))
     world.register.allow_grant("open", "jwt-bearer")
     answer = await alone(world, made(world), client_id="open")
     assert answer.json()["error"] == "invalid_grant"

@@ -22,6 +22,7 @@ from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.postgresql.limits import PostgresqlLimits
 from keyfob.server.stores.reads import InThreads
+from keyfob.server.wishes import ApplicationWish
 from tests.server.world import ISSUER
 
 pytestmark = pytest.mark.anyio
@@ -337,7 +338,7 @@ async def test_what_strangers_do_with_a_public_applications_name_is_limited(
 ) -> None:
     """Its name is known to all who have the program: it is nobody in particular."""
     client, events = http
-    register.add_application("phone", public=True, refresh=True)
+    register.add_application(ApplicationWish("phone", public=True, refresh=True))
     for form in (
         {"grant_type": "refresh_token", "refresh_token": "kfr_x"},
         {"grant_type": "client_credentials"},
@@ -352,7 +353,7 @@ async def test_a_device_that_is_known_gets_in_through_a_public_application_besid
 ) -> None:
     client, _ = http
     secret = register.add_device("dev1").secret
-    register.add_application("phone", public=True)
+    register.add_application(ApplicationWish("phone", public=True))
     form = {"grant_type": "password", "client_id": "phone", "username": "dev1", "password": secret}
     assert (await client.post("/oauth2/token", data=form)).status_code == 200
     for number in range(20):  # all mistakes of the address are used up

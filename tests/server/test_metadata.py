@@ -12,6 +12,7 @@ from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import ApplicationWish
 from tests.server.world import ISSUER, World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
@@ -50,7 +51,7 @@ async def test_the_metadata_names_what_there_is(world: World, path: str) -> None
 
 
 async def test_the_grants_of_applications_are_named_once_there_is_one(world: World) -> None:
-    world.register.add_application("gateway", public=True)
+    world.register.add_application(ApplicationWish("gateway", public=True))
     document = (await world.http.get(OAUTH)).json()
     assert document["grant_types_supported"] == [
         "client_credentials",

@@ -27,6 +27,7 @@ from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.register import Register
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.client_certificates import Shown, named, signed
 from tests.server.test_same_work import counted, note_statements
 from tests.server.world import ISSUER, Clock
@@ -107,7 +108,9 @@ async def server(
 async def test_a_device_authenticates_by_a_name_that_an_authority_vouches_for(
     server: Connections,
 ) -> None:
-    server.register.add_device_with_keys("dev1", certificate=BY_NAME, publish=["a"])
+    server.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["a"]), certificate=BY_NAME)
+    )
     answer = await server.token(made(), client_id="dev1")
     assert claims(answer)["sub"] == "dev1"
     assert "cnf" not in claims(answer)
@@ -119,7 +122,7 @@ async def test_a_device_authenticates_by_a_certificate_that_is_registered(
 ) -> None:
     one = made()
     pins = CertificateIdentity(thumbprints=(one.thumbprint,))
-    server.register.add_device_with_keys("dev1", certificate=pins)
+    server.register.add_device(DeviceWish("dev1", certificate=pins))
     assert claims(await server.token(one, client_id="dev1", verified=verified))["sub"] == "dev1"
 
 
@@ -127,11 +130,11 @@ async def test_every_refusal_is_the_same_answer_and_tells_the_operator_why(
     server: Connections,
 ) -> None:
     pinned = made()
-    server.register.add_device_with_keys("named", certificate=BY_NAME)
+    server.register.add_device(DeviceWish("named", certificate=BY_NAME))
     pins = CertificateIdentity(thumbprints=(pinned.thumbprint,))
-    server.register.add_device_with_keys("pinned", certificate=pins)
+    server.register.add_device(DeviceWish("pinned", certificate=pins))
     server.register.add_device("secret")
-    server.register.add_device_with_keys("off", certificate=BY_NAME)
+    server.register.add_device(DeviceWish("off", certificate=BY_NAME))
     server.register.disable_device("off")
     server.register.ensure_guard_client("guard")
     day = datetime.timedelta(days=1)
@@ -163,8 +166,8 @@ async def test_unknown_and_wrong_cost_the_same_work(
 ) -> None:
     note_statements(monkeypatch)
     pins = CertificateIdentity(thumbprints=(made().thumbprint,))
-    server.register.add_device_with_keys("pinned", certificate=pins)
-    server.register.add_device_with_keys("named", certificate=BY_NAME)
+    server.register.add_device(DeviceWish("pinned", certificate=pins))
+    server.register.add_device(DeviceWish("named", certificate=BY_NAME))
     server.register.add_device("secret")
     other = made("other")
     await server.token(other, client_id="warm")
@@ -178,7 +181,7 @@ async def test_unknown_and_wrong_cost_the_same_work(
 
 async def test_a_certificate_beside_another_way_authenticates_nobody(server: Connections) -> None:
     """Neither does it count as a second authentication, nor does it make up for a wrong first."""
-    server.register.add_device_with_keys("named", certificate=BY_NAME)
+    server.register.add_device(DeviceWish("named", certificate=BY_NAME))
     secret = server.register.add_device("dev1").secret
     right = await server.token(made("any"), client_id="dev1", client_secret=secret)
     assert claims(right)["sub"] == "dev1"
@@ -207,7 +210,7 @@ async def test_what_a_proxy_hands_over_and_cannot_be_read_is_refused_whoever_ask
 
 async def test_a_client_with_a_certificate_only_is_not_public(server: Connections) -> None:
     register = server.register
-    issued = register.add_application("gateway", certificate=BY_NAME, refresh=True)
+    issued = register.add_application(ApplicationWish("gateway", certificate=BY_NAME, refresh=True))
     assert issued.secret is None
     assert not issued.application.public
     device = register.add_device("dev1").secret
@@ -229,7 +232,7 @@ async def test_a_client_with_a_certificate_only_is_not_public(server: Connection
 async def test_a_certificate_that_was_replaced_stops_at_once(server: Connections) -> None:
     one, other = made("one"), made("other")
     pins = CertificateIdentity(thumbprints=(one.thumbprint,))
-    server.register.add_device_with_keys("dev1", certificate=pins)
+    server.register.add_device(DeviceWish("dev1", certificate=pins))
     both = CertificateIdentity(thumbprints=(one.thumbprint, other.thumbprint))
     server.register.set_device_certificate("dev1", both)
     for shown in (one, other):
@@ -243,7 +246,7 @@ async def test_a_certificate_that_is_replaced_while_a_request_waits_does_not_cou
     server: Connections, clock: Clock
 ) -> None:
     """A token in the second of a revocation waits for the next one, and looks again."""
-    server.register.add_device_with_keys("dev1", certificate=BY_NAME)
+    server.register.add_device(DeviceWish("dev1", certificate=BY_NAME))
     server.register.disable_device("dev1")
     server.register.enable_device("dev1")
     other = CertificateIdentity(subject_dn="CN=other")
@@ -257,7 +260,7 @@ async def test_a_certificate_that_is_replaced_while_a_request_waits_does_not_cou
 
 
 async def bound_secret(server: Connections, **more: Any) -> str:
-    return server.register.add_device("dev1", certificate_bound=True, **more).secret
+    return server.register.add_device(DeviceWish("dev1", certificate_bound=True, **more)).secret
 
 
 async def test_a_token_is_bound_to_the_certificate_that_is_shown(server: Connections) -> None:
@@ -298,7 +301,7 @@ async def test_every_grant_binds_and_every_client_where_the_server_says_so(
     settings = replace(settings, mutual_tls=MutualTls(asked=True, bound=True))
     app, server = await serving(settings, register, clock)
     secret = register.add_device("dev1").secret
-    gateway = register.add_application("gateway", refresh=True).secret
+    gateway = register.add_application(ApplicationWish("gateway", refresh=True)).secret
     assert gateway is not None
     one, other = made("one"), made("other")
     async with app.router.lifespan_context(app):
@@ -318,7 +321,9 @@ async def test_refresh_tokens_of_a_public_client_are_bound_to_its_certificate(
     server: Connections,
 ) -> None:
     register = server.register
-    register.add_application("app", public=True, refresh=True, certificate_bound=True)
+    register.add_application(
+        ApplicationWish("app", public=True, refresh=True, certificate_bound=True)
+    )
     secret = register.add_device("dev1").secret
     one, other = made("one"), made("other")
     client = {"client_id": "app"}
@@ -421,9 +426,9 @@ def test_what_nobody_could_use_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_nobody_is_left_without_a_way_to_prove_himself(register: Register) -> None:
-    register.add_device_with_keys("dev1", certificate=BY_NAME)
-    register.add_application("gateway", certificate=BY_NAME)
-    register.add_application("open", public=True)
+    register.add_device(DeviceWish("dev1", certificate=BY_NAME))
+    register.add_application(ApplicationWish("gateway", certificate=BY_NAME))
+    register.add_application(ApplicationWish("open", public=True))
     nothing = CertificateIdentity()
     for change in (register.set_device_certificate, register.set_application_certificate):
         name = "dev1" if change == register.set_device_certificate else "gateway"
@@ -435,11 +440,9 @@ def test_nobody_is_left_without_a_way_to_prove_himself(register: Register) -> No
     with pytest.raises(ConfigError):
         register.set_application_certificate("open", BY_NAME)
     with pytest.raises(ConfigError):
-        register.add_application("open2", public=True, certificate=BY_NAME)
+        register.add_application(ApplicationWish("open2", public=True, certificate=BY_NAME))
     with pytest.raises(ConfigError):
-        register.add_device_with_keys("dev2")
-    with pytest.raises(ConfigError):
-        register.add_device_with_keys("dev2", certificate=CertificateIdentity(san_dns="*.a"))
+        register.add_device(DeviceWish("dev2", certificate=CertificateIdentity(san_dns="*.a")))
     assert register.show_device("dev1").certificate == BY_NAME
     assert register.show_device("secret").has_secret
     assert [one.public for one in register.list_applications()] == [False, True]
@@ -457,11 +460,11 @@ def test_a_device_goes_from_a_secret_to_a_certificate_and_has_no_gap(register: R
 def test_a_token_is_not_bound_to_a_certificate_and_to_a_key(register: Register) -> None:
     by_proof = ClientMetadata(dpop_bound_access_tokens=True)
     with pytest.raises(ConfigError):
-        register.add_device("dev1", certificate_bound=True, metadata=by_proof)
-    register.add_device("dev1", metadata=by_proof)
+        register.add_device(DeviceWish("dev1", certificate_bound=True, metadata=by_proof))
+    register.add_device(DeviceWish("dev1", metadata=by_proof))
     with pytest.raises(ConfigError):
         register.set_device_certificate("dev1", bound=True)
-    register.add_device("dev2", certificate_bound=True)
+    register.add_device(DeviceWish("dev2", certificate_bound=True))
     with pytest.raises(ConfigError):
         register.set_device_tokens("dev2", by_proof)
     assert register.show_device("dev2").certificate_bound

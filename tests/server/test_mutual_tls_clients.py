@@ -17,6 +17,7 @@ from cryptography import x509
 from requests_oauth2client import InvalidClient, OAuth2Client, PublicApp
 
 from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.wishes import DeviceWish
 from tests.server.client_certificates import Shown, named, signed
 from tests.server.mtls_servers import Served, direct
 
@@ -28,7 +29,7 @@ GRANT = {"grant_type": "client_credentials", "client_id": "dev1"}
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with direct(tmp_path_factory.mktemp("direct")) as served:
         with served.register() as register:
-            register.add_device_with_keys("dev1", certificate=DNS, certificate_bound=True)
+            register.add_device(DeviceWish("dev1", certificate=DNS, certificate_bound=True))
         yield served
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.wishes import DeviceWish
 from tests.server.client_certificates import Shown, named, signed
 from tests.server.mtls_servers import Served, behind_nginx
 from tests.server.test_mutual_tls_clients import bound_to
@@ -32,9 +33,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, own: Shown) -> Iterator[Ser
     with behind_nginx(tmp_path_factory.mktemp("nginx")) as served:
         with served.register() as register:
             pins = CertificateIdentity(thumbprints=(own.thumbprint,))
-            register.add_device_with_keys("pinned", certificate=pins, certificate_bound=True)
+            register.add_device(DeviceWish("pinned", certificate=pins, certificate_bound=True))
             by_name = CertificateIdentity(subject_dn="CN=device")
-            register.add_device_with_keys("named", certificate=by_name)
+            register.add_device(DeviceWish("named", certificate=by_name))
         yield served
 
 
@@ -107,7 +108,7 @@ def test_a_forged_header_has_no_effect_beside_the_proxy(tmp_path: Path, own: Sho
     with behind_nginx(tmp_path, trusted=("192.0.2.1",)) as served:
         with served.register() as register:
             pins = CertificateIdentity(thumbprints=(own.thumbprint,))
-            register.add_device_with_keys("pinned", certificate=pins)
+            register.add_device(DeviceWish("pinned", certificate=pins))
         escaped = quote(own.pem.decode(), safe="")
         forged = ("--header", f"X-Client-Cert: {escaped}", "--header", "X-Client-Verify: SUCCESS")
         address = ("--header", "X-Forwarded-For: 198.51.100.1")

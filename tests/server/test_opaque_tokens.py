@@ -19,6 +19,7 @@ from keyfob.server.app import create_app
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.opaque_tokens import MAX_OPAQUE_TOKENS, is_opaque_token
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish, ChangeWish, DeviceWish, Rights
 from keyfob.tokens.opaque import MAX_OPAQUE_BYTES, MIN_OPAQUE_BYTES, opaque_issuer
 from tests.server.databases import all_impatient, everything
 from tests.server.world import ISSUER, World
@@ -42,7 +43,9 @@ async def told(world: World, asker: Asker, token: str) -> Any:
 
 async def issued(world: World, name: str = "dev1", **more: str) -> tuple[str, str]:
     """Register a device for opaque tokens; return its secret and a token."""
-    secret = world.register.add_device(name, publish=["a/{device}"], metadata=OPAQUE).secret
+    secret = world.register.add_device(
+        DeviceWish(name, rights=Rights(publish=["a/{device}"]), metadata=OPAQUE)
+    ).secret
     return secret, (await world.device_token(name, secret, **more)).json()["access_token"]
 
 
@@ -101,7 +104,7 @@ async def test_the_server_may_make_all_opaque_and_a_client_may_keep_jwts(
 ) -> None:
     plain = world.register.add_device("dev1").secret
     jwt = world.register.add_device(
-        "dev2", metadata=ClientMetadata(access_token_format="jwt")
+        DeviceWish("dev2", metadata=ClientMetadata(access_token_format="jwt"))
     ).secret
     async with another_server(world, access_token_format="opaque") as server:
         token = (await server.device_token("dev1", plain)).json()["access_token"]
@@ -116,7 +119,9 @@ async def test_an_applications_choice_is_for_the_tokens_that_it_gets(
     world: World, asker: Asker
 ) -> None:
     device = world.register.add_device("dev1").secret
-    world.register.add_application("app", public=True, refresh=True, metadata=OPAQUE)
+    world.register.add_application(
+        ApplicationWish("app", public=True, refresh=True, metadata=OPAQUE)
+    )
     form = {"grant_type": "password", "client_id": "app", "username": "dev1", "password": device}
     document = (await world.http.post("/oauth2/token", data=form)).json()
     assert (await told(world, asker, document["access_token"]))["client_id"] == "app"
@@ -233,7 +238,7 @@ async def test_it_is_on_the_disk_with_the_answer_and_good_in_another_process(
 async def test_a_token_that_cannot_be_kept_is_not_given_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = world.register.add_device("dev1", metadata=OPAQUE).secret
+    secret = world.register.add_device(DeviceWish("dev1", metadata=OPAQUE)).secret
     all_impatient(monkeypatch)
     store = open_store(world.settings.database)
     with store.transaction():
@@ -260,7 +265,7 @@ async def test_a_token_that_has_ended_gives_way_before_one_that_lives(
 ) -> None:
     """Whichever is older: what has ended is kept for a while, so that it can be revoked."""
     secret, lasting = await issued(world)
-    world.register.change_device("dev1", lifetime=1)
+    world.register.change_device("dev1", ChangeWish(lifetime=1))
     for _ in range(MAX_OPAQUE_TOKENS):
         assert (await world.device_token("dev1", secret)).status_code == 200
         world.clock.now += 2

@@ -6,6 +6,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.world import World, claims_of
 
 pytestmark = pytest.mark.anyio
@@ -21,11 +22,13 @@ async def ask(world: World, application: str, secret: str, **parameters: str) ->
 async def test_two_devices_behind_one_application_get_their_own_tokens(
     world: World, public: bool
 ) -> None:
-    application = world.register.add_application("gateway", public=public)
+    application = world.register.add_application(ApplicationWish("gateway", public=public))
     assert (application.secret is None) == public
     jwks = (await world.http.get("/oauth2/jwks")).json()
     for device_id, lifetime in (("dev1", 60), ("dev2", 120)):
-        device = world.register.add_device(device_id, publish=["{device}/#"], lifetime=lifetime)
+        device = world.register.add_device(
+            DeviceWish(device_id, rights=Rights(publish=["{device}/#"]), lifetime=lifetime)
+        )
         answer = await ask(
             world,
             "gateway",
@@ -96,15 +99,15 @@ async def test_the_application_is_authenticated_before_the_device(world: World) 
 
 
 async def test_a_public_application_that_shows_a_secret_is_refused(world: World) -> None:
-    world.register.add_application("gateway", public=True)
+    world.register.add_application(ApplicationWish("gateway", public=True))
     device = world.register.add_device("dev1")
     answer = await ask(world, "gateway", "kfs_any", username="dev1", password=device.secret)
     assert answer.json()["error"] == "invalid_client"
 
 
 async def test_the_scope_is_the_devices_and_only_narrowed(world: World) -> None:
-    world.register.add_application("gateway", public=True)
-    device = world.register.add_device("dev1", scopes=["billing"])
+    world.register.add_application(ApplicationWish("gateway", public=True))
+    device = world.register.add_device(DeviceWish("dev1", rights=Rights(scopes=["billing"])))
     login = {"username": "dev1", "password": device.secret}
     answer = await ask(world, "gateway", "", **login, scope="billing")
     assert answer.json()["scope"] == "billing"
@@ -113,7 +116,7 @@ async def test_the_scope_is_the_devices_and_only_narrowed(world: World) -> None:
 
 
 async def test_it_ends_with_the_applications_registration(world: World) -> None:
-    world.register.add_application("gateway", public=True)
+    world.register.add_application(ApplicationWish("gateway", public=True))
     device = world.register.add_device("dev1")
     world.register.remove_application("gateway")
     answer = await ask(world, "gateway", "", username="dev1", password=device.secret)

@@ -15,6 +15,7 @@ from keyfob.server.app import create_app
 from keyfob.server.client_authentication.decoys import decoy_for
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from keyfob.tokens.keys import KeySet, VerificationKey
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import ENDPOINT, TYPE, ask, claims_for, jwks_of, signed
@@ -28,7 +29,7 @@ OTHER = SigningKey.generate("ES256")
 
 
 def register(world: World, *keys: SigningKey, name: str = "dev1") -> None:
-    world.register.add_device_with_keys(name, jwks=jwks_of(*keys or (KEY,)))
+    world.register.add_device(DeviceWish(name, jwks=jwks_of(*keys or (KEY,))))
 
 
 def good(world: World, **changes: Any) -> str:
@@ -55,7 +56,7 @@ async def test_the_metadata_names_the_method_and_its_algorithms(world: World) ->
 
 
 async def test_an_application_gets_a_devices_token_with_an_assertion(world: World) -> None:
-    world.register.add_application("backend", jwks=jwks_of(KEY))
+    world.register.add_application(ApplicationWish("backend", jwks=jwks_of(KEY)))
     secret = world.register.add_device("dev1").secret
     assertion = signed(KEY, claims_for(world.clock.now, "backend"))
     form = {"grant_type": "password", "username": "dev1", "password": secret}
@@ -64,7 +65,7 @@ async def test_an_application_gets_a_devices_token_with_an_assertion(world: Worl
 
 async def test_a_device_without_a_secret_gets_nothing_by_the_password_grant(world: World) -> None:
     register(world)
-    world.register.add_application("app", public=True)
+    world.register.add_application(ApplicationWish("app", public=True))
     for password in ("kfs_x", "None", "null"):
         answer = await world.token(
             grant_type="password", client_id="app", username="dev1", password=password
@@ -204,7 +205,7 @@ async def test_a_client_with_a_secret_only_has_no_key_that_is_right(world: World
 
 
 async def test_a_public_client_is_nobody_with_an_assertion(world: World) -> None:
-    world.register.add_application("phone", public=True)
+    world.register.add_application(ApplicationWish("phone", public=True))
     assertion = signed(KEY, claims_for(world.clock.now, "phone"))
     assert (await ask(world, assertion, grant_type="password")).json()["error"] == "invalid_client"
 

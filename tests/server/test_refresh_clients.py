@@ -20,6 +20,7 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from keyfob.server.clients import IssuedApplication
 from keyfob.server.register import Register
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.refresh_servers import server_process
 
 LONG_AGO = 1.0
@@ -28,13 +29,13 @@ LONG_AGO = 1.0
 @pytest.fixture
 def application(database: Path) -> IssuedApplication:
     with Register.open(database) as register:
-        return register.add_application("gateway", refresh=True)
+        return register.add_application(ApplicationWish("gateway", refresh=True))
 
 
 @pytest.fixture
 def device_secret(database: Path) -> str:
     with Register.open(database) as register:
-        return register.add_device("dev1", publish=["{device}/#"]).secret
+        return register.add_device(DeviceWish("dev1", rights=Rights(publish=["{device}/#"]))).secret
 
 
 @pytest.fixture

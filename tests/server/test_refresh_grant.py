@@ -25,6 +25,7 @@ from keyfob.server.stores.reads import InLoop
 from keyfob.server.stores.refresh_families import MAX_FAMILIES, StoredRefreshFamilies
 from keyfob.server.stores.store import open_store
 from keyfob.server.stores.writer import Writer
+from keyfob.server.wishes import ApplicationWish
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import jwks_of
 from tests.server.databases import connected, everything, impatient
@@ -76,7 +77,7 @@ async def test_each_use_gives_another_access_token_and_another_refresh_token(
 
 
 async def test_only_who_is_registered_for_it_gets_one_or_uses_one(world: World) -> None:
-    world.register.add_application("plain", public=True)
+    world.register.add_application(ApplicationWish("plain", public=True))
     one = await login(world)
     answer = await log_in(world, "plain", "", "dev1", one.device_secret)
     assert answer.status_code == 200
@@ -109,7 +110,7 @@ async def test_what_is_none_of_ours_is_refused(world: World, text: str) -> None:
 
 async def test_it_belongs_to_the_client_that_it_was_issued_to(world: World) -> None:
     one = await login(world)
-    world.register.add_application("other", public=True, refresh=True)
+    world.register.add_application(ApplicationWish("other", public=True, refresh=True))
     assert refused(await refresh(world, "other", "", one.refresh_token))
     assert world.events[-1].reason == "refresh_token_of_other_client"
     assert not refused(await one.refresh(one.refresh_token))
@@ -199,7 +200,7 @@ async def test_a_client_that_is_removed_takes_its_families_with_it(
         assert refused(await one.refresh(one.refresh_token))
     else:
         world.register.remove_application("gateway")
-        world.register.add_application("gateway", public=True, refresh=True)
+        world.register.add_application(ApplicationWish("gateway", public=True, refresh=True))
         assert refused(await refresh(world, "gateway", "", one.refresh_token))
     assert families(world.settings.database) == []
 

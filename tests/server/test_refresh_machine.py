@@ -39,6 +39,7 @@ from keyfob.server.stores.reads import InLoop
 from keyfob.server.stores.refresh_families import MAX_FAMILIES, StoredRefreshFamilies
 from keyfob.server.stores.store import Store, open_store
 from keyfob.server.stores.writer import Writer
+from keyfob.server.wishes import ApplicationWish
 from tests.postgresql import Cluster
 
 GRACE, IDLE, TOTAL = 10, 100, 150
@@ -102,7 +103,7 @@ class RefreshMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.register = Register(open_store(self.database), clock=lambda: self.now)
         for client in CLIENTS:
-            self.register.add_application(client, public=True, refresh=True)
+            self.register.add_application(ApplicationWish(client, public=True, refresh=True))
         for device in DEVICES:
             self.register.add_device(device)
         self.processes = [Process(self.database, self) for _ in range(2)]

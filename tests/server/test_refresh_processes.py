@@ -17,6 +17,7 @@ import pytest
 
 from keyfob.server.register import Register
 from keyfob.server.stores.place import Place
+from keyfob.server.wishes import ApplicationWish
 from tests.server.refresh_servers import ServerProcess, server_process
 from tests.server.refreshing import families
 
@@ -28,7 +29,7 @@ REQUESTS = 500
 def secret(database: Place) -> str:
     """The secret of a device; it logs in through a public application."""
     with Register.open(database) as register:
-        register.add_application("app", public=True, refresh=True)
+        register.add_application(ApplicationWish("app", public=True, refresh=True))
         return register.add_device("dev1").secret
 
 
@@ -232,7 +233,7 @@ def test_kill_9_in_a_loop_makes_no_answer_untrue(database: Place) -> None:
     """
     names = [f"dev{number}" for number in range(6)]
     with Register.open(database) as register:
-        register.add_application("app", public=True, refresh=True)
+        register.add_application(ApplicationWish("app", public=True, refresh=True))
         secrets = {name: register.add_device(name).secret for name in names}
     stop = threading.Event()
     with server_process(database) as server:

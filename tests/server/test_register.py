@@ -12,6 +12,7 @@ from keyfob.server.lifetimes import LONGEST_LIFE, MAX_LIFETIME
 from keyfob.server.register import Register
 from keyfob.server.stores.place import Place
 from keyfob.server.stores.store import Store, StoredRevocation, open_store
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.server.databases import everything, rows
 from tests.server.world import Clock
 
@@ -107,10 +108,14 @@ def test_one_name_is_one_party(register: Register) -> None:
 
 def test_templates_are_expanded_and_encoded_at_registration(register: Register) -> None:
     issued = register.add_device(
-        "dev1",
-        publish=["up/{device}/#", "up/{device}/#"],
-        subscribe=["down/{device}/+", "$share/{sub}/jobs/a b"],
-        scopes=["billing reports", "mqtt.publish:x/y", "billing"],
+        DeviceWish(
+            "dev1",
+            rights=Rights(
+                publish=["up/{device}/#", "up/{device}/#"],
+                subscribe=["down/{device}/+", "$share/{sub}/jobs/a b"],
+                scopes=["billing reports", "mqtt.publish:x/y", "billing"],
+            ),
+        )
     )
     assert issued.device.scopes == (
         "mqtt.connect",
@@ -127,44 +132,44 @@ def test_templates_are_expanded_and_encoded_at_registration(register: Register) 
 @pytest.mark.parametrize("template", ["", "a/#/b", "a+", "{claim:x}/a", "{client_id}", "{device"])
 def test_a_filter_that_is_none_is_refused(register: Register, template: str) -> None:
     with pytest.raises(TopicError):
-        register.add_device("dev1", publish=[template])
+        register.add_device(DeviceWish("dev1", rights=Rights(publish=[template])))
     with pytest.raises(TopicError):
-        register.add_device("dev1", subscribe=[template])
+        register.add_device(DeviceWish("dev1", rights=Rights(subscribe=[template])))
     assert register.list_devices() == ()
 
 
 def test_nobody_is_registered_to_publish_to_a_shared_subscription(register: Register) -> None:
     with pytest.raises(TopicError):
-        register.add_device("dev1", publish=["$share/g/a"])
+        register.add_device(DeviceWish("dev1", rights=Rights(publish=["$share/g/a"])))
 
 
 @pytest.mark.parametrize("scope", ['a"b', "a\\b", "ä", "keyfob.revocations"])
 def test_a_scope_that_is_none_or_reserved_is_refused(register: Register, scope: str) -> None:
     with pytest.raises(ConfigError):
-        register.add_device("dev1", scopes=[scope])
+        register.add_device(DeviceWish("dev1", rights=Rights(scopes=[scope])))
 
 
 @pytest.mark.parametrize("scope", ["mqtt.publish:", "mqtt.subscribe:a/#/b", "mqtt.publish:%zz"])
 def test_a_native_scope_without_a_filter_is_refused(register: Register, scope: str) -> None:
     with pytest.raises(TopicError):
-        register.add_device("dev1", scopes=[scope])
+        register.add_device(DeviceWish("dev1", rights=Rights(scopes=[scope])))
 
 
 def test_more_scopes_than_a_token_holds_are_refused(register: Register) -> None:
     for filters in ([f"a/{number}" for number in range(128)], ["x" * 9_000, "y" * 9_000]):
         with pytest.raises(ConfigError, match="policy table"):
-            register.add_device("dev1", publish=filters)
+            register.add_device(DeviceWish("dev1", rights=Rights(publish=filters)))
 
 
 @pytest.mark.parametrize("lifetime", [-1, 0, MAX_LIFETIME + 1])
 def test_a_lifetime_outside_the_bounds_is_refused(register: Register, lifetime: int) -> None:
     with pytest.raises(ConfigError):
-        register.add_device("dev1", lifetime=lifetime)
+        register.add_device(DeviceWish("dev1", lifetime=lifetime))
 
 
 @pytest.mark.parametrize("lifetime", [1, 5, MAX_LIFETIME, None])
 def test_a_lifetime_within_the_bounds_is_kept(register: Register, lifetime: int | None) -> None:
-    assert register.add_device("dev1", lifetime=lifetime).device.lifetime == lifetime
+    assert register.add_device(DeviceWish("dev1", lifetime=lifetime)).device.lifetime == lifetime
 
 
 def test_a_secret_is_shown_once_and_stored_as_a_versioned_hash(
@@ -188,7 +193,7 @@ def test_a_secret_is_shown_once_and_stored_as_a_versioned_hash(
 def test_disabling_is_a_state_and_a_revocation(
     register: Register, store: Store, clock: Clock
 ) -> None:
-    register.add_device("dev1", lifetime=60)
+    register.add_device(DeviceWish("dev1", lifetime=60))
     assert register.disable_device("dev1").state == "disabled"
     assert register.show_device("dev1").state == "disabled"
     (row,) = revocations(store)
@@ -277,7 +282,7 @@ def test_a_device_that_is_not_there_is_an_error(register: Register, operation: s
 
 
 def test_applications_are_added_listed_and_removed(register: Register) -> None:
-    register.add_application("b", public=True)
+    register.add_application(ApplicationWish("b", public=True))
     register.add_application("a")
     assert [(each.id, each.public) for each in register.list_applications()] == [
         ("a", False),
@@ -319,8 +324,8 @@ def test_the_longest_scopes_still_make_a_token_that_guards_read(register: Regist
 
     room = MAX_SCOPE_LENGTH - len("mqtt.connect mqtt.publish:")
     with pytest.raises(ConfigError):
-        register.add_device("dev2", publish=["x" * (room + 1)])
-    device = register.add_device("dev1", publish=["x" * room]).device
+        register.add_device(DeviceWish("dev2", rights=Rights(publish=["x" * (room + 1)])))
+    device = register.add_device(DeviceWish("dev1", rights=Rights(publish=["x" * room]))).device
     claims = {
         "iss": "https://" + "i" * 200,
         "sub": "s" * 128,

@@ -18,6 +18,7 @@ from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.opaque_tokens import is_opaque_token
 from keyfob.server.req_cnf import confirmation_key, read_req_cnf
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from keyfob.tokens import base64url
 from keyfob.tokens.introspected import active_members, claims_set
 from keyfob.tokens.issuers import TrustedIssuer
@@ -83,7 +84,7 @@ async def test_what_makes_a_key_of_another_type_is_no_part_of_this_one(
 
 
 async def test_a_key_is_named_by_the_kid_that_it_is_registered_with(world: World) -> None:
-    world.register.add_device_with_keys("dev1", jwks=assertions.jwks_of(KEY, OTHER))
+    world.register.add_device(DeviceWish("dev1", jwks=assertions.jwks_of(KEY, OTHER)))
     answer = await by_key(world, KEY, req_cnf=asking(OTHER.kid, "kid"))
     assert await cnf_of(world, answer) == {"jwk": bare(OTHER)}
     answer = await by_key(world, KEY, req_cnf=asking("nobody", "kid"))
@@ -194,7 +195,7 @@ def test_a_key_that_is_taken_is_public_and_has_no_more_than_it_needs(name: str, 
 
 async def test_a_client_registered_for_it_gets_its_own_key_without_asking(world: World) -> None:
     jwks = assertions.jwks_of(KEY)
-    world.register.add_device_with_keys("dev1", jwks=jwks, metadata=REGISTERED)
+    world.register.add_device(DeviceWish("dev1", jwks=jwks, metadata=REGISTERED))
     assert await cnf_of(world, await by_key(world, KEY)) == {"jwk": bare(KEY)}
     for asked in (asking(KEY.kid, "kid"), asking(bare(KEY))):
         assert await cnf_of(world, await by_key(world, KEY, req_cnf=asked)) == {"jwk": bare(KEY)}
@@ -205,7 +206,7 @@ async def test_a_client_registered_for_it_gets_its_own_key_without_asking(world:
 
 async def test_of_several_registered_keys_it_has_to_name_one(world: World) -> None:
     jwks = assertions.jwks_of(KEY, OTHER)
-    world.register.add_device_with_keys("dev1", jwks=jwks, metadata=REGISTERED)
+    world.register.add_device(DeviceWish("dev1", jwks=jwks, metadata=REGISTERED))
     answer = await by_key(world, KEY)
     assert answer.json()["error"] == "invalid_request"
     assert world.events[-1].reason == "pop_key_ambiguous"
@@ -242,7 +243,7 @@ async def introspected(world: World, token: str, *scopes: str) -> Any:
 async def test_a_symmetric_key_comes_with_an_opaque_token_and_goes_to_who_may_have_it(
     world: World,
 ) -> None:
-    secret = world.register.add_device("dev1", metadata=SYMMETRIC).secret
+    secret = world.register.add_device(DeviceWish("dev1", metadata=SYMMETRIC)).secret
     document = (await world.device_token("dev1", secret)).json()
     token, key = document["access_token"], document["cnf"]["jwk"]
     assert is_opaque_token(token)
@@ -258,7 +259,7 @@ async def test_a_symmetric_key_comes_with_an_opaque_token_and_goes_to_who_may_ha
 
 
 async def test_every_token_has_a_key_of_its_own_and_the_database_has_none(world: World) -> None:
-    secret = world.register.add_device("dev1", metadata=SYMMETRIC).secret
+    secret = world.register.add_device(DeviceWish("dev1", metadata=SYMMETRIC)).secret
     keys = [(await world.device_token("dev1", secret)).json()["cnf"]["jwk"] for _ in range(3)]
     assert len({key["k"] for key in keys}) == len({key["kid"] for key in keys}) == 3
     store = open_store(world.settings.database)
@@ -279,7 +280,7 @@ async def test_the_scope_of_keys_alone_is_none_to_ask_with(world: World) -> None
 
 
 async def test_a_client_with_symmetric_keys_asks_for_no_other(world: World) -> None:
-    secret = world.register.add_device("dev1", metadata=SYMMETRIC).secret
+    secret = world.register.add_device(DeviceWish("dev1", metadata=SYMMETRIC)).secret
     answer = await world.device_token("dev1", secret, req_cnf=asking(bare(KEY)))
     assert answer.json()["error"] == "invalid_request"
     assert world.events[-1].reason == "req_cnf_not_taken"
@@ -298,9 +299,9 @@ async def test_what_does_not_go_together_cannot_be_registered(
     world: World, metadata: ClientMetadata
 ) -> None:
     with pytest.raises(ConfigError):
-        world.register.add_device("dev1", metadata=metadata)
+        world.register.add_device(DeviceWish("dev1", metadata=metadata))
     with pytest.raises(ConfigError):
-        world.register.add_application("app", metadata=metadata)
+        world.register.add_application(ApplicationWish("app", metadata=metadata))
     assert world.register.list_devices() == ()
 
 
@@ -309,7 +310,7 @@ async def test_a_guard_reads_the_answer_as_bound_and_never_as_a_bearers(world: W
     issuer = TrustedIssuer(
         name="own", issuer=ISSUER, audiences=frozenset({"mqtt"}), algorithms=frozenset({"ES256"})
     )
-    secret = world.register.add_device("dev1", metadata=SYMMETRIC).secret
+    secret = world.register.add_device(DeviceWish("dev1", metadata=SYMMETRIC)).secret
     token = (await world.device_token("dev1", secret)).json()["access_token"]
     answer = await introspected(world, token)
     claims = claims_set(active_members(json.dumps(answer).encode()), issuer)

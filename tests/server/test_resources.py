@@ -12,6 +12,7 @@ import pytest
 from keyfob.errors import ConfigError
 from keyfob.server.resources import Resources
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.granting import TOKEN_EXCHANGE, Fleet
 from tests.server.test_authorization_details import Login, claims
 from tests.server.world import FORM, World
@@ -31,7 +32,9 @@ def settings(settings: ServerSettings) -> ServerSettings:
 
 
 async def ask(world: World, *resources: str) -> httpx.Response:
-    secret = world.register.add_device("dev1", publish=["devices/{device}/#"]).secret
+    secret = world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["devices/{device}/#"]))
+    ).secret
     form = [("grant_type", "client_credentials"), ("client_id", "dev1"), ("client_secret", secret)]
     body = httpx.QueryParams([*form, *(("resource", one) for one in resources)])
     return await world.http.post("/oauth2/token", content=str(body), headers=FORM)

@@ -18,9 +18,11 @@ from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.stores.store import open_store
 from keyfob.server.stores.token_revocations import StoredTokenRevocations
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.server import databases
 from tests.server.refreshing import families, login
+from tests.server.test_dpop import another_server
 from tests.server.test_introspection_endpoint import ask, claims, own_key
 from tests.server.world import World
 
@@ -46,7 +48,7 @@ class Party:
 
 
 def device(world: World, name: str = "dev1", **options: Any) -> Party:
-    return Party(world, name, world.register.add_device(name, **options).secret)
+    return Party(world, name, world.register.add_device(DeviceWish(name, **options)).secret)
 
 
 @pytest.fixture
@@ -202,7 +204,7 @@ async def test_an_application_ends_what_it_got_and_a_device_what_was_got_for_it(
     dev1 = device(world)
     issued = world.register.add_application("app1")
     app1 = Party(world, "app1", issued.secret or "")
-    world.register.add_application("phone", public=True)
+    world.register.add_application(ApplicationWish("phone", public=True))
 
     async def through(**form: str) -> str:
         form |= {"grant_type": "password", "username": "dev1", "password": dev1.secret}
@@ -307,7 +309,7 @@ async def test_a_refresh_token_is_ended_with_its_family_by_its_client_or_device(
     world: World,
 ) -> None:
     one = await login(world)
-    other = world.register.add_application("other", refresh=True).secret
+    other = world.register.add_application(ApplicationWish("other", refresh=True)).secret
     assert other is not None
     successor = await one.renewed(one.refresh_token)
     answer = await Party(world, "other", other).revoke(successor)
@@ -322,3 +324,18 @@ async def test_a_refresh_token_is_ended_with_its_family_by_its_client_or_device(
     second = (await one.again()).json()["refresh_token"]
     assert (await Party(world, "dev1", one.device_secret).revoke(second)).status_code == 200
     assert (await one.refresh(second)).json()["error"] == "invalid_grant"
+
+
+async def test_a_token_for_a_resource_that_is_registered_no_more_can_be_revoked(
+    world: World,
+) -> None:
+    """Whoever it is for takes it for good until it ends, whatever this server has registered."""
+    dev1 = device(world)
+    async with another_server(world, resources={"urn:broker:old": "old-broker"}) as before:
+        answer = await before.device_token("dev1", dev1.secret, resource="urn:broker:old")
+        token = answer.json()["access_token"]
+    forged = token[:-8] + "AAAAAAAA"
+    assert (await dev1.revoke(forged)).status_code == 200
+    assert rows(world) == []
+    assert (await dev1.revoke(token)).status_code == 200
+    assert [row[0] for row in rows(world)] == ["dev1"]

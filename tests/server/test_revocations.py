@@ -14,6 +14,7 @@ import pytest
 
 from keyfob.server.endpoints.revocations import PAGE
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import DeviceWish
 from tests.server.databases import written
 from tests.server.world import World
 
@@ -49,8 +50,8 @@ async def read(world: World, guard: httpx.BasicAuth, **parameters: Any) -> dict[
 async def test_a_guard_reads_everything_that_still_matters_in_order(
     world: World, guard: httpx.BasicAuth
 ) -> None:
-    world.register.add_device("dev1", lifetime=60)
-    world.register.add_device("dev2", lifetime=86_400)
+    world.register.add_device(DeviceWish("dev1", lifetime=60))
+    world.register.add_device(DeviceWish("dev2", lifetime=86_400))
     world.register.disable_device("dev1")
     world.register.remove_device("dev2")
     second = int(world.clock.now)

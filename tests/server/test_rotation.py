@@ -7,6 +7,7 @@ import pytest
 
 from keyfob.errors import ConfigError
 from keyfob.server.rotation import MAX_OVERLAP
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from tests.server.world import World
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +33,7 @@ async def test_without_an_overlap_the_old_secret_stops_at_once(world: World) -> 
 
 
 async def test_both_secrets_work_until_the_overlap_ends(world: World) -> None:
-    world.register.add_application("app", public=True)
+    world.register.add_application(ApplicationWish("app", public=True))
     old = world.register.add_device("dev1").secret
     new = world.register.rotate_secret("dev1", overlap=100).secret
     for _ in range(2):
@@ -47,7 +48,7 @@ async def test_both_secrets_work_until_the_overlap_ends(world: World) -> None:
 async def test_the_first_use_of_the_new_secret_ends_the_old_one_where_wished(
     world: World, by_password: bool
 ) -> None:
-    world.register.add_application("app", public=True)
+    world.register.add_application(ApplicationWish("app", public=True))
     use = works_by_password if by_password else works
     old = world.register.add_device("dev1").secret
     new = world.register.rotate_secret("dev1", overlap=100, until_used=True).secret
@@ -68,6 +69,16 @@ async def test_a_disabled_device_uses_up_no_secret(world: World) -> None:
     assert await works(world, old)
 
 
+async def test_a_secret_is_used_where_it_let_its_device_in_whatever_is_answered(
+    world: World,
+) -> None:
+    old = world.register.add_device("dev1").secret
+    new = world.register.rotate_secret("dev1", overlap=10_000, until_used=True).secret
+    refused = await world.device_token("dev1", new, scope="more-than-it-has")
+    assert refused.json()["error"] == "invalid_scope"
+    assert not await works(world, old)
+
+
 async def test_rotating_again_leaves_two_secrets_and_no_third(world: World) -> None:
     first = world.register.add_device("dev1").secret
     second = world.register.rotate_secret("dev1", overlap=100).secret
@@ -85,7 +96,7 @@ async def test_an_overlap_has_bounds(world: World, overlap: int) -> None:
 
 
 async def test_a_pending_device_gets_no_token_before_it_is_enabled(world: World) -> None:
-    issued = world.register.add_device("dev1", pending=True)
+    issued = world.register.add_device(DeviceWish("dev1", pending=True))
     assert issued.device.state == "pending"
     assert not await works(world, issued.secret)
     assert world.events[-1].reason == "client_pending"
@@ -94,6 +105,6 @@ async def test_a_pending_device_gets_no_token_before_it_is_enabled(world: World)
 
 
 async def test_a_pending_device_that_is_disabled_is_disabled(world: World) -> None:
-    world.register.add_device("dev1", pending=True)
+    world.register.add_device(DeviceWish("dev1", pending=True))
     assert world.register.disable_device("dev1").state == "disabled"
     assert world.register.list_devices()[0].state == "disabled"

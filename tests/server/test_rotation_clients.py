@@ -19,6 +19,7 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish
 from tests.server.refresh_servers import server_process
 
 
@@ -61,7 +62,7 @@ def test_a_device_learns_its_new_secret_in_its_own_time(
     """The register is changed by another process than the server's, as an operator does it."""
     with Register.open(database) as register:
         register.fleet.add_group("meters", lifetime=900)
-        old = register.add_device("dev1", groups=["meters"]).secret
+        old = register.add_device(DeviceWish("dev1", groups=["meters"])).secret
         assert ask(url, old) == 900
         new = register.rotate_secret("dev1", overlap=3_600, until_used=True).secret
         register.fleet.set_group("meters", {"lifetime": 600})

@@ -25,6 +25,7 @@ from keyfob.server.register import Register
 from keyfob.server.serve import HttpServer, Listen, make_server
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.place import Place
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.certificates import Authority
 from tests.server.databases import written
 from tests.server.world import claims_of
@@ -93,7 +94,7 @@ def running(tmp_path: Path, database: Path) -> Iterator[Running]:
 
 def test_curl_gets_a_token_as_the_documentation_says(running: Running) -> None:
     with Register.open(running.database) as register:
-        issued = register.add_device("dev1", publish=["a/{device}"])
+        issued = register.add_device(DeviceWish("dev1", rights=Rights(publish=["a/{device}"])))
     status, document = running.curl(
         "-X", "POST", f"{running.url}/oauth2/token",
         "-H", "Content-Type: application/x-www-form-urlencoded",

@@ -17,6 +17,7 @@ from keyfob.server.clients import Client
 from keyfob.server.oauth_errors import STATUS
 from keyfob.server.stores.serving import ServingStore
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import DeviceWish, Rights
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken, verify
 from tests.server.world import FORM, ISSUER, World, claims_of
@@ -46,7 +47,7 @@ def assert_error(answer: httpx.Response, error: str, status: int | None = None) 
 
 
 async def test_a_device_gets_a_token_in_exactly_the_shape_of_section_5_1(world: World) -> None:
-    issued = world.register.add_device("dev1", publish=["a/{device}/#"])
+    issued = world.register.add_device(DeviceWish("dev1", rights=Rights(publish=["a/{device}/#"])))
     answer = await world.device_token("dev1", issued.secret)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -60,7 +61,7 @@ async def test_a_device_gets_a_token_in_exactly_the_shape_of_section_5_1(world: 
 
 
 async def test_a_foreign_library_reads_every_claim_of_rfc_9068(world: World) -> None:
-    issued = world.register.add_device("dev1", lifetime=5)
+    issued = world.register.add_device(DeviceWish("dev1", lifetime=5))
     answer = await world.device_token("dev1", issued.secret)
     jwks = (await world.http.get("/oauth2/jwks")).json()
     header, claims = claims_of(answer.json()["access_token"], jwks)
@@ -343,7 +344,9 @@ async def test_a_grant_that_the_client_is_not_registered_for_is_unauthorized(
 
 
 async def test_a_request_narrows_the_scope(world: World) -> None:
-    issued = world.register.add_device("dev1", publish=["a/#"], scopes=["billing"])
+    issued = world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["a/#"], scopes=["billing"]))
+    )
     for scope in ("billing", "mqtt.connect mqtt.publish:a/b", "mqtt.publish:a/+/c"):
         answer = await world.device_token("dev1", issued.secret, scope=scope)
         assert answer.json()["scope"] == scope
@@ -372,7 +375,9 @@ async def test_a_request_narrows_the_scope(world: World) -> None:
     ],
 )
 async def test_a_scope_that_is_wider_or_malformed_is_invalid(world: World, scope: str) -> None:
-    issued = world.register.add_device("dev1", publish=["a/#"], scopes=["billing"])
+    issued = world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=["a/#"], scopes=["billing"]))
+    )
     assert_error(await world.device_token("dev1", issued.secret, scope=scope), "invalid_scope")
 
 
@@ -510,7 +515,9 @@ async def test_a_failure_of_the_server_says_nothing_about_itself(world: World) -
 async def test_scopes_survive_the_way_into_the_token(world: World) -> None:
     """What a scope token cannot hold is percent-encoded once, and a verifier reads it back."""
     text = 'räume/{device}/"a b"/%2f\\'
-    issued = world.register.add_device("dev1", publish=[text.replace("{device}", "{sub}")])
+    issued = world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=[text.replace("{device}", "{sub}")]))
+    )
     scope = issued.device.scopes[1]
     answer = await world.device_token("dev1", issued.secret, scope=scope)
     assert answer.json()["scope"] == scope
@@ -521,7 +528,9 @@ async def test_narrowing_parses_every_scope_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Comparing each with each is quick; parsing each for each would hold up everybody else."""
-    issued = world.register.add_device("dev1", publish=[f"a/{number}/#" for number in range(50)])
+    issued = world.register.add_device(
+        DeviceWish("dev1", rights=Rights(publish=[f"a/{number}/#" for number in range(50)]))
+    )
     parsed: list[str] = []
 
     def counted(scope: str) -> Rule:

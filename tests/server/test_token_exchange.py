@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from keyfob.errors import ConfigError, NotFoundError
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
 from tests.server.assertions import claims_for, jwks_of, signed
 from tests.server.granting import ACCESS_TOKEN, JWT, KEY, Fleet
@@ -130,7 +131,7 @@ async def test_with_the_sub_devices_own_token_that_one_bounds_it_too(fleet: Flee
 async def test_whatever_else_is_shown_or_named_is_refused_by_one_error(
     fleet: Fleet, changes: dict[str, Any], reason: str
 ) -> None:
-    fleet.world.register.add_device("gw-off", publish=["site/#"])
+    fleet.world.register.add_device(DeviceWish("gw-off", rights=Rights(publish=["site/#"])))
     fleet.world.register.disable_device("gw-off")
     fleet.world.register.add_application("gw-app")
     answer = await fleet.exchange(await fleet.gateway_token(), **changes)
@@ -139,7 +140,7 @@ async def test_whatever_else_is_shown_or_named_is_refused_by_one_error(
 
 
 async def test_unknown_disabled_and_anothers_sub_devices_are_one_answer(fleet: Fleet) -> None:
-    fleet.world.register.add_device("gw-off", publish=["site/#"])
+    fleet.world.register.add_device(DeviceWish("gw-off", rights=Rights(publish=["site/#"])))
     fleet.world.register.disable_device("gw-off")
     token = await fleet.gateway_token()
     answers = [await fleet.exchange(token, name) for name in ("gw-off", "gw-unknown", "other")]
@@ -191,7 +192,9 @@ async def test_a_client_assertion_is_no_statement_and_the_other_way_round(fleet:
 async def test_a_token_is_exchanged_by_the_client_that_it_was_issued_to_alone(
     fleet: Fleet,
 ) -> None:
-    thief = fleet.world.register.add_device("thief", publish=["site/#"]).secret
+    thief = fleet.world.register.add_device(
+        DeviceWish("thief", rights=Rights(publish=["site/#"]))
+    ).secret
     fleet.world.register.allow_grant("thief", "token-exchange", act_for=["gw-*"])
     answer = await fleet.exchange(
         await fleet.gateway_token(), client_id="thief", client_secret=thief
@@ -201,7 +204,9 @@ async def test_a_token_is_exchanged_by_the_client_that_it_was_issued_to_alone(
 
 
 async def test_what_is_no_name_stays_out_of_the_audit(fleet: Fleet) -> None:
-    thief = fleet.world.register.add_device("thief", publish=["site/#"]).secret
+    thief = fleet.world.register.add_device(
+        DeviceWish("thief", rights=Rights(publish=["site/#"]))
+    ).secret
     fleet.world.register.allow_grant("thief", "token-exchange", act_for=["gw-*"])
     await fleet.exchange(
         await fleet.gateway_token(), "gw-1\nforged", client_id="thief", client_secret=thief
@@ -238,7 +243,7 @@ async def test_a_chain_of_gateways_is_told_and_ends_somewhere(fleet: Fleet) -> N
     for number in range(1, 6):
         name = "gw-1" if number == 1 else f"gw-1-{number}"
         if number > 1:
-            register.add_device(name, publish=["site/gw-1/#"])
+            register.add_device(DeviceWish(name, rights=Rights(publish=["site/gw-1/#"])))
         register.allow_grant(name, "token-exchange", act_for=[f"gw-1-{number + 1}"])
     token = await fleet.gateway_token()
     actors: list[Any] = []
@@ -293,10 +298,16 @@ async def test_a_sub_devices_token_that_was_exchanged_itself_is_no_subject(fleet
 async def test_what_is_common_has_to_fit_into_a_token(fleet: Fleet) -> None:
     register = fleet.world.register
     secret = register.add_device(
-        "wide", publish=["a/#", *(f"b/{number}" for number in range(100))]
+        DeviceWish(
+            "wide", rights=Rights(publish=["a/#", *(f"b/{number}" for number in range(100))])
+        )
     ).secret
     register.allow_grant("wide", "token-exchange", act_for=["wide-1"])
-    register.add_device("wide-1", publish=["b/#", *(f"a/{number}" for number in range(100))])
+    register.add_device(
+        DeviceWish(
+            "wide-1", rights=Rights(publish=["b/#", *(f"a/{number}" for number in range(100))])
+        )
+    )
     token = (await fleet.world.device_token("wide", secret)).json()["access_token"]
     who = {"client_id": "wide", "client_secret": secret}
     answer = await fleet.exchange(token, "wide-1", **who)
@@ -320,7 +331,7 @@ async def test_of_many_who_show_one_statement_at_once_one_is_served(fleet: Fleet
 
 async def test_who_may_be_registered_for_what(fleet: Fleet) -> None:
     register = fleet.world.register
-    register.add_application("open", public=True)
+    register.add_application(ApplicationWish("open", public=True))
     register.add_application("app")
     register.add_service("asker", scopes=["keyfob.introspection"])
     wrong: list[tuple[str, str, list[str] | None, type[Exception]]] = [

@@ -16,6 +16,7 @@ import httpx
 
 from keyfob.cli.server_database import server_database
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.running import Installation
 from tests.soak.disruptions import GENTLE, HARD, Disruptor
 from tests.soak.fleet import Device, Fleet, Way
@@ -180,13 +181,19 @@ def _registered(
     with Register.open(server_database(running.settings)) as register:
         for name, way in _ways(plan).items():
             secrets[name] = register.add_device(
-                name,
-                publish=["s/{device}/#"],
-                subscribe=[f"s/{source}/+" for source in ledger.sources[name] + way.sometimes],
-                lifetime=chance.randint(*plan.lifetimes),
+                DeviceWish(
+                    name,
+                    rights=Rights(
+                        publish=["s/{device}/#"],
+                        subscribe=[
+                            f"s/{source}/+" for source in ledger.sources[name] + way.sometimes
+                        ],
+                    ),
+                    lifetime=chance.randint(*plan.lifetimes),
+                )
             ).secret
         secrets[TRESPASSER] = register.add_device(
-            TRESPASSER, publish=["t/#"], subscribe=["t/#"], lifetime=60
+            DeviceWish(TRESPASSER, rights=Rights(publish=["t/#"], subscribe=["t/#"]), lifetime=60)
         ).secret
     return secrets
 

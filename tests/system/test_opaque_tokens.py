@@ -15,6 +15,7 @@ import pytest
 from keyfob.cli.server_database import server_database
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish
 from tests.running import NOT_AUTHORIZED, Installation, installation, until
 from tests.system.test_own_introspection import post
 
@@ -93,7 +94,7 @@ def test_a_token_that_is_bound_to_a_key_is_no_bearers_at_the_broker(opaque: Inst
     """Whoever has the token alone is refused: to take it would be the downgrade."""
     with Register.open(server_database(opaque.settings)) as register:
         bound = ClientMetadata(access_token_confirmation="symmetric")
-        secret = register.add_device("dev5", metadata=bound).secret
+        secret = register.add_device(DeviceWish("dev5", metadata=bound)).secret
     form = {"grant_type": "client_credentials", "client_id": "dev5", "client_secret": secret}
     answer = opaque.curl(form)
     assert answer["token_type"] == "PoP"

@@ -10,10 +10,10 @@ import re
 import ssl
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -37,7 +37,16 @@ from keyfob.server.fleet import Selection
 from keyfob.server.json_body import LINES_TYPE
 from keyfob.server.names import is_name
 
-__all__ = ["NOTHING", "PAGE", "AdminClient", "Credentials", "one", "read_credentials", "selected"]
+__all__ = [
+    "NOTHING",
+    "PAGE",
+    "AdminClient",
+    "Credentials",
+    "gathered",
+    "one",
+    "read_credentials",
+    "selected",
+]
 
 NOTHING: Final = type(None)
 """What an answer without content is."""
@@ -52,7 +61,9 @@ _SLACK: Final = 60
 _MAX_FILE_BYTES: Final = 65_536
 # A scheme, a host with a port perhaps, and a path: no user, query or fragment, and no spaces.
 _SERVER: Final = re.compile(r"https?://[^\s@?#\\\x00-\x20\x7f]+", re.ASCII)
+Query: TypeAlias = dict[str, str | int]
 _T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +231,42 @@ def one(resource: str, name: str) -> tuple[str, str]:
     return resource, name
 
 
-def selected(selection: Selection, *, after: str, limit: int) -> dict[str, str | int]:
+class _Page(Protocol[_T_co]):
+    """A part of a list."""
+
+    @property
+    def items(self) -> tuple[_T_co, ...]:
+        """What is in it."""
+
+    @property
+    def next(self) -> str | None:
+        """What the next one begins behind."""
+
+
+def gathered(
+    ask: Callable[[Query], _Page[_T_co]], *, after: str = "", limit: int | None = None
+) -> tuple[_T_co, ...]:
+    """Return a list that comes in pages.
+
+    Args:
+        ask: Asks for one of them, by its place in the list.
+        after: The name before the first; empty for the beginning.
+        limit: How many at most; None: all.
+    """
+    items: list[_T_co] = []
+    while limit is None or len(items) < limit:
+        size = PAGE if limit is None else min(PAGE, limit - len(items))
+        page = ask({"after": after, "limit": size})
+        items += page.items
+        if page.next is None:
+            break
+        after = page.next
+    return tuple(items)
+
+
+def selected(selection: Selection) -> Query:
     """Return the parameters that select devices."""
-    query: dict[str, str | int] = {"after": after, "limit": limit, "group": selection.group}
+    query: Query = {"group": selection.group}
     if selection.label is not None:
         query["label"] = "=".join(selection.label)
     if selection.state is not None:

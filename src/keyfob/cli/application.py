@@ -19,6 +19,7 @@ from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.target import option_of, register_of
 from keyfob.cli.token_options import Dpop, Opaque, token_metadata
+from keyfob.server.wishes import ApplicationWish
 
 __all__ = ["app"]
 
@@ -59,18 +60,18 @@ def add(
 
     Its secret, if it has one, is shown this once.
     """
-    keys = None if jwks is None else read_jwks(jwks)
+    wish = ApplicationWish(
+        identifier,
+        public=public,
+        refresh=refresh,
+        device_code=device_code,
+        jwks=None if jwks is None else read_jwks(jwks),
+        certificate=certificate_identity(certificate, certificate_name),
+        certificate_bound=certificate_bound,
+        metadata=token_metadata(opaque=opaque, dpop=dpop),
+    )
     with register_of(directory) as register:
-        issued = register.add_application(
-            identifier,
-            public=public,
-            refresh=refresh,
-            device_code=device_code,
-            jwks=keys,
-            certificate=certificate_identity(certificate, certificate_name),
-            certificate_bound=certificate_bound,
-            metadata=token_metadata(opaque=opaque, dpop=dpop),
-        )
+        issued = register.add_application(wish)
     data: dict[str, object] = {"client_id": issued.application.id}
     if issued.secret is not None:
         data["client_secret"] = issued.secret

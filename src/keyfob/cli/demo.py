@@ -23,6 +23,7 @@ from keyfob.cli.installation import Installation
 from keyfob.cli.output import here
 from keyfob.cli.supervisor import end_with_parent, send
 from keyfob.errors import ConflictError, UpstreamError
+from keyfob.server.wishes import DeviceWish, Rights
 
 __all__ = ["demonstrate"]
 
@@ -141,9 +142,9 @@ class _Demonstration:
         """Register a device, or enable that of an earlier run; return its secret."""
         with self._installation.register() as register:
             with suppress(ConflictError):
-                return register.add_device(
-                    device, publish=publish, subscribe=subscribe, lifetime=lifetime
-                ).secret
+                rights = Rights(publish=publish, subscribe=subscribe)
+                wish = DeviceWish(device, rights=rights, lifetime=lifetime)
+                return register.add_device(wish).secret
             register.enable_device(device)
             return register.rotate_secret(device).secret
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated
 
 import typer
@@ -13,14 +12,24 @@ from keyfob.cli.certificate_options import (
     Certificate,
     CertificateBound,
     CertificateName,
-    certificate_data,
     certificate_identity,
 )
+from keyfob.cli.device_shown import answer_issued, answer_keys, device_data, device_time
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
-from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.listing import After, Limit, page
+from keyfob.cli.output import Json, answer, fields
+from keyfob.cli.right_options import (
+    Lifetime,
+    Pending,
+    Publish,
+    Scope,
+    Subscribe,
+    rights_of,
+)
 from keyfob.cli.selecting import (
     Group,
+    InState,
     Label,
     Labels,
     Names,
@@ -35,10 +44,10 @@ from keyfob.cli.selecting import (
 from keyfob.cli.target import option_of, register_of
 from keyfob.cli.token_options import Dpop, Opaque, ProofKey, shown_tokens, token_metadata
 from keyfob.errors import ConfigError
-from keyfob.server.devices import Device, IssuedSecret
 from keyfob.server.fleet import EVERY_DEVICE
 from keyfob.server.labels import parse_labels
 from keyfob.server.private_file import PrivateFile
+from keyfob.server.wishes import ChangeWish, DeviceWish
 
 __all__ = ["app"]
 
@@ -52,24 +61,10 @@ Identifier = Annotated[str, typer.Argument(metavar="ID", help="The device's iden
 @app.command()
 def add(
     identifier: Identifier,
-    publish: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILTER", help="It may publish here; {device} is its ID. May be repeated."
-        ),
-    ] = None,
-    subscribe: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILTER", help="It may subscribe here; likewise."),
-    ] = None,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables."),
-    ] = None,
-    lifetime: Annotated[
-        int | None,
-        typer.Option(metavar="SECONDS", help="How long its tokens live, if not as all others'."),
-    ] = None,
+    publish: Publish = None,
+    subscribe: Subscribe = None,
+    scope: Scope = None,
+    lifetime: Lifetime = None,
     jwks: Jwks = None,
     certificate: Certificate = None,
     certificate_name: CertificateName = None,
@@ -79,9 +74,7 @@ def add(
         typer.Option(metavar="GROUP", help="A group that it is in. May be repeated."),
     ] = None,
     label: Labels = None,
-    pending: Annotated[
-        bool, typer.Option("--pending", help="It gets no token before `keyfob device enable`.")
-    ] = False,
+    pending: Pending = False,
     opaque: Opaque = None,
     dpop: Dpop = False,
     proof_key: ProofKey = None,
@@ -93,56 +86,30 @@ def add(
     Its tokens always allow to connect; without --publish, --subscribe or --scope nothing else.
     With --jwks, --certificate or --certificate-name it has no secret.
     """
-    identity = certificate_identity(certificate, certificate_name)
-    metadata = token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key)
-    if jwks is not None or identity is not None:
-        keys = None if jwks is None else read_jwks(jwks)
-        with register_of(directory) as register:
-            device = register.add_device_with_keys(
-                identifier,
-                jwks=keys,
-                certificate=identity,
-                certificate_bound=certificate_bound,
-                publish=publish or (),
-                subscribe=subscribe or (),
-                scopes=scope or (),
-                lifetime=lifetime,
-                groups=group or (),
-                labels=parse_labels(label or ()),
-                pending=pending,
-                metadata=metadata,
-            )
-        _answer_keys(device, as_json=as_json)
-        return
+    wish = DeviceWish(
+        identifier,
+        rights=rights_of(publish, subscribe, scope),
+        lifetime=lifetime,
+        jwks=None if jwks is None else read_jwks(jwks),
+        certificate=certificate_identity(certificate, certificate_name),
+        certificate_bound=certificate_bound,
+        groups=tuple(group or ()),
+        labels=parse_labels(label or ()),
+        pending=pending,
+        metadata=token_metadata(opaque=opaque, dpop=dpop, proof_key=proof_key),
+    )
     with register_of(directory) as register:
-        issued = register.add_device(
-            identifier,
-            publish=publish or (),
-            subscribe=subscribe or (),
-            scopes=scope or (),
-            lifetime=lifetime,
-            certificate_bound=certificate_bound,
-            groups=group or (),
-            labels=parse_labels(label or ()),
-            pending=pending,
-            metadata=metadata,
-        )
-    _answer_secret(issued, as_json=as_json)
+        issued = register.add_device(wish)
+    answer_issued(issued, as_json=as_json)
 
 
 @app.command("list")
 def list_(
     group: Group = "",
     label: Label = "",
-    state: Annotated[
-        str, typer.Option(metavar="STATE", help="Only these: pending, active or disabled.")
-    ] = "",
-    after: Annotated[
-        str, typer.Option(metavar="ID", help="Begin behind this one: the next page.")
-    ] = "",
-    limit: Annotated[
-        int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="At most so many.")
-    ] = 100,
+    state: InState = "",
+    after: After = "",
+    limit: Limit = 100,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -154,19 +121,16 @@ def list_(
         (
             device.id,
             device.state,
-            _time(device.created_at) or "",
-            _time(device.last_token_at) or "never",
+            device_time(device.created_at) or "",
+            device_time(device.last_token_at) or "never",
         )
         for device in devices
     ]
-    text = table(("ID", "STATE", "REGISTERED", "LAST TOKEN"), rows)
-    if len(rows) == limit:
-        text += f"\nmore may follow: --after {devices[-1].id}"
-    if not rows and (after or selection != EVERY_DEVICE):
-        text = "no such devices"
-    elif not rows:
-        text = f"no devices; `keyfob device add ID{option_of(directory)}` registers one"
-    answer([_data(device) for device in devices], text, as_json=as_json)
+    none = "no such devices"
+    if not after and selection == EVERY_DEVICE:
+        none = f"no devices; `keyfob device add ID{option_of(directory)}` registers one"
+    text = page(("ID", "STATE", "REGISTERED", "LAST TOKEN"), rows, limit=limit, none=none)
+    answer([device_data(device) for device in devices], text, as_json=as_json)
 
 
 @app.command()
@@ -176,7 +140,7 @@ def show(
     """Show one device and what its tokens allow."""
     with register_of(directory) as register:
         device = register.show_device(identifier)
-        data = {**_data(device), "token_scope": " ".join(register.fleet.rights(identifier))}
+        data = {**device_data(device), "token_scope": " ".join(register.fleet.rights(identifier))}
     shown = {
         **data,
         "groups": " ".join(device.groups) or None,
@@ -205,18 +169,9 @@ def set_(
         int | None,
         typer.Option(metavar="SECONDS", min=0, help="How long its tokens live; 0: as all others'."),
     ] = None,
-    publish: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILTER", help="It may publish here; {device} is its ID."),
-    ] = None,
-    subscribe: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILTER", help="It may subscribe here; likewise."),
-    ] = None,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables."),
-    ] = None,
+    publish: Publish = None,
+    subscribe: Subscribe = None,
+    scope: Scope = None,
     no_rights: Annotated[
         bool, typer.Option("--no-rights", help="It has no right of its own but to connect.")
     ] = False,
@@ -228,21 +183,20 @@ def set_(
     It counts from its next token on. Options may be repeated. --publish, --subscribe and --scope
     together are all the rights of its own from then on; without any of them they stay.
     """
-    rights = {"publish": publish or (), "subscribe": subscribe or (), "scopes": scope or ()}
-    has_rights = any(rights.values())
-    if has_rights and no_rights:
+    rights = rights_of(publish, subscribe, scope)
+    if rights and no_rights:
         raise ConfigError("--no-rights goes with no other right")
+    change = ChangeWish(
+        into=tuple(group or ()),
+        out_of=tuple(no_group or ()),
+        labels=parse_labels(label or ()),
+        unlabel=tuple(no_label or ()),
+        lifetime=lifetime,
+        rights=rights if rights or no_rights else None,
+    )
     with register_of(directory) as register:
-        device = register.change_device(
-            identifier,
-            into=group or (),
-            out_of=no_group or (),
-            labels=parse_labels(label or ()),
-            unlabel=no_label or (),
-            lifetime=lifetime,
-            rights=rights if has_rights or no_rights else None,
-        )
-    answer(_data(device), f"{identifier} is changed", as_json=as_json)
+        device = register.change_device(identifier, change)
+    answer(device_data(device), f"{identifier} is changed", as_json=as_json)
 
 
 @app.command()
@@ -267,7 +221,7 @@ def disable(
     with register_of(directory) as register:
         device = register.disable_device(identifier)
     text = f"{identifier} is disabled: no new token, and its session ends now"
-    answer(_data(device), text, as_json=as_json)
+    answer(device_data(device), text, as_json=as_json)
 
 
 @app.command()
@@ -277,7 +231,7 @@ def enable(
     """Let it have new tokens; old ones stay revoked."""
     with register_of(directory) as register:
         device = register.enable_device(identifier)
-    answer(_data(device), f"{identifier} is enabled", as_json=as_json)
+    answer(device_data(device), f"{identifier} is enabled", as_json=as_json)
 
 
 @app.command("revoke-tokens")
@@ -345,7 +299,7 @@ def rotate(
         raise ConfigError("--secrets-out is for many devices; one device's secret is shown")
     with register_of(directory) as register:
         issued = register.rotate_secret(identifier, overlap=seconds, until_used=until_used)
-    _answer_secret(issued, as_json=as_json)
+    answer_issued(issued, as_json=as_json)
 
 
 @app.command("set-jwks")
@@ -363,7 +317,7 @@ def set_jwks(
     keys = read_jwks(file)
     with register_of(directory) as register:
         device = register.set_device_jwks(identifier, keys, remove_secret=remove_secret)
-    _answer_keys(device, as_json=as_json)
+    answer_keys(device, as_json=as_json)
 
 
 @app.command("set-certificate")
@@ -388,7 +342,7 @@ def set_certificate(
         device = register.set_device_certificate(
             identifier, identity, bound=bound, remove_secret=remove_secret
         )
-    _answer_keys(device, as_json=as_json)
+    answer_keys(device, as_json=as_json)
 
 
 @app.command("set-tokens")
@@ -408,62 +362,4 @@ def set_tokens(
     with register_of(directory) as register:
         device = register.set_device_tokens(identifier, wanted)
     tokens = shown_tokens(device.metadata) or "the server's"
-    answer(_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)
-
-
-def _answer_keys(device: Device, *, as_json: bool) -> None:
-    data: dict[str, object] = {
-        "client_id": device.id,
-        "authentication": _methods(device),
-        **({"keys": _keys(device)} if device.keys else {}),
-        **certificate_data(device.certificate, bound=device.certificate_bound),
-        "scope": " ".join(device.scopes),
-    }
-    answer(data, fields(data), as_json=as_json)
-
-
-def _methods(device: Device) -> str:
-    ways = (
-        ("client_secret", device.has_secret),
-        ("private_key_jwt", bool(device.keys)),
-        ("tls_client_auth", device.certificate.names),
-        ("self_signed_tls_client_auth", bool(device.certificate.thumbprints)),
-    )
-    return " ".join(way for way, has in ways if has)
-
-
-def _keys(device: Device) -> str:
-    return " ".join(f"{key.kid}:{key.algorithm}" for key in device.keys)
-
-
-def _answer_secret(issued: IssuedSecret, *, as_json: bool) -> None:
-    data = {
-        "client_id": issued.device.id,
-        "client_secret": issued.secret,
-        "scope": " ".join(issued.device.scopes),
-    }
-    answer(data, fields(data), as_json=as_json)
-
-
-def _data(device: Device) -> dict[str, object]:
-    return {
-        "client_id": device.id,
-        "state": device.state,
-        "authentication": _methods(device),
-        "keys": _keys(device) or None,
-        **certificate_data(device.certificate, bound=device.certificate_bound),
-        "scope": " ".join(device.scopes),
-        "groups": list(device.groups),
-        "labels": dict(device.labels),
-        "lifetime": device.lifetime,
-        "tokens": shown_tokens(device.metadata) or None,
-        "created_at": _time(device.created_at),
-        "last_token_at": _time(device.last_token_at),
-    }
-
-
-def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    answer(device_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)

@@ -14,7 +14,7 @@ import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, here
-from keyfob.cli.selecting import Group, Label, SecretsOut, devices, progress_bar, selected
+from keyfob.cli.selecting import Group, InState, Label, SecretsOut, devices, progress_bar, selected
 from keyfob.cli.target import register_of
 from keyfob.errors import ConfigError
 from keyfob.server.fleet_import import ImportOutcome
@@ -75,9 +75,7 @@ def import_(
 def export(
     group: Group = "",
     label: Label = "",
-    state: Annotated[
-        str, typer.Option(metavar="STATE", help="Only these: pending, active or disabled.")
-    ] = "",
+    state: InState = "",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write; else standard output.")
     ] = None,

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
-from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.listing import After, Limit, page
+from keyfob.cli.output import Json, answer, fields
+from keyfob.cli.right_options import DevicesPublish, DevicesSubscribe, Scope
 from keyfob.cli.target import option_of, register_of
 from keyfob.errors import ConfigError
 from keyfob.server.groups import Group
@@ -18,19 +20,6 @@ __all__ = ["app"]
 app = typer.Typer(help="Groups: rights and lifetimes for many devices.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="GROUP", help="The group's name.")]
-Publish = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FILTER", help="Its devices may publish here; {device} is each. May be repeated."
-    ),
-]
-Subscribe = Annotated[
-    list[str] | None,
-    typer.Option(metavar="FILTER", help="They may subscribe here; likewise."),
-]
-Scope = Annotated[
-    list[str] | None, typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables.")
-]
 Lifetime = Annotated[
     int | None,
     typer.Option(metavar="SECONDS", help="How long tokens live of devices that do not say so."),
@@ -40,8 +29,8 @@ Lifetime = Annotated[
 @app.command()
 def add(
     name: Name,
-    publish: Publish = None,
-    subscribe: Subscribe = None,
+    publish: DevicesPublish = None,
+    subscribe: DevicesSubscribe = None,
     scope: Scope = None,
     lifetime: Lifetime = None,
     directory: Directory = DEFAULT_DIRECTORY,
@@ -60,10 +49,15 @@ def add(
 
 
 @app.command("list")
-def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
-    """List the groups."""
+def list_(
+    after: After = "",
+    limit: Limit = 100,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """List the groups by name, page by page."""
     with register_of(directory) as register:
-        groups = register.fleet.list_groups()
+        groups = register.fleet.list_groups(after=after, limit=limit)
     rows = [
         (
             group.name,
@@ -73,9 +67,10 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
         )
         for group in groups
     ]
-    text = table(("GROUP", "PUBLISH", "SUBSCRIBE", "LIFETIME"), rows)
-    if not rows:
-        text = f"no groups; `keyfob group add GROUP{option_of(directory)}` makes one"
+    none = "no such groups"
+    if not after:
+        none = f"no groups; `keyfob group add GROUP{option_of(directory)}` makes one"
+    text = page(("GROUP", "PUBLISH", "SUBSCRIBE", "LIFETIME"), rows, limit=limit, none=none)
     answer([_data(group) for group in groups], text, as_json=as_json)
 
 
@@ -90,8 +85,8 @@ def show(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = F
 @app.command("set")
 def set_(
     name: Name,
-    publish: Publish = None,
-    subscribe: Subscribe = None,
+    publish: DevicesPublish = None,
+    subscribe: DevicesSubscribe = None,
     scope: Scope = None,
     lifetime: Lifetime = None,
     clear: Annotated[

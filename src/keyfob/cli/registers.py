@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What commands need of a register, wherever it is: of this machine's, or of a server's over HTTP.
 
-``Register``, ``KeyRegister`` and ``RegistrationTokens`` are these as they are; ``remote_registers``
-has the others. Which one a command gets is decided once, in front of it (``target``).
+``Register``, ``KeyRegister`` and ``RegistrationTokens`` are these as they are; the modules
+``remote_…`` have the others. Which one a command gets is decided once, in front of it (``target``).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from keyfob.server.certificates.identity import CertificateIdentity
-from keyfob.server.client_metadata import NO_METADATA, ClientMetadata
+from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.clients import Application, IssuedApplication, Service
-from keyfob.server.devices import Device, IssuedSecret
+from keyfob.server.devices import Device, IssuedDevice
 from keyfob.server.fleet import EVERY_DEVICE, Chosen, ManyOutcome, Selection
 from keyfob.server.fleet_import import ImportOutcome
 from keyfob.server.fleet_rows import Format, RowReader
@@ -26,6 +26,7 @@ from keyfob.server.registration.initial_tokens import (
 )
 from keyfob.server.signing.key_register import ShownKey
 from keyfob.server.stores.admin_actions import AdminAction
+from keyfob.server.wishes import ApplicationWish, ChangeWish, DeviceWish
 
 __all__ = ["AnyFleet", "AnyKeyRegister", "AnyRegister", "AnyRegistrationTokens"]
 
@@ -33,39 +34,8 @@ __all__ = ["AnyFleet", "AnyKeyRegister", "AnyRegister", "AnyRegistrationTokens"]
 class AnyRegister(Protocol):
     """Devices, applications, services and the trail; ``Register`` says what each method does."""
 
-    def add_device(
-        self,
-        device_id: str,
-        *,
-        publish: Iterable[str] = (),
-        subscribe: Iterable[str] = (),
-        scopes: Iterable[str] = (),
-        lifetime: int | None = None,
-        groups: Iterable[str] = (),
-        labels: Mapping[str, str] | None = None,
-        pending: bool = False,
-        certificate_bound: bool = False,
-        metadata: ClientMetadata = NO_METADATA,
-    ) -> IssuedSecret:
+    def add_device(self, device: DeviceWish) -> IssuedDevice:
         """Register a device."""
-
-    def add_device_with_keys(
-        self,
-        device_id: str,
-        *,
-        jwks: bytes | None = None,
-        certificate: CertificateIdentity | None = None,
-        publish: Iterable[str] = (),
-        subscribe: Iterable[str] = (),
-        scopes: Iterable[str] = (),
-        lifetime: int | None = None,
-        groups: Iterable[str] = (),
-        labels: Mapping[str, str] | None = None,
-        pending: bool = False,
-        certificate_bound: bool = False,
-        metadata: ClientMetadata = NO_METADATA,
-    ) -> Device:
-        """Register a device with keys or a certificate."""
 
     def list_devices(
         self, selection: Selection = EVERY_DEVICE, *, after: str = "", limit: int = 1_000
@@ -75,17 +45,7 @@ class AnyRegister(Protocol):
     def show_device(self, device_id: str) -> Device:
         """Show a device."""
 
-    def change_device(
-        self,
-        device_id: str,
-        *,
-        into: Iterable[str] = (),
-        out_of: Iterable[str] = (),
-        labels: Mapping[str, str] | None = None,
-        unlabel: Iterable[str] = (),
-        lifetime: int | None = None,
-        rights: Mapping[str, Iterable[str]] | None = None,
-    ) -> Device:
+    def change_device(self, device_id: str, change: ChangeWish) -> Device:
         """Change what is registered about a device."""
 
     def disable_device(self, device_id: str) -> Device:
@@ -102,7 +62,7 @@ class AnyRegister(Protocol):
 
     def rotate_secret(
         self, device_id: str, *, overlap: int = 0, until_used: bool = False
-    ) -> IssuedSecret:
+    ) -> IssuedDevice:
         """Give a device a new secret."""
 
     def set_device_jwks(
@@ -127,18 +87,7 @@ class AnyRegister(Protocol):
     def fleet(self) -> AnyFleet:
         """Groups, and many devices at once."""
 
-    def add_application(
-        self,
-        client_id: str,
-        *,
-        public: bool = False,
-        refresh: bool = False,
-        device_code: bool = False,
-        jwks: bytes | None = None,
-        certificate: CertificateIdentity | None = None,
-        certificate_bound: bool = False,
-        metadata: ClientMetadata = NO_METADATA,
-    ) -> IssuedApplication:
+    def add_application(self, application: ApplicationWish) -> IssuedApplication:
         """Register an application."""
 
     def list_applications(self) -> tuple[Application, ...]:
@@ -195,8 +144,8 @@ class AnyFleet(Protocol):
     def show_group(self, name: str) -> Group:
         """Show a group."""
 
-    def list_groups(self) -> tuple[Group, ...]:
-        """List groups."""
+    def list_groups(self, *, after: str = "", limit: int = 1_000) -> tuple[Group, ...]:
+        """List a page of groups."""
 
     def remove_group(self, name: str) -> None:
         """Remove a group."""
@@ -254,8 +203,8 @@ class AnyRegistrationTokens(Protocol):
     ) -> IssuedRegistrationToken:
         """Make a token."""
 
-    def list(self) -> tuple[RegistrationToken, ...]:
-        """List the tokens."""
+    def list(self, *, after: str = "", limit: int = 1_000) -> tuple[RegistrationToken, ...]:
+        """List a page of tokens."""
 
     def remove(self, name: str) -> None:
         """Forget a token."""

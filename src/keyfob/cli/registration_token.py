@@ -9,7 +9,9 @@ import msgspec
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
-from keyfob.cli.output import Json, answer, fields, table
+from keyfob.cli.listing import After, Limit, page
+from keyfob.cli.output import Json, answer, fields
+from keyfob.cli.right_options import DevicesPublish, DevicesSubscribe, Scope
 from keyfob.cli.selecting import seconds_of
 from keyfob.cli.shown import time_of
 from keyfob.cli.target import option_of, registration_tokens_of
@@ -22,57 +24,56 @@ app = typer.Typer(help="Let clients register themselves (RFC 7591).", no_args_is
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What to call the token.")]
 
+Uses = Annotated[
+    int, typer.Option("--uses", metavar="NUMBER", help="How many clients it may register.")
+]
+Expires = Annotated[
+    str, typer.Option("--expires", metavar="TIME", help="How long it lives: 30m, 12h, 7d.")
+]
+KindName = Annotated[
+    str, typer.Option("--kind", metavar="KIND", help="What it registers: device, application.")
+]
+Prefix = Annotated[
+    str, typer.Option("--prefix", metavar="TEXT", help="What names of its devices begin with.")
+]
+Lifetime = Annotated[
+    int | None,
+    typer.Option(metavar="SECONDS", help="How long their tokens live, if not as all others'."),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GROUP", help="A group that they are put into. May be repeated."),
+]
+Pending = Annotated[
+    bool, typer.Option("--pending", help="They get no token before `keyfob device enable`.")
+]
+Grants = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GRANT", help="A grant that they may use; without: all of the kind."),
+]
+AuthMethods = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="METHOD", help="A way in which they may authenticate; without: all of the kind."
+    ),
+]
+
 
 @app.command()
 def add(
     name: Name,
-    uses: Annotated[
-        int, typer.Option("--uses", metavar="NUMBER", help="How many clients it may register.")
-    ] = 1,
-    expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="How long it lives: 30m, 12h, 7d.")
-    ] = "1d",
-    kind: Annotated[
-        str, typer.Option("--kind", metavar="KIND", help="What it registers: device, application.")
-    ] = "device",
-    prefix: Annotated[
-        str, typer.Option("--prefix", metavar="TEXT", help="What names of its devices begin with.")
-    ] = "",
-    publish: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILTER", help="Its devices may publish here; {device} is the device's ID."
-        ),
-    ] = None,
-    subscribe: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILTER", help="They may subscribe here; likewise."),
-    ] = None,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SCOPE", help="A scope of your own, for policy tables."),
-    ] = None,
-    lifetime: Annotated[
-        int | None,
-        typer.Option(metavar="SECONDS", help="How long their tokens live, if not as all others'."),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="A group that they are put into. May be repeated."),
-    ] = None,
-    pending: Annotated[
-        bool, typer.Option("--pending", help="They get no token before `keyfob device enable`.")
-    ] = False,
-    grant: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GRANT", help="A grant that they may use; without: all of the kind."),
-    ] = None,
-    auth_method: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METHOD", help="A way in which they may authenticate; without: all of the kind."
-        ),
-    ] = None,
+    uses: Uses = 1,
+    expires: Expires = "1d",
+    kind: KindName = "device",
+    prefix: Prefix = "",
+    publish: DevicesPublish = None,
+    subscribe: DevicesSubscribe = None,
+    scope: Scope = None,
+    lifetime: Lifetime = None,
+    group: Groups = None,
+    pending: Pending = False,
+    grant: Grants = None,
+    auth_method: AuthMethods = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -105,17 +106,25 @@ def add(
 
 
 @app.command("list")
-def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
-    """List them; those that are used up or have ended are still there."""
+def list_(
+    after: After = "",
+    limit: Limit = 100,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: Json = False,
+) -> None:
+    """List them by name, page by page.
+
+    Those that are used up or have ended are still there.
+    """
     with registration_tokens_of(directory) as tokens:
-        found = tokens.list()
+        found = tokens.list(after=after, limit=limit)
     rows = [
         (one.name, one.template.kind, str(one.uses_left), time_of(one.expires_at)) for one in found
     ]
-    text = table(("NAME", "KIND", "USES LEFT", "UNTIL"), rows)
-    if not rows:
-        option = option_of(directory)
-        text = f"none; `keyfob registration-token add NAME{option}` makes one"
+    none = "no such registration tokens"
+    if not after:
+        none = f"none; `keyfob registration-token add NAME{option_of(directory)}` makes one"
+    text = page(("NAME", "KIND", "USES LEFT", "UNTIL"), rows, limit=limit, none=none)
     answer([_data(one) for one in found], text, as_json=as_json)
 
 

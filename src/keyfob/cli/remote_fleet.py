@@ -9,29 +9,22 @@ devices are given new ones by ``keyfob device rotate``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-import msgspec
-
-from keyfob.cli.admin_client import NOTHING, PAGE, AdminClient, one, selected
-from keyfob.errors import ConfigError, ConflictError, KeyfobError
+from keyfob.cli.admin_client import NOTHING, PAGE, AdminClient, gathered, one, selected
+from keyfob.cli.remote_import import RemoteImport, keep_secrets
+from keyfob.errors import ConfigError, ConflictError
 from keyfob.server.admin.bulk import MAX_NAMES, NamedDevices, NewSecrets, RotatedSecrets
 from keyfob.server.admin.devices import DevicePage, DeviceRights
-from keyfob.server.admin.groups import GroupChange, GroupList, NewGroup
-from keyfob.server.client_metadata import given_metadata
+from keyfob.server.admin.groups import GroupChange, GroupPage, NewGroup
 from keyfob.server.fleet import Chosen, ManyOutcome, Selection
-from keyfob.server.fleet_batch import BatchOutcome, DeviceSecret
-from keyfob.server.fleet_import import ImportOutcome, reject_lines, secret_lines
-from keyfob.server.fleet_rows import Format, Row, RowReader
+from keyfob.server.fleet_import import ImportOutcome
+from keyfob.server.fleet_rows import Format, RowReader
 from keyfob.server.groups import Group
 from keyfob.server.private_file import PrivateFile
 
 __all__ = ["RemoteFleet"]
-
-# Rows have 64 KiB at most; what is sent together has room for fifty of the longest.
-_ROWS: Final = 500
-_BYTES: Final = 3_000_000
 
 
 class RemoteFleet:
@@ -75,9 +68,13 @@ class RemoteFleet:
         """Show a group."""
         return self._client.ask("GET", *one("groups", name), kind=Group)
 
-    def list_groups(self) -> tuple[Group, ...]:
-        """List groups."""
-        return self._client.ask("GET", "groups", kind=GroupList).items
+    def list_groups(self, *, after: str = "", limit: int = 1_000) -> tuple[Group, ...]:
+        """List a page of groups."""
+        return gathered(
+            lambda place: self._client.ask("GET", "groups", kind=GroupPage, query=place),
+            after=after,
+            limit=limit,
+        )
 
     def remove_group(self, name: str) -> None:
         """Remove a group."""
@@ -124,7 +121,7 @@ class RemoteFleet:
             done = self._client.ask(
                 "POST", "bulk", "rotate-secrets", kind=RotatedSecrets, body=wish
             )
-            _keep(secrets, done.secrets)
+            keep_secrets(secrets, done.secrets)
             outcome = _both(outcome, done.outcome)
             on_progress(outcome.done)
         return outcome
@@ -144,44 +141,8 @@ class RemoteFleet:
             ConfigError: A secret has to be made and there is no file for it.
             ConflictError: The file of secrets holds others.
         """
-        if secrets is not None and secrets.size:
-            raise ConflictError(f"{secrets.path} holds secrets already: name a new file")
-        outcome = ImportOutcome()
-        for chunk in _batches(reader):
-            wrong: list[tuple[int, str, KeyfobError]] = []
-            sent: list[int] = []
-            lines = b""
-            for number, row in chunk:
-                if isinstance(row, ConfigError):
-                    wrong.append((number, "", row))
-                    continue
-                if secrets is None and not _proves_itself(row):
-                    raise ConfigError(
-                        f"row {number} brings no secret, so one is made: say with --secrets-out "
-                        "into which file"
-                    )
-                try:
-                    lines += _line(row)
-                except UnicodeEncodeError:  # what was no UTF-8 in a file of CSV
-                    wrong.append((number, "", ConfigError("the row is no UTF-8")))
-                    continue
-                sent.append(number)
-            done = _NOTHING_DONE
-            if lines:
-                done = self._client.ask("POST", "bulk", "import", kind=BatchOutcome, lines=lines)
-            if secrets is not None:
-                _keep(secrets, done.secrets)
-            wrong += [
-                (sent[one.row - 1], one.device, ConfigError(one.reason, code=one.code))
-                for one in done.rejected
-            ]
-            rejects.write(reject_lines(rejects, wrong))
-            outcome = ImportOutcome(
-                registered=outcome.registered + done.registered,
-                rejected=outcome.rejected + len(wrong),
-            )
-            on_progress(reader.bytes)
-        return outcome
+        work = RemoteImport(self._client, rejects=rejects, secrets=secrets)
+        return work.run(reader, on_progress=on_progress)
 
     def written(self, selection: Selection, form: Format) -> Iterator[str]:
         """Yield devices as JSON lines, many at a time.
@@ -193,7 +154,7 @@ class RemoteFleet:
             raise ConfigError("a server somewhere else exports JSON lines: --format jsonl")
         after: str | None = ""
         while after is not None:
-            query = selected(selection, after=after, limit=PAGE)
+            query = selected(selection) | {"after": after, "limit": PAGE}
             text, after = self._client.read_lines("bulk", "export", query=query)
             yield text
 
@@ -202,7 +163,7 @@ class RemoteFleet:
         if chosen.names is None:
             after: str | None = ""
             while after is not None:
-                query = selected(chosen.selection, after=after, limit=MAX_NAMES)
+                query = selected(chosen.selection) | {"after": after, "limit": MAX_NAMES}
                 page = self._client.ask("GET", "devices", kind=DevicePage, query=query)
                 if page.items:
                     yield tuple(device.id for device in page.items)
@@ -218,9 +179,6 @@ class RemoteFleet:
             raise ConfigError(f"{chosen.names}: {error.strerror}") from error
 
 
-_NOTHING_DONE: Final = BatchOutcome(registered=0, rejected=(), secrets=())
-
-
 def _both(first: ManyOutcome, second: ManyOutcome) -> ManyOutcome:
     return ManyOutcome(
         done=first.done + second.done,
@@ -228,41 +186,3 @@ def _both(first: ManyOutcome, second: ManyOutcome) -> ManyOutcome:
         missing=first.missing + second.missing,
         examples=(*first.examples, *second.examples)[:100],
     )
-
-
-def _keep(file: PrivateFile, secrets: Sequence[DeviceSecret]) -> None:
-    file.write(secret_lines(file, [(one.device, one.secret) for one in secrets]))
-    file.sync()
-
-
-def _batches(reader: RowReader) -> Iterator[list[tuple[int, Row | ConfigError]]]:
-    """Yield rows, as many as a request takes."""
-    batch: list[tuple[int, Row | ConfigError]] = []
-    begun = reader.bytes
-    for numbered in reader.rows():
-        batch.append(numbered)
-        if len(batch) == _ROWS or reader.bytes - begun > _BYTES:
-            yield batch
-            batch, begun = [], reader.bytes
-    if batch:
-        yield batch
-
-
-def _proves_itself(row: Row) -> bool:
-    """Say whether no secret is made for a row; one that is wrong is rejected."""
-    if row.secret or row.jwks or not row.metadata:
-        return bool(row.secret or row.jwks)
-    try:
-        return bool(given_metadata(bytes(row.metadata)).certificate)
-    except ConfigError:
-        return True
-
-
-def _line(row: Row) -> bytes:
-    members = {
-        name: value for name, value in msgspec.structs.asdict(row).items() if value not in ("", [])
-    }
-    for name in ("jwks", "metadata"):
-        if not members[name]:
-            del members[name]
-    return msgspec.json.encode(members) + b"\n"

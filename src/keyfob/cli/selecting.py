@@ -23,6 +23,7 @@ from keyfob.server.stores.fleet import State
 
 __all__ = [
     "Group",
+    "InState",
     "Label",
     "Labels",
     "Names",
@@ -42,6 +43,9 @@ OneOrMany = Annotated[
 ]
 Group = Annotated[str, typer.Option(metavar="GROUP", help="Those in this group.")]
 Label = Annotated[str, typer.Option(metavar="KEY=VALUE", help="Those with this label.")]
+InState = Annotated[
+    str, typer.Option(metavar="STATE", help="Only these: pending, active or disabled.")
+]
 Labels = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="A label to find it by. May be repeated."),

@@ -13,11 +13,9 @@ from keyfob.cli.admin_client import AdminClient, read_credentials
 from keyfob.cli.compose import own_template, signing_settings
 from keyfob.cli.installation import settings_of
 from keyfob.cli.registers import AnyKeyRegister, AnyRegister, AnyRegistrationTokens
-from keyfob.cli.remote_registers import (
-    RemoteKeyRegister,
-    RemoteRegister,
-    RemoteRegistrationTokens,
-)
+from keyfob.cli.remote_keys import RemoteKeyRegister
+from keyfob.cli.remote_registers import RemoteRegister
+from keyfob.cli.remote_registration_tokens import RemoteRegistrationTokens
 from keyfob.cli.server_database import server_database
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister
@@ -96,8 +94,9 @@ def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
         return
     settings = settings_of(directory).settings
     database, migrate = server_database(settings), settings.server.migrate
-    with contextlib.closing(open_store(database, migrate=migrate)) as store:
-        yield RegistrationTokens(store, client_id_template=own_template(settings))
+    store = open_store(database, migrate=migrate)
+    with RegistrationTokens(store, client_id_template=own_template(settings)) as tokens:
+        yield tokens
 
 
 @contextlib.contextmanager

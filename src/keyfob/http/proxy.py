@@ -6,7 +6,8 @@ anybody sees them, so that whoever writes them himself has written nothing.
 
     X-Forwarded-For     each proxy appends the address that it was asked from. The one that counts
                         is the rightmost that is no trusted proxy: what stands left of it was
-                        written by whoever asked it.
+                        written by whoever asked it. A port behind an address is left out, as
+                        Azure's gateways write it; an IPv6 address stands in brackets then.
     the certificate     in the header that the proxy is configured with, in one of two forms:
       url-encoded-pem   nginx ``$ssl_client_escaped_cert``, AWS ``X-Amzn-Mtls-Clientcert-Leaf``
       rfc9440           ``Client-Cert``: base64 between colons (RFC 9440 section 2.2)
@@ -52,6 +53,10 @@ _HEADER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 # Of a request's own, which a proxy passes on as they are.
 _OF_CLIENTS: Final = frozenset(
     {"authorization", "content-length", "content-type", "dpop", "host", "x-forwarded-for"}
+)
+# A bare IPv6 address has no port, and at least two colons.
+_WITH_PORT: Final = re.compile(
+    r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|([0-9.]+))(?::[0-9]{1,5})?", re.ASCII
 )
 _BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PEM: Final = re.compile(
@@ -154,7 +159,7 @@ def client_address(peer: str, forwarded: Sequence[bytes], proxies: Proxies) -> s
     for hop in reversed(hops):
         if not proxies.trusts(known):
             break
-        address = _address(hop.strip(b" \t").decode("latin-1"))
+        address = _address(_without_port(hop.strip(b" \t").decode("latin-1")))
         if address is None:
             break
         known = str(address)
@@ -258,6 +263,12 @@ def _unmapped(network: Network) -> Network:
         return network
     mapped = network.network_address.ipv4_mapped
     return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
+def _without_port(node: str) -> str:
+    """Return the address of a node that may name a port (RFC 7239 section 6): ``[v6]:port``."""
+    match = _WITH_PORT.fullmatch(node)
+    return node if match is None else match[1] or match[2]
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -18,6 +18,8 @@ from keyfob.server.lifetimes import MAX_LIFETIME, token_revocation_until
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.settings import ServerSettings
 from keyfob.server.token_lookup import FoundToken, OtherTokenTypeError
+from keyfob.tokens import jws
+from keyfob.tokens.claims import audience_of
 from keyfob.tokens.issuers import MAX_EXPIRY_LEEWAY, TrustedIssuer
 from keyfob.tokens.keys import ALGORITHMS, KeySet
 from keyfob.tokens.verify import NeedIntrospection, NeedKeys, VerifiedToken, verify
@@ -74,6 +76,8 @@ class SignedAccessTokens:
         keys: What their signatures are verified with.
         store: The register.
         audiences: Whom the tokens may be for; None: the server's own setting.
+        any_audience: Whether they may be for anybody else, too: a resource that was taken out of
+            the settings goes on taking the tokens that it was named in.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class SignedAccessTokens:
         store: AccessTokenStore,
         *,
         audiences: frozenset[str] | None = None,
+        any_audience: bool = False,
     ) -> None:
         self._issuer = TrustedIssuer(
             name="this server",
@@ -93,6 +98,7 @@ class SignedAccessTokens:
         )
         # As the most patient resource server, and one whose clock is a day ahead or behind.
         self._patient = replace(self._issuer, leeway=MAX_LIFETIME, expiry_leeway=MAX_EXPIRY_LEEWAY)
+        self._any_audience = any_audience
         self._keys = keys
         self._store = store
 
@@ -124,6 +130,8 @@ class SignedAccessTokens:
         self, token: str, issuer: TrustedIssuer, now: float
     ) -> VerifiedToken | NeedKeys | NeedIntrospection:
         iss = issuer.issuer
+        if self._any_audience:
+            issuer = replace(issuer, audiences=_named_audiences(token) or issuer.audiences)
         return verify(token, {iss: issuer}, {iss: self._keys.key_set(now)}, now)
 
     async def revoke(self, found: FoundToken, now: float) -> bool:
@@ -136,6 +144,16 @@ class SignedAccessTokens:
             now=now,
             limit=MAX_REVOKED_TOKENS,
         )
+
+
+def _named_audiences(token: str) -> frozenset[str]:
+    """Return whom a token says that it is for, before anything of it is verified.
+
+    Raises:
+        TokenError: It is no JWT.
+    """
+    members = jws.json_object(jws.parse_compact(token).payload, "claims set")
+    return frozenset(audience_of(members)) - {""}
 
 
 def found_token(claims: Mapping[str, Any]) -> FoundToken:

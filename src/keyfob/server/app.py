@@ -339,13 +339,11 @@ def _routes(
         admission=admission, store=parts.reads, clock=clock, stopping=stopping
     )
     introspection = IntrospectionEndpoint(admission=admission, tokens=parts.tokens, clock=clock)
-    # Also those for the admin API: whoever has lost one ends it.
-    every = settings.targets.audiences | {settings.admin_audience}
+    # Whoever it is for, the admin API or a resource of former settings: who has lost it ends it.
+    signed = SignedAccessTokens(settings, parts.keyring, store, any_audience=True)
     revocation = RevocationEndpoint(
         admission=admission,
-        tokens=AccessTokens(
-            SignedAccessTokens(settings, parts.keyring, store, audiences=every), parts.opaque
-        ),
+        tokens=AccessTokens(signed, parts.opaque),
         refresh_tokens=parts.refresh_tokens,
         audit=parts.audit,
         clock=clock,

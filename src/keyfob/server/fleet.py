@@ -26,8 +26,8 @@ from keyfob.server.stores.fleet import (
     Selection,
     delete_group,
     device_page,
+    group_page,
     group_row,
-    group_rows,
     leave_group,
     put_group,
 )
@@ -128,9 +128,14 @@ class Fleet:
             raise NotFoundError(f"no group {shown_name(name)!r}; `keyfob group list` shows them")
         return group
 
-    def list_groups(self) -> tuple[Group, ...]:
-        """Return every group, by name."""
-        return group_rows(self._store)
+    def list_groups(self, *, after: str = "", limit: int = 1_000) -> tuple[Group, ...]:
+        """Return a page of groups, by name.
+
+        Args:
+            after: The name before the first of them; empty for the first page.
+            limit: How many at most.
+        """
+        return group_page(self._store, after=after, limit=limit)
 
     def remove_group(self, name: str) -> None:
         """Take every device out of a group and forget it.

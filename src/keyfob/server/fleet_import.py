@@ -37,7 +37,7 @@ from keyfob.server.lifetimes import check_lifetime
 from keyfob.server.names import check_name, shown_name
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.scopes import check_scopes
-from keyfob.server.stores.fleet import NewDevice, State, group_rows, insert_devices, known_clients
+from keyfob.server.stores.fleet import NewDevice, State, group_names, insert_devices, known_clients
 from keyfob.server.stores.jobs import Job, begin_job, find_job, forget_job, move_job
 from keyfob.server.stores.store import Store
 from keyfob.server.templates import compiled
@@ -306,7 +306,7 @@ def new_device(row: Row, template: ClientIdTemplate) -> NewDevice:
 def reject_conflicts(store: Store, prepared: Prepared) -> None:
     """Take out what is registered already, twice in the file, or in no group that there is."""
     taken = known_clients(store, [each.device_id for _, each in prepared.devices])
-    groups = {group.name for group in group_rows(store)}
+    groups = group_names(store)
     fresh: list[tuple[int, NewDevice]] = []
     for line, device in prepared.devices:
         error: KeyfobError

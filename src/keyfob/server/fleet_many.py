@@ -18,7 +18,7 @@ from keyfob.errors import ConfigError, ConflictError
 from keyfob.server.admin_trail import note_done
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.credentials import generate_secret, hash_secret
-from keyfob.server.devices import revoke_tokens
+from keyfob.server.device_endings import revoke_tokens
 from keyfob.server.fleet_import import secret_lines
 from keyfob.server.names import is_name, shown_name
 from keyfob.server.private_file import PrivateFile
@@ -117,7 +117,7 @@ class ManyDevices:
                     self._store.set_disabled(client.client_id, now)
                     revoke_tokens(self._store, client, "disabled", now)
                 self._note("device.disable", clients, now)
-            # Why once more: see ``devices``.
+            # Why once more: see ``device_endings``.
             if int(after := self._clock()) > int(now):
                 with self._store.transaction():
                     for client in clients:

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from keyfob.errors import ConfigError, ConflictError, NotFoundError
-from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.names import check_name, shown_name
 from keyfob.server.operators import Operator
 from keyfob.server.passwords import check_password, hash_password
+from keyfob.server.recorded_register import RecordedRegister
 from keyfob.server.stores.device_codes import withdraw_approvals
 from keyfob.server.stores.operators import (
     delete_operator,
@@ -23,32 +19,15 @@ from keyfob.server.stores.operators import (
     set_password_hash,
 )
 from keyfob.server.stores.place import Place
-from keyfob.server.stores.store import Store, open_store
+from keyfob.server.stores.store import open_store
 
 __all__ = ["MAX_SUBJECT_LENGTH", "OperatorRegister"]
 
 MAX_SUBJECT_LENGTH: Final = 255  # OpenID Connect Core 1.0 section 2
 
 
-class OperatorRegister:
-    """The operators; a context manager that closes its database.
-
-    Args:
-        store: An open store, which this register closes.
-        clock: Unix seconds; tests give their own.
-        actor: Who changes it, for the trail; None: the operating system's user.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Callable[[], float] = time.time,
-        actor: str | None = None,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._actor = os_user() if actor is None else actor
+class OperatorRegister(RecordedRegister):
+    """The operators; a context manager that closes its database."""
 
     @classmethod
     def open(cls, database: Place, *, migrate: bool = True) -> OperatorRegister:
@@ -63,17 +42,6 @@ class OperatorRegister:
             UpstreamError: The PostgreSQL server does not answer.
         """
         return cls(open_store(database, migrate=migrate))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._store.close()
 
     def add(
         self, name: str, password: str | None, *, openid_subject: str | None = None
@@ -141,9 +109,6 @@ class OperatorRegister:
                 raise NotFoundError(f"no operator {shown_name(name)!r}")
             end_sessions_of(connection, name)
             withdraw_approvals(connection, name)
-
-    def _recorded(self, action: str, subject: str) -> AbstractContextManager[None]:
-        return recorded(self._store, action, subject, actor=self._actor, clock=self._clock)
 
 
 def _check_subject(subject: str | None, *, needed: bool) -> None:

@@ -18,6 +18,7 @@ from keyfob.server.admin_scopes import ADMIN_SCOPES, DEVICES_READ, DEVICES_WRITE
 from keyfob.server.app import create_app
 from keyfob.server.limits import LimitSettings
 from keyfob.server.settings import ServerSettings
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.admin.asking import API, Admin
 from tests.server.client_certificates import Shown, named, signed
 from tests.server.world import ISSUER, World
@@ -135,7 +136,7 @@ ATTACKS: dict[str, Callable[[World], dict[str, Any]]] = {
 async def test_a_token_that_was_not_issued_to_this_service_for_this_api_is_refused(
     world: World, admin: Admin, attack: str
 ) -> None:
-    world.register.add_device("dev1", scopes=["x"])
+    world.register.add_device(DeviceWish("dev1", rights=Rights(scopes=["x"])))
     world.register.add_application("app")
     key = world.keyring.signing_key(world.clock.now)
     good = key.sign(claims(world), typ="at+jwt")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from keyfob.server.admin.bulk import MAX_NAMES
 from keyfob.server.admin_scopes import DEVICES_READ
 from keyfob.server.fleet_batch import MAX_ROWS
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.server.admin.asking import Admin
 from tests.server.world import World
 
@@ -186,7 +188,11 @@ async def test_what_is_no_json_lines_is_refused(admin: Admin) -> None:
 
 async def test_what_is_exported_page_by_page_is_imported_again(world: World, admin: Admin) -> None:
     for number in range(5):
-        world.register.add_device(f"d{number}", publish=["a/{device}"], labels={"n": str(number)})
+        world.register.add_device(
+            DeviceWish(
+                f"d{number}", rights=Rights(publish=["a/{device}"]), labels={"n": str(number)}
+            )
+        )
     text, place = "", "/bulk/export?limit=2"
     while place:
         answer = await admin("GET", place)
@@ -211,3 +217,19 @@ async def test_who_may_only_read_changes_nobody(world: World) -> None:
     for path in ("/bulk/disable", "/bulk/rotate-secrets"):
         assert (await reader("POST", path, {"devices": ["d1"]})).status_code == 403
     assert world.register.show_device("d1").state == "active"
+
+
+@pytest.mark.parametrize("resource", ["groups", "registration-tokens"])
+async def test_groups_and_tokens_are_listed_by_page(admin: Admin, resource: str) -> None:
+    names = [f"n{number}" for number in range(5)]
+    more: dict[str, Any] = {} if resource == "groups" else {"uses": 1, "expires_in": 60}
+    for name in reversed(names):
+        assert (await admin("POST", f"/{resource}", {"name": name} | more)).status_code == 201
+    found: list[list[str]] = []
+    after: str | None = ""
+    while after is not None:
+        page = (await admin("GET", f"/{resource}?limit=2&after={after}")).json()
+        found.append([one["name"] for one in page["items"]])
+        after = page["next"]
+    assert found == [names[:2], names[2:4], names[4:]]
+    assert (await admin("GET", f"/{resource}?limit=0")).status_code == 422

@@ -14,6 +14,7 @@ from keyfob.server.admin.applications import CreatedApplication
 from keyfob.server.admin.devices import IssuedDevice
 from keyfob.server.admin.services import CreatedService
 from keyfob.server.signing.timetable import JWKS_MAX_AGE
+from keyfob.server.wishes import DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.server.admin.asking import Admin
 from tests.server.assertions import jwks_of
@@ -89,7 +90,7 @@ async def test_a_shortened_lifetime_does_not_shorten_what_is_known_of_older_toke
     world: World, admin: Admin
 ) -> None:
     """A token of a day, a lifetime of a minute, a revocation: it is remembered for the day."""
-    world.register.add_device("dev1", lifetime=86_400)
+    world.register.add_device(DeviceWish("dev1", lifetime=86_400))
     await admin("PATCH", "/devices/dev1", {"lifetime": 60})
     await admin("POST", "/devices/dev1/disable")
     secret = world.register.ensure_guard_client("guard")

@@ -25,6 +25,7 @@ from keyfob.server.admin_scopes import ADMIN_SCOPES, DEVICES_READ
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import DeviceWish, Rights
 from tests.running import until
 
 HERE = Path(__file__).parent
@@ -100,7 +101,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     with Register.open(database) as register:
         _, secret = register.add_service("ops", scopes=ADMIN_SCOPES)
         for number in range(20):
-            register.add_device(f"dev{number}", publish=["a/{device}"])
+            register.add_device(DeviceWish(f"dev{number}", rights=Rights(publish=["a/{device}"])))
             register.add_application(f"app{number}")
             register.add_service(f"svc{number}", scopes=[DEVICES_READ])
             register.fleet.add_group(f"group{number}", publish=["b/{device}"])

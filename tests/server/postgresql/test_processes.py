@@ -17,6 +17,7 @@ from keyfob.server.register import Register
 from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.settings import DEFAULT_SIGNING
 from keyfob.server.stores.place import PostgresqlUrl
+from keyfob.server.wishes import ApplicationWish
 from tests.postgresql import Cluster
 from tests.running import until
 from tests.server.databases import rows
@@ -32,7 +33,7 @@ Pair = tuple[ServerProcess, ServerProcess]
 @pytest.fixture
 def secret(url: PostgresqlUrl) -> str:
     with Register.open(url) as register:
-        register.add_application("app", public=True, refresh=True)
+        register.add_application(ApplicationWish("app", public=True, refresh=True))
         return register.add_device("dev1").secret
 
 
@@ -176,7 +177,7 @@ def test_a_database_that_is_restarted_under_load_makes_no_answer_untrue(
     names = [f"dev{number}" for number in range(6)]
     with durable.database() as url:
         with Register.open(url) as register:
-            register.add_application("app", public=True, refresh=True)
+            register.add_application(ApplicationWish("app", public=True, refresh=True))
             secrets = {name: register.add_device(name).secret for name in names}
         stop = threading.Event()
         with server_process(url) as one, server_process(url) as two:

@@ -17,7 +17,9 @@ from keyfob.server.app import create_app
 from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import ClientMetadata, given_metadata
 from keyfob.server.limits import LimitSettings
-from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
+from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.registration.initial_tokens import Kind, RegistrationTokens, Template
+from keyfob.server.registration.registrar import Registrar
 from keyfob.server.stores.fleet import Selection
 from keyfob.server.stores.store import open_store
 from keyfob.tokens.sign import SigningKey
@@ -494,3 +496,30 @@ async def test_by_what_a_registration_is_managed_is_neither_exported_nor_importe
     for name in ("registration_access_hash", "registration_access_previous"):
         with pytest.raises(ConfigError):
             given_metadata(json.dumps({name: "x"}).encode())
+
+
+@pytest.mark.parametrize("kind", ["device", "application"])
+async def test_a_token_that_is_replaced_meanwhile_removes_nothing(
+    registering: Registering, kind: Kind
+) -> None:
+    """What proves the removal still holds in the transaction that removes."""
+    client = await registering.registered(Template(kind=kind))
+    name, token = client["client_id"], client["registration_access_token"]
+    here, there = (open_store(registering.world.settings.database) for _ in range(2))
+    updating = Registrar(there, client_id_template="{device}", clock=registering.world.clock)
+    told: list[str] = []
+
+    def clock() -> float:
+        if not told:  # it was proven, and the transaction is not begun
+            second = updating.update(name, token, {"client_id": name}).access_token
+            told.append(updating.update(name, second, {"client_id": name}).access_token)
+        return registering.world.clock()
+
+    removing = Registrar(here, client_id_template="{device}", clock=clock)
+    with pytest.raises(OAuthError):
+        removing.remove(name, token)
+    assert here.client(name) is not None
+    removing.remove(name, told[0])
+    assert here.client(name) is None
+    here.close()
+    there.close()

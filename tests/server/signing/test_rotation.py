@@ -24,6 +24,7 @@ from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.signing.settings import SigningSettings
 from keyfob.server.signing.timetable import JWKS_MAX_AGE, Rotation
 from keyfob.server.stores.store import open_store
+from keyfob.server.wishes import DeviceWish
 from tests.server.world import ISSUER, Clock
 
 pytestmark = [
@@ -87,7 +88,7 @@ async def serving(settings: ServerSettings, clock: Clock) -> AsyncIterator[Serve
 
 @pytest.fixture
 def fetch(register: Register) -> Callable[[Server], Any]:
-    secret = register.add_device("dev1", lifetime=MAX_LIFETIME).secret
+    secret = register.add_device(DeviceWish("dev1", lifetime=MAX_LIFETIME)).secret
 
     async def token(server: Server) -> str:
         form = {

@@ -13,6 +13,7 @@ from keyfob.server.admin.devices import JwkSet, NewKeys, TokenForm
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import APPLICATIONS_READ, APPLICATIONS_WRITE
 from keyfob.server.clients import Application
+from keyfob.server.wishes import ApplicationWish
 
 __all__ = ["OPERATIONS", "ApplicationPage", "CreatedApplication", "NewApplication"]
 
@@ -29,6 +30,18 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device_code: bool = False
     jwks: JwkSet | None = None
     tokens: TokenForm = TokenForm()
+
+    @property
+    def wish(self) -> ApplicationWish:
+        """The same for the register."""
+        return ApplicationWish(
+            self.id,
+            public=self.public,
+            refresh=self.refresh,
+            device_code=self.device_code,
+            jwks=None if self.jwks is None else self.jwks.document,
+            metadata=self.tokens.metadata,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +61,16 @@ class ApplicationPage(msgspec.Struct, frozen=True, kw_only=True):
 
 def _list(call: Call) -> ApplicationPage:
     query: Page = call.query
-    found = call.register.application_page(after=query.after, limit=query.limit + 1)
-    items = found[: query.limit]
-    return ApplicationPage(items=items, next=items[-1].id if len(found) > len(items) else None)
+    items, following = query.read(
+        lambda after, limit: call.register.application_page(after=after, limit=limit),
+        lambda one: one.id,
+    )
+    return ApplicationPage(items=items, next=following)
 
 
 def _create(call: Call) -> CreatedApplication:
-    wish: NewApplication = call.body
-    issued = call.register.add_application(
-        wish.id,
-        public=wish.public,
-        refresh=wish.refresh,
-        device_code=wish.device_code,
-        jwks=None if wish.jwks is None else wish.jwks.document,
-        metadata=wish.tokens.metadata,
-    )
+    new: NewApplication = call.body
+    issued = call.register.add_application(new.wish)
     return CreatedApplication(application=issued.application, client_secret=issued.secret)
 
 

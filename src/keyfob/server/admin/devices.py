@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from keyfob.server import devices, wishes
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import DEVICES_READ, DEVICES_WRITE
 from keyfob.server.client_keys import MAX_CLIENT_KEYS
@@ -20,6 +21,7 @@ from keyfob.server.lifetimes import MAX_LIFETIME, MIN_LIFETIME
 from keyfob.server.rotation import MAX_OVERLAP
 from keyfob.server.scopes import MAX_SCOPES
 from keyfob.server.stores.fleet import Selection
+from keyfob.server.wishes import ChangeWish, DeviceWish
 
 __all__ = ["OPERATIONS", "DevicePage", "IssuedDevice", "JwkSet", "NewDevice", "Rights"]
 
@@ -102,6 +104,11 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     subscribe: Filters = ()
     scopes: Scopes = ()
 
+    @property
+    def wish(self) -> wishes.Rights:
+        """The same for the register."""
+        return wishes.Rights(publish=self.publish, subscribe=self.subscribe, scopes=self.scopes)
+
 
 class JwkSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Public keys (RFC 7517 section 5)."""
@@ -142,6 +149,20 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pending: bool = False
     tokens: TokenForm = TokenForm()
 
+    @property
+    def wish(self) -> DeviceWish:
+        """The same for the register."""
+        return DeviceWish(
+            self.id,
+            rights=self.rights.wish,
+            lifetime=self.lifetime,
+            jwks=None if self.jwks is None else self.jwks.document,
+            groups=self.groups,
+            labels=self.labels,
+            pending=self.pending,
+            metadata=self.tokens.metadata,
+        )
+
 
 class DeviceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be other than it was; what is left out stays. Rights are replaced as a whole.
@@ -158,6 +179,18 @@ class DeviceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tuple[Annotated[str, msgspec.Meta(max_length=63)], ...], msgspec.Meta(max_length=32)
     ] = ()
     lifetime: Lifetime | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def wish(self) -> ChangeWish:
+        """The same for the register."""
+        return ChangeWish(
+            into=self.into,
+            out_of=self.out_of,
+            labels=self.labels,
+            unlabel=self.unlabel,
+            lifetime=None if self.lifetime is msgspec.UNSET else self.lifetime or 0,
+            rights=None if self.rights is msgspec.UNSET else self.rights.wish,
+        )
 
 
 class NewKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,6 +220,11 @@ class IssuedDevice:
     device: Device
     client_secret: str | None = field(repr=False)
 
+    @classmethod
+    def of(cls, issued: devices.IssuedDevice) -> IssuedDevice:
+        """Return what the register has made."""
+        return cls(device=issued.device, client_secret=issued.secret or None)
+
 
 class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the list; ``next`` is what ``after`` has to be for the next one, if there is."""
@@ -197,38 +235,21 @@ class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
 
 def _list(call: Call) -> DevicePage:
     query: Selected = call.query
-    found = call.register.list_devices(query.selection, after=query.after, limit=query.limit + 1)
-    items = found[: query.limit]
-    return DevicePage(items=items, next=items[-1].id if len(found) > len(items) else None)
+    items, following = query.read(
+        lambda after, limit: call.register.list_devices(query.selection, after=after, limit=limit),
+        lambda one: one.id,
+    )
+    return DevicePage(items=items, next=following)
 
 
 def _create(call: Call) -> IssuedDevice:
-    wish: NewDevice = call.body
-    members: dict[str, Any] = msgspec.structs.asdict(wish.rights) | {
-        "lifetime": wish.lifetime,
-        "groups": wish.groups,
-        "labels": wish.labels,
-        "pending": wish.pending,
-        "metadata": wish.tokens.metadata,
-    }
-    if wish.jwks is not None:
-        device = call.register.add_device_with_keys(wish.id, jwks=wish.jwks.document, **members)
-        return IssuedDevice(device=device, client_secret=None)
-    issued = call.register.add_device(wish.id, **members)
-    return IssuedDevice(device=issued.device, client_secret=issued.secret)
+    new: NewDevice = call.body
+    return IssuedDevice.of(call.register.add_device(new.wish))
 
 
 def _change(call: Call) -> Device:
-    wish: DeviceChange = call.body
-    return call.register.change_device(
-        call.target,
-        into=wish.into,
-        out_of=wish.out_of,
-        labels=wish.labels,
-        unlabel=wish.unlabel,
-        rights=None if wish.rights is msgspec.UNSET else msgspec.structs.asdict(wish.rights),
-        lifetime=None if wish.lifetime is msgspec.UNSET else wish.lifetime or 0,
-    )
+    change: DeviceChange = call.body
+    return call.register.change_device(call.target, change.wish)
 
 
 def _rights(call: Call) -> DeviceRights:
@@ -245,10 +266,9 @@ def _set_keys(call: Call) -> Device:
 
 def _rotate_secret(call: Call) -> IssuedDevice:
     wish: NewSecret = call.body
-    issued = call.register.rotate_secret(
-        call.target, overlap=wish.overlap, until_used=wish.until_used
+    return IssuedDevice.of(
+        call.register.rotate_secret(call.target, overlap=wish.overlap, until_used=wish.until_used)
     )
-    return IssuedDevice(device=issued.device, client_secret=issued.secret)
 
 
 _ONE: Final = "/devices/{id}"

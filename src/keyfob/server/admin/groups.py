@@ -9,11 +9,11 @@ from urllib.parse import quote
 import msgspec
 
 from keyfob.server.admin.devices import Filters, Lifetime, Scopes
-from keyfob.server.admin.operations import Call, Operation
+from keyfob.server.admin.operations import Call, Operation, Page
 from keyfob.server.admin_scopes import DEVICES_READ, DEVICES_WRITE
 from keyfob.server.groups import GROUP_PATTERN, Group
 
-__all__ = ["OPERATIONS", "GroupChange", "GroupList", "NewGroup"]
+__all__ = ["OPERATIONS", "GroupChange", "GroupPage", "NewGroup"]
 
 
 class NewGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,10 +35,20 @@ class GroupChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lifetime: Lifetime | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class GroupList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every group, by name."""
+class GroupPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list; ``next`` is what ``after`` has to be for the next one, if there is."""
 
     items: tuple[Group, ...]
+    next: str | None
+
+
+def _list(call: Call) -> GroupPage:
+    query: Page = call.query
+    items, following = query.read(
+        lambda after, limit: call.register.fleet.list_groups(after=after, limit=limit),
+        lambda one: one.name,
+    )
+    return GroupPage(items=items, next=following)
 
 
 def _create(call: Call) -> Group:
@@ -57,10 +67,11 @@ OPERATIONS: Final = (
         name="listGroups",
         method="get",
         path="/groups",
-        summary="List groups of devices.",
+        summary="List groups of devices, by name.",
         scope=DEVICES_READ,
-        answer=GroupList,
-        work=lambda call: GroupList(items=call.register.fleet.list_groups()),
+        query=Page,
+        answer=GroupPage,
+        work=_list,
     ),
     Operation(
         name="addGroup",

@@ -60,6 +60,19 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE, description="So many at most.")] = 100
 
+    def read(
+        self, find: Callable[[str, int], tuple[_T, ...]], name: Callable[[_T], str]
+    ) -> tuple[tuple[_T, ...], str | None]:
+        """Return this part of a list, and what ``after`` has to be for the next one, if there is.
+
+        Args:
+            find: Returns what follows a name, so many at most.
+            name: Names one of them.
+        """
+        found = find(self.after, self.limit + 1)  # one more says whether there is a next part
+        items = found[: self.limit]
+        return items, name(items[-1]) if len(found) > len(items) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from keyfob.server.admin.devices import Filters, Groups, Lifetime, Scopes
-from keyfob.server.admin.operations import Call, Name, Operation
+from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import REGISTRATION_READ, REGISTRATION_WRITE
 from keyfob.server.registration.initial_tokens import (
     MAX_PREFIX,
@@ -20,7 +20,7 @@ from keyfob.server.registration.initial_tokens import (
     Template,
 )
 
-__all__ = ["OPERATIONS", "NewRegistrationToken", "RegistrationTokenList"]
+__all__ = ["OPERATIONS", "NewRegistrationToken", "RegistrationTokenPage"]
 
 _Names = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=16)
@@ -55,10 +55,20 @@ class NewRegistrationToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     template: NewTemplate = NewTemplate()
 
 
-class RegistrationTokenList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every initial access token, by name."""
+class RegistrationTokenPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list; ``next`` is what ``after`` has to be for the next one, if there is."""
 
     items: tuple[RegistrationToken, ...]
+    next: str | None
+
+
+def _list(call: Call) -> RegistrationTokenPage:
+    query: Page = call.query
+    items, following = query.read(
+        lambda after, limit: call.registration_tokens.list(after=after, limit=limit),
+        lambda one: one.name,
+    )
+    return RegistrationTokenPage(items=items, next=following)
 
 
 def _create(call: Call) -> IssuedRegistrationToken:
@@ -74,10 +84,11 @@ OPERATIONS: Final = (
         name="listRegistrationTokens",
         method="get",
         path="/registration-tokens",
-        summary="List initial access tokens.",
+        summary="List initial access tokens, by name.",
         scope=REGISTRATION_READ,
-        answer=RegistrationTokenList,
-        work=lambda call: RegistrationTokenList(items=call.registration_tokens.list()),
+        query=Page,
+        answer=RegistrationTokenPage,
+        work=_list,
     ),
     Operation(
         name="addRegistrationToken",

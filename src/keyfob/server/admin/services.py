@@ -53,9 +53,11 @@ class ServicePage(msgspec.Struct, frozen=True, kw_only=True):
 
 def _list(call: Call) -> ServicePage:
     query: Page = call.query
-    found = call.register.service_page(after=query.after, limit=query.limit + 1)
-    items = found[: query.limit]
-    return ServicePage(items=items, next=items[-1].id if len(found) > len(items) else None)
+    items, following = query.read(
+        lambda after, limit: call.register.service_page(after=after, limit=limit),
+        lambda one: one.id,
+    )
+    return ServicePage(items=items, next=following)
 
 
 def _create(call: Call) -> CreatedService:

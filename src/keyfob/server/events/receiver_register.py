@@ -5,12 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Self
 
 from keyfob.errors import ConflictError, NotFoundError
-from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.events.credentials import written
 from keyfob.server.events.receiver import (
     Receiver,
@@ -20,6 +16,7 @@ from keyfob.server.events.receiver import (
     check_url,
 )
 from keyfob.server.names import check_name, shown_name
+from keyfob.server.recorded_register import RecordedRegister
 from keyfob.server.signing.sealing import KeySealer
 from keyfob.server.stores.event_receivers import ReceiverTable
 from keyfob.server.stores.place import Place
@@ -31,7 +28,7 @@ __all__ = ["MAX_RECEIVERS", "ReceiverRegister"]
 MAX_RECEIVERS = 64
 
 
-class ReceiverRegister:
+class ReceiverRegister(RecordedRegister):
     """The receivers of security events; a context manager that closes its database.
 
     Args:
@@ -49,11 +46,9 @@ class ReceiverRegister:
         clock: Callable[[], float] = time.time,
         actor: str | None = None,
     ) -> None:
-        self._store = store
+        super().__init__(store, clock=clock, actor=actor)
         self._table = ReceiverTable(store)
         self._sealer = sealer
-        self._clock = clock
-        self._actor = os_user() if actor is None else actor
 
     @classmethod
     def open(
@@ -66,17 +61,6 @@ class ReceiverRegister:
             UpstreamError: The PostgreSQL server does not answer.
         """
         return cls(open_store(database, migrate=migrate), sealer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._store.close()
 
     def add(
         self, name: str, *, url: str, audience: str = "", secret: str = "", ca: str | None = None
@@ -143,6 +127,3 @@ class ReceiverRegister:
             with self._store.transaction():
                 self._table.remove(name)
             self._store.keys.scrub()  # its secret
-
-    def _recorded(self, action: str, name: str) -> AbstractContextManager[None]:
-        return recorded(self._store, action, name, actor=self._actor, clock=self._clock)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
@@ -17,18 +16,18 @@ import msgspec
 
 from keyfob.authorization.binding import ClientIdTemplate
 from keyfob.errors import ConfigError, ConflictError, NotFoundError
-from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.credentials import generate_initial_token, hash_secret
 from keyfob.server.groups import check_groups
 from keyfob.server.lifetimes import check_lifetime
 from keyfob.server.names import ANY_NAME, check_name, is_name, shown_name
+from keyfob.server.recorded_register import RecordedRegister
 from keyfob.server.scopes import device_scopes
 from keyfob.server.stores.registration_tokens import (
     StoredRegistrationToken,
     delete_registration_token,
     insert_registration_token,
     registration_token_named,
-    registration_tokens,
+    registration_token_page,
 )
 from keyfob.server.stores.store import Store
 
@@ -165,11 +164,11 @@ class IssuedRegistrationToken:
     token: str = field(repr=False)
 
 
-class RegistrationTokens:
-    """The initial access tokens of a register.
+class RegistrationTokens(RecordedRegister):
+    """The initial access tokens of a register; a context manager that closes its database.
 
     Args:
-        store: An open store.
+        store: An open store, which ``close`` closes.
         client_id_template: What MQTT client identifiers are made of.
         clock: Unix seconds.
         actor: Who changes them, for the trail; None: the operating system's user.
@@ -183,10 +182,8 @@ class RegistrationTokens:
         clock: Callable[[], float] = time.time,
         actor: str | None = None,
     ) -> None:
-        self._store = store
+        super().__init__(store, clock=clock, actor=actor)
         self._template = ClientIdTemplate.parse(client_id_template)
-        self._clock = clock
-        self._actor = os_user() if actor is None else actor
 
     def add(
         self, name: str, *, uses: int, seconds: int, template: Template
@@ -227,9 +224,15 @@ class RegistrationTokens:
                 insert_registration_token(self._store, row)
         return IssuedRegistrationToken(registration_token=RegistrationToken.of(row), token=token)
 
-    def list(self) -> tuple[RegistrationToken, ...]:
-        """Return every token, by name; those that are used up or have ended are still there."""
-        return tuple(map(RegistrationToken.of, registration_tokens(self._store)))
+    def list(self, *, after: str = "", limit: int = 1_000) -> tuple[RegistrationToken, ...]:
+        """Return a page of tokens, by name; those that are used up or ended are still there.
+
+        Args:
+            after: The name before the first of them; empty for the first page.
+            limit: How many at most.
+        """
+        page = registration_token_page(self._store, after=after, limit=limit)
+        return tuple(map(RegistrationToken.of, page))
 
     def remove(self, name: str) -> None:
         """Forget a token; what it registered stays.
@@ -243,9 +246,6 @@ class RegistrationTokens:
                     f"no registration token {shown_name(name)!r}; `keyfob registration-token list`"
                     " shows them"
                 )
-
-    def _recorded(self, action: str, name: str) -> AbstractContextManager[None]:
-        return recorded(self._store, action, name, actor=self._actor, clock=self._clock)
 
 
 def read_template(text: str) -> Template:

@@ -40,6 +40,7 @@ from keyfob.server.stores.registration_tokens import (
     use_registration_token,
 )
 from keyfob.server.stores.store import Store
+from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 
 __all__ = ["Registered", "Registrar"]
 
@@ -165,12 +166,16 @@ class Registrar:
         Raises:
             OAuthError: ``invalid_token``.
         """
-        client = self._proven(client_id, access_token)
+        kind = self._proven(client_id, access_token).kind  # before the trail names anybody
         register = Register(self._store, clock=self._clock, actor=f"client:{client_id}")
-        if client.kind is ClientKind.DEVICE:
-            register.remove_device(client_id)
+
+        def proven() -> None:
+            self._proven(client_id, access_token)  # nor has anybody changed it since
+
+        if kind is ClientKind.DEVICE:
+            register.remove_device(client_id, proven=proven)
         else:
-            register.remove_application(client_id)
+            register.remove_application(client_id, proven=proven)
 
     def _registered(self, client_id: str, access_token: str, secret: str | None) -> Registered:
         client = self._store.client(client_id)
@@ -208,28 +213,25 @@ class Registrar:
 def _add(register: Register, name: str, wish: ClientWish, template: Template) -> str | None:
     """Add the client and return its secret, if it has one."""
     try:
+        jwks = None if wish.jwks is None else wish.jwks.encode()
         if template.kind == "application":
-            return register.add_application(
-                name,
-                public=wish.auth_method == "none",
-                jwks=None if wish.jwks is None else wish.jwks.encode(),
-            ).secret
+            public = wish.auth_method == "none"
+            return register.add_application(ApplicationWish(name, public=public, jwks=jwks)).secret
         most = device_scopes(
             name,
             publish=template.publish,
             subscribe=template.subscribe,
             extra=template.scopes,
         )
-        more: dict[str, Any] = {
-            "scopes": wish.scopes(most),
-            "lifetime": template.lifetime,
-            "groups": template.groups,
-            "pending": template.pending,
-        }
-        if wish.jwks is not None:
-            register.add_device_with_keys(name, jwks=wish.jwks.encode(), **more)
-            return None
-        return register.add_device(name, **more).secret
+        device = DeviceWish(
+            name,
+            jwks=jwks,
+            rights=Rights(scopes=wish.scopes(most)),
+            lifetime=template.lifetime,
+            groups=template.groups,
+            pending=template.pending,
+        )
+        return register.add_device(device).secret or None
     except ConflictError:
         raise _refused("the name is taken", "name_taken") from None
     except (ConfigError, NotFoundError, TopicError):

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from keyfob.errors import ConflictError, NotFoundError
-from keyfob.server.admin_trail import os_user, recorded
 from keyfob.server.lifetimes import LONGEST_LIFE
+from keyfob.server.recorded_register import RecordedRegister
 from keyfob.server.signing.keys import made
 from keyfob.server.signing.sealing import is_sealed
 from keyfob.server.signing.settings import SigningSettings
@@ -57,7 +55,7 @@ class ShownKey:
     encrypted: bool
 
 
-class KeyRegister:
+class KeyRegister(RecordedRegister):
     """The signing keys; a context manager that closes its database.
 
     Args:
@@ -75,10 +73,8 @@ class KeyRegister:
         clock: Callable[[], float] = time.time,
         actor: str | None = None,
     ) -> None:
-        self._store = store
+        super().__init__(store, clock=clock, actor=actor)
         self._settings = settings
-        self._clock = clock
-        self._actor = os_user() if actor is None else actor
 
     @classmethod
     def open(
@@ -91,17 +87,6 @@ class KeyRegister:
             UpstreamError: The PostgreSQL server does not answer.
         """
         return cls(open_store(database, migrate=migrate), settings)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._store.close()
 
     def list_keys(self) -> tuple[ShownKey, ...]:
         """Return every key, the one that signs last first."""
@@ -154,9 +139,6 @@ class KeyRegister:
 
         with self._recorded("key.remove", kid):
             self._change(decide)
-
-    def _recorded(self, action: str, kid: str) -> AbstractContextManager[None]:
-        return recorded(self._store, action, kid, actor=self._actor, clock=self._clock)
 
     def _change(
         self,

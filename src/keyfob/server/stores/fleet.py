@@ -27,8 +27,9 @@ __all__ = [
     "State",
     "delete_group",
     "device_page",
+    "group_names",
+    "group_page",
     "group_row",
-    "group_rows",
     "insert_devices",
     "known_clients",
     "leave_group",
@@ -128,9 +129,15 @@ def group_row(store: Store, name: str) -> Group | None:
     return None if row is None else _group(row)
 
 
-def group_rows(store: Store) -> tuple[Group, ...]:
-    """Return every group, by name."""
-    return tuple(map(_group, store.connection.execute(_GROUP + "ORDER BY name")))
+def group_page(store: Store, *, after: str, limit: int) -> tuple[Group, ...]:
+    """Return the groups that follow a name, by name."""
+    query = _GROUP + "WHERE name > ? ORDER BY name LIMIT ?"
+    return tuple(map(_group, store.connection.execute(query, (after, limit))))
+
+
+def group_names(store: Store) -> set[str]:
+    """Return the name of every group."""
+    return {name for (name,) in store.connection.execute("SELECT name FROM device_group")}
 
 
 def put_group(store: Store, group: Group) -> None:

@@ -14,7 +14,7 @@ __all__ = [
     "find_registration_token",
     "insert_registration_token",
     "registration_token_named",
-    "registration_tokens",
+    "registration_token_page",
     "use_registration_token",
 ]
 
@@ -52,9 +52,12 @@ def insert_registration_token(store: Store, row: StoredRegistrationToken) -> Non
     )
 
 
-def registration_tokens(store: Store) -> tuple[StoredRegistrationToken, ...]:
-    """Return every token, by name."""
-    return tuple(map(_row, store.connection.execute(f"{_SELECT} ORDER BY name")))
+def registration_token_page(
+    store: Store, *, after: str, limit: int
+) -> tuple[StoredRegistrationToken, ...]:
+    """Return the tokens that follow a name, by name."""
+    query = f"{_SELECT} WHERE name > ? ORDER BY name LIMIT ?"
+    return tuple(map(_row, store.connection.execute(query, (after, limit))))
 
 
 def registration_token_named(store: Store, name: str) -> StoredRegistrationToken | None:
