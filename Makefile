@@ -4,22 +4,22 @@
 #   make up       set everything up, start server, guard and Mosquitto, show the demonstration
 #   make test     all tests, with the short form of every long proof; fetches oidc-provider, some 5 MB,
 #                 and Chromium from Debian
-#   make lint     format, lint, types, who imports whom, C style
+#   make lint     format, lint, types, who imports whom, the C: style, analyzers, lengths
 #   make interop  the full matrix against real brokers and authorization servers; fetches newer
 #                 Mosquittos, some 60 MB, and Keycloak, some 170 MB
 #   make bench    measurements: medians of interleaved rounds
 #   make soak     the long proofs
-#   make fuzz     five million inputs over the parsers
+#   make fuzz     five million inputs over the parsers, and the plugin's under libFuzzer for some minutes
 #   make pins     resolve requirements/dev.in anew (exact versions with hashes)
 #   make clean    remove what the other verbs made
 
 SHELL := /bin/sh
 BIN := .venv/bin
-C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c)
+C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c fuzz/native/*.[ch])
 DIR ?= keyfob-data
 # What the tests run beside Mosquitto, and whoever runs Keyfob does not need.
 TESTED_WITH := chromium:chromium chromedriver:chromium-driver nginx:nginx-light \
-  pg_createcluster:postgresql openssl:openssl
+  pg_createcluster:postgresql openssl:openssl clang:clang valgrind:valgrind
 
 .PHONY: setup up test lint interop bench soak fuzz pins clean
 
@@ -34,12 +34,13 @@ test:
 	$(BIN)/python -m pytest -m "not interop and not soak"
 
 lint:
-	@scripts/setup clang-format:clang-format
+	@scripts/setup clang-format:clang-format clang-tidy:clang-tidy gcc:gcc
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	clang-format --dry-run --Werror $(C_SOURCES)
+	scripts/lint-c
 
 interop:
 	@scripts/setup $(TESTED_WITH)
@@ -52,8 +53,10 @@ soak:
 	@scripts/setup $(TESTED_WITH)
 	$(BIN)/python -m pytest -m soak -s --timeout 3600
 
-fuzz: setup
+fuzz:
+	@scripts/setup clang:clang
 	$(BIN)/python -m fuzz
+	$(BIN)/python -m fuzz.libfuzzer
 
 pins: setup
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -8,21 +8,29 @@ import sys
 from pathlib import Path
 
 from bench import (
+    connects,
     decisions,
     endings,
+    event_to_disconnect,
     import_devices,
+    latency,
     messages,
     native_permission_check,
+    native_records,
     revoke_to_disconnect,
     tokens,
 )
 
 PARTS = {
     "messages": messages.run,
+    "connects": connects.run,
     "native": native_permission_check.run,
+    "records": native_records.run,
     "decisions": decisions.run,
+    "latency": latency.run,
     "endings": endings.run,
     "revocations": revoke_to_disconnect.run,
+    "events": event_to_disconnect.run,
     "import": import_devices.run,
     "tokens": tokens.run,
 }

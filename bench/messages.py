@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages through Mosquitto, with the plugin and without it: rate, and broker CPU per message.
 
-Two brokers run side by side, alike but for the plugin. Eight publishers each send to one
-subscriber, 64 bytes a message, in a closed loop: a window of 64 messages with QoS 0, of 20 with
-QoS 1 (publisher to broker). Each round loads one broker after the other. CPU is the broker's own
-time on a processor (/proc/PID/schedstat), the primary figure: rates depend on the load generator,
-which shares the machine.
+Two brokers run side by side, alike but for the plugin; with it, clients have 2, 8 or 64 filters, of
+which the last one matches. Eight publishers each send to one subscriber, 64 bytes a message, in a
+closed loop: a window of 64 messages with QoS 0, of 20 with QoS 1 (publisher to broker). Each round
+loads one broker after the other. CPU is the broker's own time on a processor
+(/proc/PID/schedstat), the primary figure: rates depend on the load generator, which shares the
+machine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bench.beside import broker_beside
+from bench.cpu import cpu_seconds
 from bench.rounds import interleave, print_table
-from tests.running import Installation, installation, until
+from tests.running import Installation, installation
 
+_NONE: Final = "no plugin, anonymous"
 PAIRS: Final = 8
+FILTERS: Final = (2, 8, 64)
 PAYLOAD: Final = b"x" * 64
 SECONDS: Final = 0.6
 WINDOW: Final = {0: 64, 1: 20}
@@ -33,101 +37,80 @@ WINDOW: Final = {0: 64, 1: 20}
 
 def run() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder, brokers(Path(folder)) as (with_plugin, without):
+    with tempfile.TemporaryDirectory() as folder, brokers(Path(folder)) as loads:
         results = interleave(
             {
                 f"{name} QoS {qos}": partial(load.round, qos)
-                for name, load in (("plugin", with_plugin), ("anonymous", without))
+                for name, load in loads.items()
                 for qos in (0, 1)
             }
         )
     rows = []
     for qos in (0, 1):
-        plugin, anonymous = results[f"plugin QoS {qos}"], results[f"anonymous QoS {qos}"]
-        cpu = plugin["cpu"].over(anonymous["cpu"])
-        rate = plugin["rate"].over(anonymous["rate"])
-        for name, series in (("plugin", plugin), ("no plugin, anonymous", anonymous)):
+        none = results[f"{_NONE} QoS {qos}"]
+        for name in loads:
+            series = results[f"{name} QoS {qos}"]
+            cpu, rate = series["cpu"].over(none["cpu"]), series["rate"].over(none["rate"])
             rows.append(
                 [
                     f"{name}, QoS {qos}",
                     f"{series['cpu'].median:.2f} ({series['cpu'].spread})",
                     f"{series['rate'].median:,.0f} ({series['rate'].spread})",
+                    f"{cpu.median:.3f} ({cpu.spread})",
+                    f"{rate.median:.3f} ({rate.spread})",
                 ]
             )
-        rows.append(
-            [
-                f"plugin / none, QoS {qos}",
-                f"{cpu.median:.3f} ({cpu.spread})",
-                f"{rate.median:.3f} ({rate.spread})",
-            ]
-        )
     print_table(
-        "Messages through Mosquitto, 2 filters a client: median (quartiles) of interleaved rounds",
-        ["variant", "broker CPU us/message", "messages/s"],
+        "Messages through Mosquitto: median (quartiles) of interleaved rounds",
+        ["variant", "broker CPU us/message", "messages/s", "CPU / none", "rate / none"],
         rows,
     )
 
 
 @contextlib.contextmanager
-def brokers(folder: Path) -> Iterator[tuple[Load, Load]]:
+def brokers(folder: Path) -> Iterator[dict[str, Load]]:
     """Start an installation, and a Mosquitto with the same configuration but no plugin."""
     with installation(folder / "data", plain=True) as running:
-        tokens = [device_tokens(running, number) for number in range(PAIRS)]
-        original = (running.settings.mosquitto.directory / "mosquitto.conf").read_text()
-        plain_port = running.settings.mosquitto.plain_port
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        # Everything alike up to the listeners, but for the plugin and who may come in.
-        lines = [
-            line
-            for line in original.partition("\nlistener ")[0].splitlines()
-            if not line.startswith(("plugin", "allow_anonymous", "persistence_location"))
-        ]
-        stored = folder / "stored"
-        stored.mkdir()
-        lines += [
-            f"persistence_location {stored}/",
-            "allow_anonymous true",
-            f"listener {port} 127.0.0.1",
-        ]
-        configuration = folder / "anonymous.conf"
-        configuration.write_text("\n".join(lines) + "\n")
-        program = (Path("/proc") / str(running.pid("mosquitto")) / "exe").resolve()
-        process = subprocess.Popen(
-            [str(program), "-c", str(configuration)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            until("the second broker", lambda: reachable(port))
-            yield (
-                Load(running.pid("mosquitto"), plain_port, tokens),
-                Load(process.pid, port, [(("", ""), ("", ""))] * PAIRS),
-            )
-        finally:
-            process.terminate()
-            process.wait(10)
+        tokens = {
+            filters: [device_tokens(running, number, filters) for number in range(PAIRS)]
+            for filters in FILTERS
+        }
+        with broker_beside(running, folder / "beside") as none:
+            pid = running.pid("mosquitto")
+            yield {
+                _NONE: Load(none.pid, none.port, [_nobody(number) for number in range(PAIRS)]),
+                **{
+                    f"plugin, {filters} filters": Load(
+                        pid, running.settings.mosquitto.plain_port, pairs, filters
+                    )
+                    for filters, pairs in tokens.items()
+                },
+            }
 
 
-Credentials = tuple[str, str]
+@dataclass(frozen=True)
+class Credentials:
+    """Who a client is; without a token nobody in particular."""
+
+    client_id: str
+    token: str
 
 
-def device_tokens(running: Installation, number: int) -> tuple[Credentials, Credentials]:
-    """Two devices of a pair: (username, token) of the publisher and of the subscriber."""
+def _nobody(number: int) -> tuple[Credentials, Credentials]:
+    return Credentials(f"pub{number}", ""), Credentials(f"sub{number}", "")
+
+
+def device_tokens(
+    running: Installation, number: int, filters: int
+) -> tuple[Credentials, Credentials]:
+    """Two devices of a pair, the publisher and the subscriber; half of the filters say nothing."""
     made = []
     for role in ("pub", "sub"):
-        device = f"{role}{number}"
-        filters = ["--publish", f"bench/{number}/#", "--subscribe", f"bench/{number}/#"]
-        made.append((device, running.device_token(device, *filters)))
+        device = f"{role}{number}-{filters}"
+        rights = [f"bench/{filters:02}/{number}/other-{i}/#" for i in range(filters // 2 - 1)]
+        rights.append(f"bench/{filters:02}/{number}/#")
+        made.append(Credentials(device, running.enrol(device, publish=rights, subscribe=rights)))
     return made[0], made[1]
-
-
-def reachable(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 @dataclass
@@ -137,23 +120,23 @@ class Load:
     pid: int
     port: int
     credentials: list[tuple[Credentials, Credentials]]
+    filters: int = 0
 
     def __post_init__(self) -> None:
         """Connect everybody and subscribe."""
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
         for number, (publisher, subscriber) in enumerate(self.credentials):
-            sender = connect(self.port, f"pub{number}", *publisher)
-            receiver = connect(self.port, f"sub{number}", *subscriber)
+            sender = connect(self.port, publisher)
+            receiver = connect(self.port, subscriber)
             topic = self.topic(number)
             packet = b"\x00\x01" + struct.pack("!H", len(topic)) + topic + b"\x00"
             receiver.sendall(b"\x82" + bytes([len(packet)]) + packet)
             assert exactly(receiver, 5)[4] == 0, "the subscription was refused"
             self.pairs.append((sender, receiver))
 
-    @staticmethod
-    def topic(number: int) -> bytes:
+    def topic(self, number: int) -> bytes:
         """The pair's own topic."""
-        return b"bench/%d/temperature" % number
+        return b"bench/%02d/%d/temperature" % (self.filters, number)
 
     def round(self, qos: int) -> Mapping[str, float]:
         """Send for a while; broker CPU in microseconds per message, and messages a second."""
@@ -187,10 +170,10 @@ class Load:
         return b"".join(packets)
 
 
-def connect(port: int, client_id: str, username: str, password: str) -> socket.socket:
-    """Connect with MQTT 3.1.1; without credentials where the username is empty."""
-    body = b"\x00\x04MQTT\x04" + (b"\xc2" if username else b"\x02") + b"\x00\x00"
-    for text in (client_id, username, password) if username else (client_id,):
+def connect_bytes(who: Credentials) -> bytes:
+    """A CONNECT of MQTT 3.1.1; without credentials where there is no token."""
+    body = b"\x00\x04MQTT\x04" + (b"\xc2" if who.token else b"\x02") + b"\x00\x00"
+    for text in (who.client_id, *((who.client_id, who.token) if who.token else ())):
         body += struct.pack("!H", len(text)) + text.encode()
     length, remaining = len(body), bytearray()
     while True:
@@ -198,10 +181,15 @@ def connect(port: int, client_id: str, username: str, password: str) -> socket.s
         remaining.append(digit | (0x80 if length else 0))
         if not length:
             break
+    return b"\x10" + bytes(remaining) + body
+
+
+def connect(port: int, who: Credentials) -> socket.socket:
+    """Connect."""
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(b"\x10" + bytes(remaining) + body)
-    assert exactly(connection, 4)[3] == 0, f"{client_id} was refused"
+    connection.sendall(connect_bytes(who))
+    assert exactly(connection, 4)[3] == 0, f"{who.client_id} was refused"
     return connection
 
 
@@ -215,11 +203,6 @@ def exactly(connection: socket.socket, length: int) -> bytes:
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Time that a process's only thread spent on a processor."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ enum {
     MOST_FILTERS = 4096,
 };
 
-static const size_t FILTERS[] = {2, 8, 64};
+static const size_t FILTERS[] = {2, 8, 64, 1000};
 enum { KINDS = sizeof FILTERS / sizeof FILTERS[0] };
 
 static struct records tables[KINDS];

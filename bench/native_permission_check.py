@@ -27,7 +27,7 @@ __all__ = ["Result", "main", "measure", "run"]
 PLUGIN: Final = Path(__file__).parents[1] / "src/keyfob/brokers/mosquitto/plugin"
 PARTS: Final = (
     *("text", "topic", "buffer", "wire", "wire_write"),
-    *("permissions", "hash", "record", "records"),
+    *("permissions", "rule_index", "hash", "record", "records"),
 )
 
 

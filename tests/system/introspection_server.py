@@ -23,7 +23,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     mood = "well"
-    """well, hang, status, garbage, page, drip."""
+    """well, slow, hang, status, garbage, page, drip."""
     asked = 0
 
     def __init__(self) -> None:
@@ -69,6 +69,10 @@ class Handler(BaseHTTPRequestHandler):
         token = parse_qs(body.decode())["token"][0]
         members = self.server.tokens.get(token)
         self._answer({"active": False} if members is None else {"active": True, **members})
+
+    def _slow(self, body: bytes) -> None:
+        time.sleep(0.5)
+        self._well(body)
 
     def _hang(self, _: bytes) -> None:
         time.sleep(FOREVER)

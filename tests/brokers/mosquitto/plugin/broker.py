@@ -60,6 +60,8 @@ TAKEN: Final = (0, 0x10)
 DENIED: Final = (NOT_AUTHORIZED, None)
 """What becomes of a message that is not; None: the connection has ended."""
 
+_BUILDS: Final = BUILDS | {"watched": ("-O1", "-g")}  # for valgrind
+
 NEVER: Final = 0xFFFFFFFF  # a session that does not expire (MQTT 5.0 section 3.1.2.11.2)
 
 
@@ -99,12 +101,12 @@ class Plugin:
 
 
 def build_plugin(directory: Path, build: str) -> Plugin:
-    """Compile the plugin; a sanitized one stays loaded, so that a report can name its functions."""
+    """Compile the plugin; one that is not plain stays loaded, so that reports name its parts."""
     library = directory / "keyfob_mosquitto.so"
     sanitized = build == "sanitized"
     command = [os.environ.get("CC", "cc"), "-fPIC", "-shared", "-std=c11", "-Wall", "-Wextra"]
-    command += ["-Werror", "-fvisibility=hidden", "-D_GNU_SOURCE", *BUILDS[build]]
-    command += ["-Wl,-z,nodelete"] if sanitized else []
+    command += ["-Werror", "-fvisibility=hidden", "-D_GNU_SOURCE", *_BUILDS[build]]
+    command += ["-Wl,-z,nodelete"] if build != "plain" else []
     command += [str(source) for source in sorted(PLUGIN.glob("*.c"))]
     subprocess.run([*command, "-o", str(library), "-ldl"], check=True)
     return Plugin(library, sanitized)
@@ -130,6 +132,8 @@ class Broker:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     program: str | None = MOSQUITTO
+    under: tuple[str, ...] = ()  # a command that runs the broker, such as valgrind
+    verbose: bool = True
 
     @property
     def log(self) -> str:
@@ -151,7 +155,7 @@ class Broker:
         with (self.directory / "broker.log").open("ab") as log:
             before = self._said_running()
             self.process = subprocess.Popen(
-                [self.program, "-v", "-c", configuration],
+                [*self.under, self.program, *(["-v"] if self.verbose else []), "-c", configuration],
                 stdout=log,
                 stderr=log,
                 env=self.plugin.environment(self.directory / "report", leaks=self._own_libraries),

@@ -21,11 +21,11 @@ from tests.brokers.mosquitto.plugin.broker import (
     is_2_1,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard
-from tests.brokers.mosquitto.plugin.runner import BUILDS, Runner, compile_runner
+from tests.brokers.mosquitto.plugin.runner import BUILDS, PARTS_BUILDS, Runner, compile_runner
 from tests.interop.mosquittos import INSTALLED, NEWEST, NEXT, cached
 
 
-@pytest.fixture(scope="session", params=list(BUILDS))
+@pytest.fixture(scope="session", params=list(PARTS_BUILDS))
 def runner(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runner]:

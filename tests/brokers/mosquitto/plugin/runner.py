@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-__all__ = ["BUILDS", "PLUGIN", "Runner", "compile_runner", "utf8"]
+__all__ = ["BUILDS", "PARTS_BUILDS", "PLUGIN", "Runner", "compile_runner", "utf8"]
 
 PLUGIN: Final = Path(__file__).parents[4] / "src" / "keyfob" / "brokers" / "mosquitto" / "plugin"
 
@@ -25,18 +25,21 @@ BUILDS: Final = {
         "-fno-omit-frame-pointer",
     ),
 }
-"""How the pure parts are compiled: as they are, and so that a wrong access ends them at once."""
+"""How the plugin is compiled: as it is, and so that a wrong access ends it at once."""
+
+PARTS_BUILDS: Final = BUILDS | {"indexed": (*BUILDS["sanitized"], "-DRULE_INDEX_FROM=1")}
+"""How its pure parts alone are compiled: also with an index over any number of rules."""
 
 _PURE: Final = (
     *("text", "topic", "buffer", "wire", "permissions", "hash", "record", "records"),
-    *("pendings", "route", "wire_write", "credentials"),
+    *("pendings", "route", "wire_write", "credentials", "rule_index"),
 )
 
 
 def compile_runner(program: Path, build: str) -> None:
     """Compile runner*.c with the pure parts of the plugin into ``program``."""
     command = [os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror"]
-    command += ["-D_GNU_SOURCE", *BUILDS[build], f"-I{PLUGIN}"]
+    command += ["-D_GNU_SOURCE", *PARTS_BUILDS[build], f"-I{PLUGIN}"]
     command += [str(source) for source in sorted(Path(__file__).parent.glob("runner*.c"))]
     command += [str(PLUGIN / f"{name}.c") for name in _PURE]
     subprocess.run([*command, "-o", str(program)], check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -135,6 +136,51 @@ def test_both_find_one_rule_among_many_siblings(
     )
     assert runner.ask("load", frames.record(frames.permissions(many))) == "loaded"
     assert runner.says("publish", f"{stem}{wanted}/x".encode(), 0, 0) is (wanted < count)
+
+
+def spread(drawn: list[Rule]) -> Permissions:
+    """Put each rule behind some that say nothing of the topics here: enough for an index."""
+    others = [Rule(operations=Operation(3), filter=TopicFilter.parse(f"z/{i}")) for i in range(160)]
+    for place, rule in enumerate(drawn):
+        others.insert(place * 13, rule)
+    return Permissions(Form.FIRST_MATCH, tuple(others))
+
+
+@agreeing
+@given(
+    allowed=st.lists(rules, max_size=12).map(spread),
+    topics=st.lists(names, min_size=1, max_size=6),
+    requests=st.lists(filters, min_size=1, max_size=6),
+)
+def test_both_decide_alike_about_many_rules_whose_order_matters(
+    runner: Runner, allowed: Permissions, topics: list[TopicName], requests: list[TopicFilter]
+) -> None:
+    assert runner.ask("load", frames.record(frames.permissions(allowed))) == "loaded"
+    for name in topics:
+        text = utf8(name.value)
+        assert runner.says("publish", text, 0, 0) is allowed.publish(name, 0, False).allowed
+        assert runner.says("receive", text) is allowed.receive(name).allowed
+    for requested in requests:
+        got = runner.says("subscribe", utf8(str(requested)), 0)
+        assert got is allowed.subscribe(requested, 0).allowed
+
+
+@pytest.mark.parametrize("deep", [1, 15, 16, 17, 40])
+def test_rules_that_begin_like_each_other_are_all_looked_at(runner: Runner, deep: int) -> None:
+    """More prefixes of one name than a walk has room for, and the one that allows comes last."""
+    stems = ["/".join("abc"[i % 3] for i in range(length + 1)) for length in range(deep)]
+    denied = [
+        Rule(effect=Effect.DENY, operations=Operation(3), filter=TopicFilter.parse(f"{stem}/+/no"))
+        for stem in stems
+    ]
+    last = Rule(operations=Operation(3), filter=TopicFilter.parse(f"{stems[-1]}/+/yes"))
+    many = Permissions(Form.FIRST_MATCH, (*denied, last))
+    assert runner.ask("load", frames.record(frames.permissions(many))) == "loaded"
+    for end, right in (("yes", True), ("no", False), ("other", False)):
+        text = f"{stems[-1]}/x/{end}".encode()
+        assert runner.says("publish", text, 0, 0) is right
+        assert runner.says("receive", text) is right
+        assert runner.says("subscribe", text, 0) is right
 
 
 def test_a_filter_that_mqtt_does_not_allow_is_not_taken_in(runner: Runner) -> None:

@@ -33,7 +33,8 @@ enum {
 
 const char *delayed_name(const struct keyfob *keyfob, uint64_t epoch, char name[DELAYED_NAME])
 {
-    snprintf(name, DELAYED_NAME, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce, epoch);
+    (void)snprintf(name, DELAYED_NAME, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce,
+                   epoch);
     return name;
 }
 

@@ -41,8 +41,8 @@ void link_init(struct guard_link *link, unsigned worker, const struct options *o
                                 .last_opened = INT64_MIN / 2,
                                 .last_heard = INT64_MIN / 2,
                                 .backoff = SHORTEST_BACKOFF};
-    snprintf(link->path, sizeof link->path, worker == 0 ? "%s" : "%s.%u", options->guard_socket,
-             worker);
+    (void)snprintf(link->path, sizeof link->path, worker == 0 ? "%s" : "%s.%u",
+                   options->guard_socket, worker);
     buffer_init(&link->in, IN_LIMIT);
     buffer_init(&link->out, OUT_LIMIT);
     buffer_init(&link->later, LATER_LIMIT);

@@ -17,13 +17,14 @@ static bool wrong(const char *key, const char *why)
 
 static bool read_text(const char *key, const char *value, char into[OPTION_TEXT])
 {
-    if (strlen(value) >= OPTION_TEXT) {
+    size_t length = strlen(value);
+    if (length >= OPTION_TEXT) {
         return wrong(key, "is too long");
     }
     if (!text_is_utf8(text_of(value))) {
         return wrong(key, "is not UTF-8");
     }
-    strcpy(into, value);
+    memcpy(into, value, length + 1);
     return true;
 }
 
@@ -46,10 +47,11 @@ static bool read_number(const char *key, const char *value, int64_t least, int64
 static bool read_users(const char *key, const char *value, struct options *options)
 {
     char names[1024];
-    if (strlen(value) >= sizeof names) {
+    size_t length = strlen(value);
+    if (length >= sizeof names) {
         return wrong(key, "is too long");
     }
-    strcpy(names, value);
+    memcpy(names, value, length + 1);
     char *rest = names, *name;
     while ((name = strsep(&rest, ", ")) != NULL) {
         if (*name == '\0') {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "permissions.h"
 
+#include "rule_index.h"
 #include "topic.h"
 
-/* Theory of operation: the block is a header, one 16-byte entry per rule, and the filters' text.
- * A message is compared with every entry in order, and most are told apart by their entry alone: it
+/* Theory of operation: the block is a header, one 16-byte entry per rule, and the filters' text;
+ * where there are many rules, an index of them follows, which tells those to look at.
+ * A message is compared with the entries in order, and most are told apart by their entry alone: it
  * holds the length of the filter's literal prefix (what comes before the first wildcard) and the
  * last 8 bytes of that prefix. The last 8 and not the first, because a client's filters are
- * siblings
- * ("devices/dev1/up", "devices/dev1/down") that differ at their end. So four rules cost one cache
- * line, and text is touched for the rules that will very likely match. */
+ * siblings ("devices/dev1/up", "devices/dev1/down") that differ at their end. So four rules cost
+ * one cache line, and text is touched for the rules that will very likely match. */
 
 enum {
     ALLOW = 1 << 0,
@@ -36,6 +37,7 @@ struct rule {
 struct permissions {
     uint16_t count;
     uint8_t form;
+    uint32_t index; /* where it begins, behind the entries; 0: there is none */
     struct rule rules[];
 };
 
@@ -110,6 +112,11 @@ static struct text group_of(const struct permissions *permissions, const struct 
 
 /* Compiling */
 
+static size_t index_place(size_t after)
+{
+    return (after + 1) / 2 * 2;
+}
+
 size_t permissions_size(const struct wire_permissions *from)
 {
     size_t size = sizeof(struct permissions) + from->count * sizeof(struct rule);
@@ -117,7 +124,8 @@ size_t permissions_size(const struct wire_permissions *from)
     for (size_t i = 0; i < from->count; i++) {
         size += wire_next_rule(&rules).filter.length + sizeof(uint16_t);
     }
-    return size;
+    bool indexed = from->count >= RULE_INDEX_FROM;
+    return indexed ? index_place(size) + rule_index_size(from->count) : size;
 }
 
 /* What every name that the filter matches begins with: "a/b" for "a/b" and for "a/b/#", which
@@ -168,6 +176,25 @@ static size_t compile_rule(struct permissions *into, size_t i, size_t at,
     return at + from->filter.length + sizeof before;
 }
 
+/* What every name that the rule can be about begins with, for sending and for delivering: for the
+ * latter a plain rule's text is a filter all the same. */
+static struct text begin_of(const void *from, size_t i)
+{
+    const struct permissions *permissions = from;
+    struct text filter = filter_of(permissions, &permissions->rules[i]);
+    return (struct text){filter.at, literal_prefix(filter)};
+}
+
+static void compile_index(struct permissions *into, size_t texts_end)
+{
+    into->index = 0;
+    if (into->count >= RULE_INDEX_FROM) {
+        into->index = (uint32_t)index_place(into->count * sizeof(struct rule) + texts_end);
+        rule_index_build((struct rule_index *)((char *)into->rules + into->index), into->count,
+                         begin_of, into);
+    }
+}
+
 bool permissions_compile(struct permissions *into, const struct wire_permissions *from)
 {
     into->count = from->count;
@@ -181,6 +208,7 @@ bool permissions_compile(struct permissions *into, const struct wire_permissions
         }
         at = compile_rule(into, i, at, &rule);
     }
+    compile_index(into, at);
     return true;
 }
 
@@ -206,6 +234,18 @@ struct wire_rule permissions_rule(const void *block, size_t i)
 
 /* Evaluating */
 
+/* A walk over the rules that can be about a topic: a name, or a filter without wildcards. */
+static struct rule_walk walk_over(const struct permissions *permissions, struct text topic)
+{
+    struct rule_walk walk;
+    const char *entries = (const char *)permissions->rules;
+    rule_walk_begin(
+        &walk,
+        permissions->index > 0 ? (const struct rule_index *)(entries + permissions->index) : NULL,
+        topic);
+    return walk;
+}
+
 static inline bool names(const struct permissions *permissions, const struct rule *rule,
                          const struct probe *name)
 {
@@ -227,7 +267,8 @@ bool permissions_publish(const struct permissions *permissions, struct text name
     const uint32_t needed = PUBLISH | (uint32_t)QOS_0 << qos | (retain ? RETAINED : NOT_RETAINED);
     const uint32_t looked_at = needed | SHARED | PLAIN;
     struct probe probe = probe_of(name);
-    for (size_t i = 0; i < permissions->count; i++) {
+    struct rule_walk walk = walk_over(permissions, name);
+    for (size_t i; (i = rule_walk_next(&walk)) < permissions->count;) {
         const struct rule *rule = &permissions->rules[i];
         if ((rule->bits & looked_at) == needed && names(permissions, rule, &probe)) {
             return rule->bits & ALLOW;
@@ -254,6 +295,15 @@ static bool decides(const struct permissions *permissions, const struct rule *ru
     return topic_overlaps(filter, requested->filter);
 }
 
+/* A denial can overlap with a filter that does not begin as it does: "a/b" with "+/b". */
+static struct rule_walk walk_to_subscribe(const struct permissions *permissions, struct text filter)
+{
+    if (permissions->form == WIRE_FIRST_MATCH && topic_has_wildcard(filter)) {
+        return (struct rule_walk){.index = NULL};
+    }
+    return walk_over(permissions, filter);
+}
+
 bool permissions_subscribe(const struct permissions *permissions, struct text requested,
                            unsigned qos)
 {
@@ -263,7 +313,8 @@ bool permissions_subscribe(const struct permissions *permissions, struct text re
     const uint32_t needed = SUBSCRIBE | (uint32_t)QOS_0 << qos;
     struct topic_share share = topic_share(requested);
     struct probe probe = probe_of(share.filter);
-    for (size_t i = 0; i < permissions->count; i++) {
+    struct rule_walk walk = walk_to_subscribe(permissions, share.filter);
+    for (size_t i; (i = rule_walk_next(&walk)) < permissions->count;) {
         const struct rule *rule = &permissions->rules[i];
         if ((rule->bits & needed) == needed && decides(permissions, rule, &share, &probe)) {
             return rule->bits & ALLOW;
@@ -317,7 +368,8 @@ bool permissions_receive(const struct permissions *permissions, struct text name
     struct probe probe = probe_of(name);
     unsigned denied = 0;          /* QoS that rules without a share group have denied */
     bool denied_to_group = false; /* whether rules with one have denied any */
-    for (size_t i = 0; i < permissions->count; i++) {
+    struct rule_walk walk = walk_over(permissions, name);
+    for (size_t i; (i = rule_walk_next(&walk)) < permissions->count;) {
         const struct rule *rule = &permissions->rules[i];
         if ((rule->bits & (SUBSCRIBE | PLAIN | ALLOW)) == (SUBSCRIBE | PLAIN | ALLOW) &&
             topic_matches(filter_of(permissions, rule), name) &&

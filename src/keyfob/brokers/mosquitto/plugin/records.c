@@ -111,7 +111,7 @@ static bool heap_has_room(struct records *records)
         return true;
     }
     size_t capacity = records->heap_capacity ? 2 * records->heap_capacity : SMALLEST_HEAP;
-    struct record **heap = realloc(records->heap, capacity * sizeof *heap);
+    struct record **heap = realloc(records->heap, capacity * sizeof(struct record *));
     if (heap == NULL) {
         return false;
     }

@@ -58,6 +58,6 @@ const char *text_for_log(struct text text, char buffer[TEXT_FOR_LOG_SIZE])
             buffer[out++] = (char)byte;
         }
     }
-    snprintf(buffer + out, 4, "%s", i < text.length ? "..." : "");
+    (void)snprintf(buffer + out, 4, "%s", i < text.length ? "..." : "");
     return buffer;
 }

@@ -48,8 +48,8 @@ void wake_remove(void)
 {
     if (installed) {
         /* Ignored and not the default: one that is still on its way must not end the process. */
-        signal(wake_signal(), SIG_IGN);
-        signal(SIGIO, SIG_IGN);
+        (void)signal(wake_signal(), SIG_IGN);
+        (void)signal(SIGIO, SIG_IGN);
         installed = false;
     }
 }

@@ -38,9 +38,7 @@ static uint64_t integer(struct reader *reader, size_t size)
 static uint8_t byte_within(struct reader *reader, uint8_t least, uint8_t most)
 {
     uint8_t value = (uint8_t)integer(reader, 1);
-    if (value < least || value > most) {
-        reader->failed = true;
-    }
+    reader->failed = reader->failed || value < least || value > most;
     return value;
 }
 
@@ -78,9 +76,7 @@ static struct wire_permissions permissions(struct reader *reader)
     struct wire_permissions permissions = {0};
     permissions.form = byte_within(reader, WIRE_ALLOW_ONLY, WIRE_FIRST_MATCH);
     permissions.count = (uint16_t)integer(reader, 2);
-    if (permissions.count > WIRE_MAX_RULES) {
-        reader->failed = true;
-    }
+    reader->failed = reader->failed || permissions.count > WIRE_MAX_RULES;
     permissions.rules.at = (const char *)reader->at;
     for (size_t i = 0; i < permissions.count && !reader->failed; i++) {
         if (!rule(reader).allow && permissions.form == WIRE_ALLOW_ONLY) {
