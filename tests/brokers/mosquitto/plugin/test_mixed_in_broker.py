@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.brokers.mosquitto.frames import Offline
+from keyfob.brokers.mosquitto.frames import Connect, Offline
 from tests import mqtt5
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.beside import (
@@ -401,6 +401,40 @@ def test_who_leaves_while_waiting_for_a_decision_has_no_will(
             with mower(broker.port) as sender:
                 assert sender.publish("lawn/after", b"1") == 0
             assert watch.received() == ("lawn/after", b"1")
+
+
+@pytest.mark.parametrize("how", ["hangs up", "answers wrongly", "refused", "undecided"])
+def test_who_is_asked_for_more_and_never_comes_in_has_no_will(
+    mixed: Make, directory: Path, guard: FakeGuard, how: str
+) -> None:
+    """It has chosen its identifier and its username, and shown nothing for either."""
+    guard.decide = allow(subscribe=["#"])
+    with mixed() as broker:
+        (directory / "acl").write_text("topic readwrite #\npattern readwrite #\n")
+        broker.reload()
+        with with_token(broker.port, "watch") as watch:
+            assert watch.subscribe("#") == 1
+            reason = 0x88 if how == "undecided" else NOT_AUTHORIZED
+            first = mqtt5.CONTINUE if how in ("hangs up", "answers wrongly") else reason
+            guard.decide = _asks_and_refuses(first, reason)
+            with mqtt5.Client(broker.port, "mower1") as leaving:
+                leaving.connect(username="mower", will="lawn/will")
+                if how == "answers wrongly":
+                    leaving.auth(mqtt5.CONTINUE, b"wrong")
+            if how == "hangs up":
+                until(lambda: any(isinstance(told, Offline) for told in guard.told), "its end")
+            guard.decide = allow(["lawn/#"], ["#"])
+            with mower(broker.port, "mower2") as sender:
+                assert sender.publish("lawn/after", b"1") == 0
+            assert watch.received() == ("lawn/after", b"1")
+
+
+def _asks_and_refuses(first: int, then: int) -> Decide:
+    def decide(question: Question, request: int) -> bytes:
+        reason = first if isinstance(question, Connect) else then
+        return frames.decision(request, question.epoch, reason=reason)
+
+    return decide
 
 
 def _with_will(client_id: str, topic: str) -> bytes:
