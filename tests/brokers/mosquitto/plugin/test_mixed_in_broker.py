@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,6 +162,17 @@ def test_a_reload_asks_each_about_its_own(mixed: Make, directory: Path, guard: F
             assert len(guard.connects) == asked
         with with_token(broker.port, "stored", clean=False) as stored:
             assert stored.session_present
+
+
+def test_a_token_in_the_username_of_ace_is_shown_to_nobody_else(
+    mixed: Make, guard: FakeGuard
+) -> None:
+    username = "ace" + base64.urlsafe_b64encode(JWT.encode()).decode().rstrip("=")
+    guard.decide = refuse()
+    with mixed("another plugin") as broker:
+        assert is_refused(Device(broker.port, "dev1", username=username, token="proof"))
+        assert len(guard.connects) == 1
+        assert username not in broker.log  # where that plugin writes who it is asked about
 
 
 def test_a_listener_has_its_own_mode(

@@ -38,6 +38,7 @@ bool stranger_asks(const struct keyfob *keyfob, const struct mosquitto_evt_basic
 {
     return !credential_is_token(text_of(event->username)) &&
            !credential_is_token(text_of(event->password)) &&
+           !credential_is_ace(text_of(event->username)) &&
            !(keyfob->recheck_until > 0 && is_ours(keyfob, event->client));
 }
 
