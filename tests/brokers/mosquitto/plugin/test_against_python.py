@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from keyfob.authorization.decision import ConnectRequest, DenyReason
 from keyfob.authorization.permissions import Effect, Form, Operation, Permissions, Rule
 from keyfob.errors import TopicError
-from keyfob.authorization.decision import ConnectRequest, DenyReason
 from keyfob.guard.credentials import choose_token, has_token_shape
+from keyfob.mqtt.topics import TopicFilter, TopicName, covers, matches, overlaps
 from keyfob.tokens import base64url
 from keyfob.tokens.opaque import MIN_OPAQUE_BYTES
-from keyfob.mqtt.topics import TopicFilter, TopicName, covers, matches, overlaps
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.runner import Runner, utf8
 
