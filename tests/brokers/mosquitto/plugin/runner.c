@@ -88,6 +88,8 @@ bool topic_command(struct words *words)
             topic_overlaps(topic_share(text(words, 1)).filter, topic_share(text(words, 2)).filter));
     } else if (strcmp(verb, "token") == 0) {
         answer(credential_is_token(text(words, 1)));
+    } else if (strcmp(verb, "ace") == 0) {
+        answer(credential_is_ace(text(words, 1)));
     } else if (strcmp(verb, "log") == 0) {
         char shown[TEXT_FOR_LOG_SIZE];
         puts(text_for_log(text(words, 1), shown));

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from keyfob.authorization.decision import ConnectRequest, DenyReason
 from keyfob.authorization.permissions import Effect, Form, Operation, Permissions, Rule
 from keyfob.errors import TopicError
-from keyfob.guard.credentials import has_token_shape
+from keyfob.guard.credentials import choose_token, has_token_shape
 from keyfob.mqtt.topics import TopicFilter, TopicName, covers, matches, overlaps
+from keyfob.tokens import base64url
+from keyfob.tokens.opaque import MIN_OPAQUE_BYTES
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.runner import Runner, utf8
 
@@ -212,3 +215,24 @@ def test_a_request_that_is_no_filter_is_refused(runner: Runner) -> None:
 def test_both_tell_a_token_from_a_password(runner: Runner, credential: bytes) -> None:
     own = credential.startswith(b"kfa_")
     assert runner.says("token", credential) is (own or has_token_shape(credential))
+
+
+@agreeing
+@given(
+    token=st.one_of(
+        st.binary(max_size=12),
+        st.from_regex(r"kfa_[A-Za-z0-9_-]{20,24}", fullmatch=True).map(str.encode),
+        st.from_regex(r"e[w-z0-9_-][a-z]*(\.[A-Z0-9_-]*){1,3}\n?", fullmatch=True).map(str.encode),
+    ),
+    encoded=st.booleans(),
+)
+def test_both_tell_a_username_of_ace(runner: Runner, token: bytes, encoded: bool) -> None:
+    """What the guard refuses as one is shown to nobody else."""
+    own = token.startswith(b"kfa_") or has_token_shape(token)
+    username = b"ace" + (base64url.encode(token) if encoded else token)
+    assert runner.says("ace", username) is (own if encoded else has_token_shape(token))
+    assert not runner.says("ace", username[1:])
+    if runner.says("ace", username) and (has_token_shape(token) or len(token) > MIN_OPAQUE_BYTES):
+        request = ConnectRequest(client_id="a", username=username, password=b"proof")
+        refused = choose_token(request, ("username", "password"))
+        assert refused is DenyReason.EXPORTER_PROOF_UNSUPPORTED

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from keyfob.brokers.mosquitto.frames import Offline
+from keyfob.brokers.mosquitto.frames import Connect, Offline
 from tests import mqtt5
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.beside import (
@@ -161,6 +162,17 @@ def test_a_reload_asks_each_about_its_own(mixed: Make, directory: Path, guard: F
             assert len(guard.connects) == asked
         with with_token(broker.port, "stored", clean=False) as stored:
             assert stored.session_present
+
+
+def test_a_token_in_the_username_of_ace_is_shown_to_nobody_else(
+    mixed: Make, guard: FakeGuard
+) -> None:
+    username = "ace" + base64.urlsafe_b64encode(JWT.encode()).decode().rstrip("=")
+    guard.decide = refuse()
+    with mixed("another plugin") as broker:
+        assert is_refused(Device(broker.port, "dev1", username=username, token="proof"))
+        assert len(guard.connects) == 1
+        assert username not in broker.log  # where that plugin writes who it is asked about
 
 
 def test_a_listener_has_its_own_mode(
@@ -401,6 +413,40 @@ def test_who_leaves_while_waiting_for_a_decision_has_no_will(
             with mower(broker.port) as sender:
                 assert sender.publish("lawn/after", b"1") == 0
             assert watch.received() == ("lawn/after", b"1")
+
+
+@pytest.mark.parametrize("how", ["hangs up", "answers wrongly", "refused", "undecided"])
+def test_who_is_asked_for_more_and_never_comes_in_has_no_will(
+    mixed: Make, directory: Path, guard: FakeGuard, how: str
+) -> None:
+    """It has chosen its identifier and its username, and shown nothing for either."""
+    guard.decide = allow(subscribe=["#"])
+    with mixed() as broker:
+        (directory / "acl").write_text("topic readwrite #\npattern readwrite #\n")
+        broker.reload()
+        with with_token(broker.port, "watch") as watch:
+            assert watch.subscribe("#") == 1
+            reason = 0x88 if how == "undecided" else NOT_AUTHORIZED
+            first = mqtt5.CONTINUE if how in ("hangs up", "answers wrongly") else reason
+            guard.decide = _asks_and_refuses(first, reason)
+            with mqtt5.Client(broker.port, "mower1") as leaving:
+                leaving.connect(username="mower", will="lawn/will")
+                if how == "answers wrongly":
+                    leaving.auth(mqtt5.CONTINUE, b"wrong")
+            if how == "hangs up":
+                until(lambda: any(isinstance(told, Offline) for told in guard.told), "its end")
+            guard.decide = allow(["lawn/#"], ["#"])
+            with mower(broker.port, "mower2") as sender:
+                assert sender.publish("lawn/after", b"1") == 0
+            assert watch.received() == ("lawn/after", b"1")
+
+
+def _asks_and_refuses(first: int, then: int) -> Decide:
+    def decide(question: Question, request: int) -> bytes:
+        reason = first if isinstance(question, Connect) else then
+        return frames.decision(request, question.epoch, reason=reason)
+
+    return decide
 
 
 def _with_will(client_id: str, topic: str) -> bytes:

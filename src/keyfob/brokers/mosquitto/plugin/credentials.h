@@ -13,4 +13,8 @@
  * vectors/credentials.json holds both to it. */
 bool credential_is_token(struct text credential);
 
+/* Is it the username of ACE for MQTT 3.1.1 (RFC 9431 section 6.1): "ace", and a token in base64url?
+ * The guard refuses it; as a username it would be in the broker's log, for others to read. */
+bool credential_is_ace(struct text username);
+
 #endif

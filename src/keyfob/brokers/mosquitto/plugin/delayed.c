@@ -26,6 +26,8 @@
  * counts as pending, and beyond PENDINGS_MOST others are refused at once, which costs nothing.
  */
 
+static const char NAMES[] = "keyfob-pending-";
+
 enum {
     CLOSING_BURST_MS = 10, /* closing clients at a stretch */
     CLOSING_SHARE = 4,     /* of the time, one part */
@@ -33,9 +35,18 @@ enum {
 
 const char *delayed_name(const struct keyfob *keyfob, uint64_t epoch, char name[DELAYED_NAME])
 {
-    (void)snprintf(name, DELAYED_NAME, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce,
-                   epoch);
+    (void)snprintf(name, DELAYED_NAME, "%s%016" PRIx64 "-%" PRIu64, NAMES, keyfob->nonce, epoch);
     return name;
+}
+
+bool delayed_is_name(const struct keyfob *keyfob, struct text username)
+{
+    char name[DELAYED_NAME];
+    if (!text_starts(username, text_of(NAMES))) { /* nearly all that are asked about */
+        return false;
+    }
+    snprintf(name, DELAYED_NAME, "%s%016" PRIx64 "-", NAMES, keyfob->nonce);
+    return text_starts(username, text_of(name));
 }
 
 /* Asking */

@@ -12,6 +12,9 @@ enum { DELAYED_NAME = 64 };
  * can guess it. */
 const char *delayed_name(const struct keyfob *keyfob, uint64_t epoch, char name[DELAYED_NAME]);
 
+/* Whether that is one of those names. */
+bool delayed_is_name(const struct keyfob *keyfob, struct text username);
+
 /* BASIC_AUTH: returns what the event returns to the broker. */
 int delayed_ask(struct keyfob *keyfob, struct mosquitto *client, struct wire_connect *connect);
 

@@ -38,6 +38,7 @@ bool stranger_asks(const struct keyfob *keyfob, const struct mosquitto_evt_basic
 {
     return !credential_is_token(text_of(event->username)) &&
            !credential_is_token(text_of(event->password)) &&
+           !credential_is_ace(text_of(event->username)) &&
            !(keyfob->recheck_until > 0 && is_ours(keyfob, event->client));
 }
 
@@ -117,11 +118,14 @@ static void tell(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *ev
         text_for_log(text_of(mosquitto_client_id(event->client)), shown));
 }
 
-/* A client that waited for its decision and hung up: 2.1 asks about its will all the same, when
- * everything else about it is freed. */
-static bool never_came_in(const struct mosquitto *client)
+/* A client that hung up before it was let in: the broker asks about its will all the same. One that
+ * was asked for more has the name of those; of one whose decision was delayed, 2.1 has freed
+ * everything else by then. What it calls itself is not proven, so no other rule may go by it. */
+static bool never_came_in(const struct keyfob *keyfob, const struct mosquitto *client)
 {
-    return mosquitto_client_username(client) == NULL && mosquitto_client_address(client) == NULL;
+    const char *username = mosquitto_client_username(client);
+    return username == NULL ? mosquitto_client_address(client) == NULL
+                            : delayed_is_name(keyfob, text_of(username));
 }
 
 /* May it have a share in what the broker keeps for the client on record? A connection that the
@@ -145,7 +149,7 @@ int stranger_check(struct keyfob *keyfob, struct record *record,
         tell(keyfob, event);
         return MOSQ_ERR_ACL_DENIED;
     }
-    if (never_came_in(event->client)) {
+    if (never_came_in(keyfob, event->client)) {
         return MOSQ_ERR_ACL_DENIED;
     }
     if (record != NULL && takes_what_is_ours(record, event)) {
