@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from keyfob.brokers.mosquitto.build import compile_plugin
-from keyfob.brokers.mosquitto.conf import PluginSettings, render_plugin
+from keyfob.brokers.mosquitto.conf import Mode, PluginSettings, render_plugin
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.output import Json, answer, here
 
@@ -48,6 +48,13 @@ def config(
     broker_name: Annotated[
         str, typer.Option(metavar="NAME", help="Tells brokers apart that share a guard.")
     ] = "mosquitto",
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="`mixed`: what is no token is left to the broker's other ways in "
+            "(password_file, dynamic-security, another plugin)."
+        ),
+    ] = "exclusive",
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -58,6 +65,7 @@ def config(
             plugin=plugin.absolute(),
             guard_socket=settings.guard.socket,
             decisions=settings.mosquitto.decisions,
+            mode=mode,
             guard_timeout_ms=settings.mosquitto.guard_timeout_ms,
             broker_name=broker_name,
         )

@@ -5,7 +5,7 @@ The order is that of what a check costs and of what its refusal gives away:
 
 1. ``credentials``   which field carries the token
 2. ``token``         signature, issuer, audience, times, required scopes: ``tokens.verify``
-3. ``confirmation``  a bound token comes with its proof (RFC 8705)
+3. ``confirmation``  a bound token comes with its proof (RFC 7800)
 4. ``revocation``    neither it nor its device was revoked
 5. ``device``        the client identifier is this device's
 6. ``session``       nobody else has a live or stored session under that identifier
@@ -17,7 +17,7 @@ Every refusal has its ``DenyReason``; the checks before it are told when somebod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -86,6 +86,7 @@ class Judge:
         revocations: What was revoked.
         reservations: Who was just let in.
         token_fields: The fields that may carry a token.
+        authentication_methods: The methods of enhanced authentication that are known.
         empty_client_id: What to do with clients that leave their identifier to the broker.
 
     Raises:
@@ -100,6 +101,7 @@ class Judge:
         revocations: RevocationStore,
         reservations: Reservations,
         token_fields: Sequence[TokenField],
+        authentication_methods: Container[str],
         empty_client_id: EmptyClientId,
     ) -> None:
         self._issuers = issuers
@@ -119,6 +121,7 @@ class Judge:
         self._revocations = revocations
         self._reservations = reservations
         self._token_fields = tuple(token_fields)
+        self._methods = authentication_methods
         self._empty_client_id = empty_client_id
         self._verified = VerifiedTokens(self._keys.now)
         self._introspected = VerifiedTokens(self._keys.now)
@@ -145,9 +148,10 @@ class Judge:
 
         Returns:
             The decision, an ``Admission`` where the client may come in; NeedKeys or a Question
-            where it takes keys, or an answer of the issuer, that are not at hand.
+            where it takes keys or an answer of the issuer.
         """
-        if request.authentication_method is not None:
+        method = request.authentication_method
+        if method is not None and method not in self._methods:
             return refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
         presented = choose_token(request, self._token_fields)
         if isinstance(presented, DenyReason):
@@ -184,8 +188,7 @@ class Judge:
 
     def _worked_out(self, presented: bytes, token: VerifiedToken, now: float) -> CachedToken:
         """Return what was worked out from what the issuer said, for as long as it says so."""
-        digest = VerifiedTokens.digest(presented)
-        entry = self._introspected.find(digest, now)
+        entry = self._introspected.find(digest := VerifiedTokens.digest(presented), now)
         if entry is None or entry.token is not token:
             entry = CachedToken(
                 token=token,
@@ -197,7 +200,7 @@ class Judge:
         return entry
 
     def without_answer(self, reason: str) -> Decision:
-        """Refuse a token that its issuer could not be asked about, or not in time."""
+        """Refuse a token that its issuer was not asked about in time."""
         return refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
 
     def suppose(self, payload: bytes, request: ConnectRequest, broker: str, now: float) -> Decision:
@@ -246,6 +249,8 @@ class Judge:
             return refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
             return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+        if session.proven not in (None, confirmation.bound_to(token.claims.confirmation)):
+            return refuse(DenyReason.CONFIRMATION_UNPROVEN, "confirmation")
         if (token.issuer.issuer, token.subject) != session.owner:
             return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
         request = ConnectRequest(client_id=session.client_id, assigned=session.assigned)
@@ -318,13 +323,8 @@ class Judge:
             if entry.granted is None:
                 entry.granted = self._grants.of(entry.token)
         except KeyfobError as error:
-            return refuse(
-                DenyReason.PERMISSIONS_INVALID,
-                "permissions",
-                error.message,
-                entry=entry,
-                client_id=request.client_id,
-            )
+            reason, who = DenyReason.PERMISSIONS_INVALID, request.client_id
+            return refuse(reason, "permissions", error.message, entry=entry, client_id=who)
         return self._admit(request, entry, entry.granted, asked)
 
     def _fault(
@@ -333,7 +333,7 @@ class Judge:
         """Return why a verified token does not let this client in, which check says so, and how."""
         token, claims = entry.token, entry.token.claims
         try:
-            confirmation.check(claims, request.certificate_thumbprint)
+            confirmation.check(token, request.certificate_thumbprint, request.proof, now)
         except TokenError as error:
             return DenyReason(error.code), "confirmation", error.message
         revoked = self._revocations.find(
@@ -377,6 +377,7 @@ class Judge:
             assigned=request.assigned or not request.client_id,
             payload=token.payload,
             key_id=token.key_id,
+            proven=confirmation.bound_to(claims.confirmation),
             asked=asked,
             judge=self,
         )
