@@ -28,6 +28,7 @@ from keyfob.cli import (
     guarding,
     inspecting,
     key,
+    login,
     mosquitto,
     operator,
     receiver,
@@ -58,6 +59,7 @@ app.command("server")(serve.server)
 app.command("guard")(guarding.guard)
 app.command("guard-worker", hidden=True)(guarding.guard_worker)
 app.command("token", short_help="Get a token, or keep one fresh.")(token.token)
+app.command("login", short_help="Have somebody approve this device.")(login.login)
 app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
     inspecting.inspect
 )
@@ -103,6 +105,7 @@ HERE: Final = MappingProxyType(
         "token": "asks an authorization server as a device; which one, --issuer says",
         "inspect": "judges by the issuers that this machine's configuration trusts",
         "explain": "decides by this machine's configuration and its guard's sessions",
+        "login": "asks an authorization server as a device; which one, --issuer says",
         "simulate": "asks no server at all",
         "config": "is about the configuration file of this machine",
         "database": "opens the database itself, before any server does",

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +15,7 @@ import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
+from keyfob.cli.profiles import profile_source
 from keyfob.cli.token_asking import (
     CLIENT_SECRET,
     DEVICE_SECRET,
@@ -22,13 +25,19 @@ from keyfob.cli.token_asking import (
     stay,
 )
 from keyfob.cli.token_file import TokenFile, mosquitto, plain
+from keyfob.device import TokenSource
 from keyfob.errors import UpstreamError
 
 __all__ = ["token"]
 
 
 def token(
-    client_id: Annotated[str, typer.Option(metavar="ID", help="The device, or the application.")],
+    client_id: Annotated[
+        str, typer.Option(metavar="ID", help="The device, or the application.")
+    ] = "",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="The token of this profile; see keyfob login.")
+    ] = "",
     username: Annotated[
         str, typer.Option(metavar="DEVICE", help="The device, where --client-id is an application.")
     ] = "",
@@ -71,30 +80,42 @@ def token(
     password grant: the device's secret is KEYFOB_PASSWORD, the application's, if it has one,
     KEYFOB_CLIENT_SECRET.
     """
-    plain_request = not (issuer or watch or audience or resource or private_key or ca)
-    if plain_request:
+    elsewhere = bool(issuer or ca or audience or resource or private_key)
+    if bool(client_id) == bool(profile) or (profile and (elsewhere or username or scope)):
+        raise typer.BadParameter(
+            "one of them says who asks, and a profile everything",
+            param_hint="--client-id/--profile",
+        )
+    if not (profile or elsewhere or watch):
         _ask_own_server(settings_of(directory), client_id, username, scope, as_json=as_json)
         return
-    if not issuer:
-        installation = settings_of(directory)
-        issuer = installation.settings.server.issuer
-        own = installation.directory / "ca.pem"
-        ca = ca or (own if own.exists() else None)
-    asking = Asking(
-        issuer=issuer,
-        ca=ca,
-        client_id=client_id,
-        username=username,
-        scope=scope,
-        audience=audience,
-        resource=resource,
-        private_key=private_key,
-    )
+    make: Callable[[], TokenSource] = partial(profile_source, profile)
+    if not profile:
+        if not issuer:
+            issuer, ca = _own_server(settings_of(directory), ca)
+        make = Asking(
+            issuer=issuer,
+            ca=ca,
+            client_id=client_id,
+            username=username,
+            scope=scope,
+            audience=audience,
+            resource=resource,
+            private_key=private_key,
+        ).source
     if watch is None:
-        ask_once(asking, as_json=as_json)
+        ask_once(make, as_json=as_json)
+    elif form == "token":
+        stay(make, TokenFile(watch, plain), as_json=as_json)
     else:
-        write = plain if form == "token" else mosquitto(username or client_id)
-        stay(asking, TokenFile(watch, write), as_json=as_json)
+        name = username or client_id or profile
+        stay(make, TokenFile(watch, mosquitto(name)), as_json=as_json)
+
+
+def _own_server(installation: Installation, ca: Path | None) -> tuple[str, Path | None]:
+    """Return the installation's issuer, and what to trust it by."""
+    own = installation.directory / "ca.pem"
+    return installation.settings.server.issuer, ca or (own if own.exists() else None)
 
 
 def _ask_own_server(

@@ -11,10 +11,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from keyfob.cli.output import Exit, answer, finish, here, print_line
 from keyfob.cli.shown import time_of
@@ -32,7 +32,16 @@ from keyfob.device import (
 from keyfob.errors import ConfigError, TokenRequestError
 from keyfob.oauth.client_authentication import ClientAuthentication
 
-__all__ = ["CLIENT_SECRET", "DEVICE_SECRET", "Asking", "ask_once", "secret_of", "stay"]
+__all__ = [
+    "CLIENT_SECRET",
+    "DEVICE_SECRET",
+    "Asking",
+    "ask_once",
+    "no_word_of_a_next_try",
+    "refused",
+    "secret_of",
+    "stay",
+]
 
 CLIENT_SECRET: Final = "KEYFOB_CLIENT_SECRET"  # noqa: S105 - a variable's name
 DEVICE_SECRET: Final = "KEYFOB_PASSWORD"  # noqa: S105 - a variable's name
@@ -98,17 +107,17 @@ class Asking:
         return Password(username=self.username, password=password)
 
 
-def ask_once(asking: Asking, *, as_json: bool) -> None:
+def ask_once(make: Callable[[], TokenSource], *, as_json: bool) -> None:
     """Get one token and print it.
 
     Raises:
         TokenUnavailableError: The server is away.
     """
     try:
-        with _no_word_of_a_next_try():
-            token = asking.source().get()
+        with no_word_of_a_next_try():
+            token = make().get()
     except TokenRequestError as error:
-        _refused(error, as_json=as_json)
+        refused(error, as_json=as_json)
     else:
         data = {
             "access_token": token.access_token,
@@ -119,14 +128,14 @@ def ask_once(asking: Asking, *, as_json: bool) -> None:
         answer(data, token.access_token, as_json=as_json)
 
 
-def stay(asking: Asking, file: TokenFile, *, as_json: bool) -> None:
+def stay(make: Callable[[], TokenSource], file: TokenFile, *, as_json: bool) -> None:
     """Keep a token in a file until SIGINT or SIGTERM.
 
     Raises:
         OSError: The file cannot be written.
     """
     ended = threading.Event()
-    source = asking.source()
+    source = make()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
 
@@ -139,11 +148,11 @@ def stay(asking: Asking, file: TokenFile, *, as_json: bool) -> None:
     try:
         keep_fresh(source, file, ended, written)
     except TokenRequestError as error:
-        _refused(error, as_json=as_json)
+        refused(error, as_json=as_json)
 
 
 @contextlib.contextmanager
-def _no_word_of_a_next_try() -> Iterator[None]:
+def no_word_of_a_next_try() -> Iterator[None]:
     """Keep the source from telling when it will try again: it will not, the command ends."""
     log = logging.getLogger("keyfob.device")
     before = log.level
@@ -154,7 +163,8 @@ def _no_word_of_a_next_try() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _refused(error: TokenRequestError, *, as_json: bool) -> None:
+def refused(error: TokenRequestError, *, as_json: bool) -> NoReturn:
+    """Tell that the server refuses, and end the command with 1."""
     data = {"error": error.error, "message": error.message}
     answer(data, f"{error.message} ({error.error})", as_json=as_json)
     finish(Exit.REFUSED)
