@@ -16,7 +16,7 @@ from keyfob.errors import ClaimError
 from keyfob.guard.answering import Patient
 from keyfob.guard.audit import AuditLog, Outcome
 from keyfob.guard.authenticating import Authenticating, Shown
-from keyfob.guard.client_authentication import ClientSecretBasic
+from keyfob.oauth.client_authentication import ClientSecretBasic
 from keyfob.guard.exchanges.exchange import Challenge
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection import Introspector
