@@ -8,6 +8,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,9 @@ def watched(path: Path, told: Callable[[Token | None, Clockwork, threading.Event
         obtained=clock(),
         refresh_token=None,
     )
-    source = TokenSource("https://localhost:1", client_id="dev1", store=Kept(token), clock=clock)
+    store = Kept(token)
+    source = TokenSource("https://localhost:1", client_id="dev1", store=store, clock=clock)
+    store.token = replace(token, origin=source._renewing._requesting.origin)
     ended = threading.Event()
     keep_fresh(source, TokenFile(path, plain), ended, lambda held: told(held, clock, ended))
 
