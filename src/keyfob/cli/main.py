@@ -28,12 +28,14 @@ from keyfob.cli import (
     guarding,
     inspecting,
     key,
+    login,
     mosquitto,
     operator,
     receiver,
     registration_token,
     serve,
     service,
+    simulate,
     token,
     up,
 )
@@ -56,10 +58,12 @@ app.command("up")(up.up)
 app.command("server")(serve.server)
 app.command("guard")(guarding.guard)
 app.command("guard-worker", hidden=True)(guarding.guard_worker)
-app.command("token", short_help="Get a token from the server and print it.")(token.token)
+app.command("token", short_help="Get a token, or keep one fresh.")(token.token)
+app.command("login", short_help="Have somebody approve this device.")(login.login)
 app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
     inspecting.inspect
 )
+app.command("simulate", short_help="Tell when a fleet renews its tokens.")(simulate.simulate)
 app.command("explain")(explaining.explain)
 app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
@@ -98,9 +102,11 @@ HERE: Final = MappingProxyType(
         "up": "runs an installation of this machine",
         "server": "runs here",
         "guard": "runs here",
-        "token": "asks the installation's own server as a device, by its configuration",
+        "token": "asks an authorization server as a device; which one, --issuer says",
         "inspect": "judges by the issuers that this machine's configuration trusts",
         "explain": "decides by this machine's configuration and its guard's sessions",
+        "login": "asks an authorization server as a device; which one, --issuer says",
+        "simulate": "asks no server at all",
         "config": "is about the configuration file of this machine",
         "database": "opens the database itself, before any server does",
         "mosquitto": "is about the Mosquitto of this machine",

@@ -1,54 +1,135 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``keyfob token``: get an access token as a device would, with curl or without."""
+"""``keyfob token``: get an access token as a device would, once, or fresh in a file."""
 
 from __future__ import annotations
 
-import getpass
 import os
 import ssl
-import sys
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import httpx
 import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
-from keyfob.errors import ConfigError, UpstreamError
+from keyfob.cli.profiles import profile_source, read_profile
+from keyfob.cli.token_asking import (
+    CLIENT_SECRET,
+    DEVICE_SECRET,
+    Asking,
+    ask_once,
+    secret_of,
+    stay,
+)
+from keyfob.cli.token_file import TokenFile, mosquitto, plain
+from keyfob.device import TokenSource
+from keyfob.errors import UpstreamError
 
 __all__ = ["token"]
 
-CLIENT_SECRET = "KEYFOB_CLIENT_SECRET"  # noqa: S105 - a variable's name
-DEVICE_SECRET = "KEYFOB_PASSWORD"  # noqa: S105 - a variable's name
-
 
 def token(
-    client_id: Annotated[str, typer.Option(metavar="ID", help="The device, or the application.")],
+    client_id: Annotated[
+        str, typer.Option(metavar="ID", help="The device, or the application.")
+    ] = "",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="The token of this profile; see keyfob login.")
+    ] = "",
     username: Annotated[
         str, typer.Option(metavar="DEVICE", help="The device, where --client-id is an application.")
     ] = "",
     scope: Annotated[
         str, typer.Option(metavar="SCOPE", help="Ask for no more than this, or these.")
     ] = "",
+    watch: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep a fresh token in this file, and stay.")
+    ] = None,
+    form: Annotated[
+        Literal["token", "mosquitto"],
+        typer.Option(help="What --watch writes: the token, or options for mosquitto_pub."),
+    ] = "token",
+    issuer: Annotated[
+        str, typer.Option(metavar="URL", help="Ask this authorization server, whoever made it.")
+    ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --issuer: certificates that alone are trusted."),
+    ] = None,
+    audience: Annotated[
+        str, typer.Option(metavar="NAME", help="For servers that want an audience.")
+    ] = "",
+    resource: Annotated[
+        str, typer.Option(metavar="URI", help="Which resource server it is for (RFC 8707).")
+    ] = "",
+    private_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Authenticate by this key (private_key_jwt), as PEM."),
+    ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Get a token from the installation's server and print it.
+    """Get a token and print it, or keep a fresh one in a file.
+
+    Without --issuer the installation's own server is asked.
 
     On the command line others could read a secret, so the device's comes from the environment
     (KEYFOB_CLIENT_SECRET), or from standard input, or is asked for. With --username it is the
     password grant: the device's secret is KEYFOB_PASSWORD, the application's, if it has one,
     KEYFOB_CLIENT_SECRET.
     """
-    installation = settings_of(directory)
+    elsewhere = bool(issuer or ca or audience or resource or private_key)
+    if bool(client_id) == bool(profile) or (profile and (elsewhere or username or scope)):
+        raise typer.BadParameter(
+            "one of them says who asks, and a profile everything",
+            param_hint="--client-id/--profile",
+        )
+    if not (profile or elsewhere or watch):
+        _ask_own_server(settings_of(directory), client_id, username, scope, as_json=as_json)
+        return
+    make: Callable[[], TokenSource] = partial(profile_source, profile)
+    if not profile:
+        if not issuer:
+            issuer, ca = _own_server(settings_of(directory), ca)
+        make = Asking(
+            issuer=issuer,
+            ca=ca,
+            client_id=client_id,
+            username=username,
+            scope=scope,
+            audience=audience,
+            resource=resource,
+            private_key=private_key,
+        ).source
+    if watch is None:
+        ask_once(make, as_json=as_json)
+    elif form == "token":
+        stay(make, TokenFile(watch, plain), as_json=as_json)
+    else:
+        name = username or client_id or read_profile(profile).device or profile
+        stay(make, TokenFile(watch, mosquitto(name)), as_json=as_json)
+
+
+def _own_server(installation: Installation, ca: Path | None) -> tuple[str, Path | None]:
+    """Return the installation's issuer, and what to trust it by."""
+    own = installation.directory / "ca.pem"
+    return installation.settings.server.issuer, ca or (own if own.exists() else None)
+
+
+def _ask_own_server(
+    installation: Installation, client_id: str, username: str, scope: str, *, as_json: bool
+) -> None:
+    """Ask as curl would, and show the whole answer, whatever the server put into it."""
     form = {"client_id": client_id, "grant_type": "client_credentials"}
     if username:
         form |= {"grant_type": "password", "username": username}
-        form["password"] = _secret(DEVICE_SECRET, username)
+        form["password"] = secret_of(DEVICE_SECRET, username)
         if secret := os.environ.get(CLIENT_SECRET):
             form["client_secret"] = secret
     else:
-        form["client_secret"] = _secret(CLIENT_SECRET, client_id)
+        form["client_secret"] = secret_of(CLIENT_SECRET, client_id)
     if scope:
         form["scope"] = scope
     status, data = _post(installation, form)
@@ -57,18 +138,6 @@ def token(
         answer(data, f"refused: {description} ({data.get('error')})", as_json=as_json)
         finish(Exit.REFUSED)
     answer(data, str(data["access_token"]), as_json=as_json)
-
-
-def _secret(variable: str, owner: str) -> str:
-    """Return a secret from the environment, a pipe, or the person who sits there."""
-    secret = os.environ.get(variable, "")
-    if not secret and sys.stdin.isatty():
-        secret = getpass.getpass(f"secret of {owner}: ")
-    elif not secret:
-        secret = sys.stdin.readline().strip()
-    if not secret:
-        raise ConfigError(f"no secret of {owner}: set {variable}, or pipe it in")
-    return secret
 
 
 def _post(installation: Installation, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
