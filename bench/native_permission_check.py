@@ -25,7 +25,10 @@ from bench.rounds import ROUNDS, Series, print_table
 __all__ = ["Result", "main", "measure", "run"]
 
 PLUGIN: Final = Path(__file__).parents[1] / "src/keyfob/brokers/mosquitto/plugin"
-PARTS: Final = ("text", "topic", "buffer", "wire", "permissions", "hash", "record", "records")
+PARTS: Final = (
+    *("text", "topic", "buffer", "wire", "wire_write"),
+    *("permissions", "hash", "record", "records"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

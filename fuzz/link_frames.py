@@ -13,6 +13,7 @@ from keyfob.authorization.permissions import Effect, Form, Operation, Permission
 from keyfob.brokers.mosquitto.frames import (
     Admitted,
     Connect,
+    Continue,
     Decision,
     End,
     Frame,
@@ -33,9 +34,10 @@ __all__ = ["FROM_GUARD", "altered", "drawn", "drawn_permissions"]
 FROM_GUARD: Final = (Welcome, Record, RecordsEnd, Decision, End, Replace)
 """What the guard says to the plugin."""
 
-_NUMBERED: Final = (Connect, Decision, Reauthenticate)
+_NUMBERED: Final = (Connect, Decision, Reauthenticate, Continue)
 
 _TEXTS: Final = ("", "dev1", "gerät", "\U0001f511", "a" * 300, "\x01", "-", "https://as.example")
+_DATA: Final = (b"", b"\0\xff", b"a.b.c", b"x" * 1_000)
 _EPOCHS: Final = (0, 1, 2**32, 2**63, 2**64 - 1)
 _TIMES: Final = (0, 1, -1, 4_102_444_800_000, 2**63 - 1, -(2**63))
 _QOS_BITS, _RETAIN_BITS = 7, 3
@@ -119,28 +121,45 @@ def _frame(chance: Chance, kind: type[Frame]) -> Frame:
             client_id=text,
             grant=_grant(chance),
         )
-    if kind is Connect:
-        return _connect(chance, epoch, text)
-    if kind is Decision:
-        if chance.often(0.3):
-            return Decision(epoch=epoch, reason=0x80 + chance.randrange(0x80))
-        return Decision(epoch=epoch, reason=0, grant=_grant(chance))
+    if kind in _NUMBERED:
+        return _question_or_answer(chance, kind, epoch, text)
     if kind is Admitted:
         return Admitted(epoch=epoch, client_id=text)
     if kind is Offline:
         return Offline(epoch=epoch, client_id=text, kept=chance.often(0.5))
     if kind is End:
         return End(epoch=epoch, cause=chance.one(tuple(EndCause)), client_id=text)
-    if kind is Reauthenticate:
-        method, data = chance.one(_TEXTS), chance.one((b"", b"\0\xff", b"a.b.c"))
-        return Reauthenticate(epoch=epoch, client_id=text, method=method, data=data)
     if kind is Replace:
         return Replace(epoch=epoch, client_id=text, grant=_grant(chance))
     return RecordsEnd()
 
 
+def _question_or_answer(chance: Chance, kind: type[Frame], epoch: int, text: str) -> Frame:
+    if kind is Connect:
+        return _connect(chance, epoch, text)
+    if kind is Decision:
+        if chance.often(0.3):
+            return Decision(epoch=epoch, reason=0x80 + chance.randrange(0x80))
+        if chance.often(0.3):
+            return Decision(epoch=epoch, reason=0x18, data=chance.one(_DATA))
+        return Decision(epoch=epoch, reason=0, grant=_grant(chance), data=chance.one(_DATA))
+    if kind is Reauthenticate:
+        return Reauthenticate(
+            epoch=epoch,
+            client_id=text,
+            method=chance.one(_TEXTS),
+            data=chance.one(_DATA),
+            peer=chance.one(_TEXTS),
+            certificate_thumbprint=chance.one((b"", bytes(32))),
+            wait_ms=chance.randrange(2**32),
+        )
+    wait = chance.randrange(2**32)
+    return Continue(epoch=epoch, client_id=text, data=chance.one(_DATA), wait_ms=wait)
+
+
 def _connect(chance: Chance, epoch: int, text: str) -> Connect:
-    credentials = (None, b"", b"\0\xff", b"a.b.c", b"x" * 1_000)
+    method = chance.one(_TEXTS) if chance.often(0.3) else None
+    credentials = (None, *_DATA) if method is None else (None,)
     return Connect(
         epoch=epoch,
         clean=chance.often(0.5),
@@ -153,4 +172,6 @@ def _connect(chance: Chance, epoch: int, text: str) -> Connect:
         certificate_thumbprint=chance.one((b"", bytes(32))),
         delayed=chance.often(0.5),
         wait_ms=chance.one((0, 200, 5_000, 2**32 - 1)),
+        method=method,
+        data=b"" if method is None else chance.one(_DATA),
     )

@@ -12,6 +12,7 @@ from keyfob.mqtt.reason_codes import ReasonCode
 from keyfob.mqtt.topics import TopicFilter, TopicName
 
 UNAVAILABLE = {
+    DenyReason.EXCHANGE_UNKNOWN,
     DenyReason.KEYS_UNAVAILABLE,
     DenyReason.INTROSPECTION_UNAVAILABLE,
     DenyReason.GUARD_UNAVAILABLE,

@@ -182,7 +182,14 @@ def test_no_issuer_or_reason_but_a_known_one_makes_a_label(
     for issuer, outcome, reason in told:
         log.record(AuditEvent(time=NOW, outcome=outcome, reason=reason, issuer=issuer))
     known = {"", "other", "allowed", "accepted", *TOKEN_CODES, *map(str, DenyReason)}
-    known |= {"without_effect", "replayed", "outdated", "authentication_failed", "storage_failed"}
+    known |= {
+        "reauthenticated",
+        "without_effect",
+        "replayed",
+        "outdated",
+        "authentication_failed",
+        "storage_failed",
+    }
     for name, values in samples(metrics(audit=log)).items():
         if name.endswith(("decisions_total", "security_events_total")):
             for issuer, reason in values:

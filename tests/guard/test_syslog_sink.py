@@ -80,7 +80,9 @@ def test_every_outcome_has_a_severity_of_the_authorization_facility(
     facility, severity = divmod(int(found["priority"]), 8)
     assert facility == 10
     assert severity in (4, 5, 6)
-    assert (severity == 6) == (outcome.value in ("allowed", "forgotten", "event_ignored"))
+    assert (severity == 6) == (
+        outcome.value in ("allowed", "reauthenticated", "forgotten", "event_ignored")
+    )
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])

@@ -17,6 +17,7 @@ import msgspec
 
 from keyfob.authorization.permissions import Permissions
 from keyfob.mqtt.reason_codes import ReasonCode
+from keyfob.tokens.confirmation import Proof
 
 __all__ = ["ConnectRequest", "Decision", "DenyReason", "Step"]
 
@@ -30,12 +31,14 @@ class ConnectRequest:
         username: The username as it came, or None. It may hold a token, so it is never shown.
         password: The password as it came, or None.
         authentication_method: The method of enhanced authentication (section 4.12), if any.
-        authentication_data: Its data, if any.
+        authentication_data: What its exchange came to, the token; before it has begun, the data
+            that the client sent first.
         peer: The address of the client, for people.
         certificate_thumbprint: SHA-256 of the client's certificate (RFC 8705), if it showed one.
         protocol_version: 3, 4 or 5.
         clean: Clean session, or Clean Start.
         assigned: The broker made up the client identifier, because the client sent none.
+        proof: What its authentication method showed about the token's key, if it did.
     """
 
     client_id: str
@@ -48,6 +51,7 @@ class ConnectRequest:
     protocol_version: int = 5
     clean: bool = True
     assigned: bool = False
+    proof: Proof | None = field(default=None, repr=False)
 
 
 class DenyReason(StrEnum):
@@ -88,6 +92,9 @@ class DenyReason(StrEnum):
     GUARD_UNAVAILABLE = auto()
     PERMISSIONS_INVALID = auto()
     ENHANCED_AUTHENTICATION_UNSUPPORTED = auto()
+    EXCHANGE_UNKNOWN = auto()
+    IDENTITY_CHANGED = auto()
+    SESSION_ENDED = auto()
 
     @property
     def reason_code(self) -> ReasonCode:
@@ -176,7 +183,19 @@ _ANSWERS: Final = MappingProxyType(
         ),
         DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED: (
             _BAD_METHOD,
-            "The client asked for an authentication method that is not supported.",
+            "The client asked for an authentication method that is not configured.",
+        ),
+        DenyReason.EXCHANGE_UNKNOWN: (
+            _UNAVAILABLE,
+            "The client answered what it was not asked, or was asked too long ago.",
+        ),
+        DenyReason.IDENTITY_CHANGED: (
+            _NOT_AUTHORIZED,
+            "The client is connected with the token of another subject or OAuth client.",
+        ),
+        DenyReason.SESSION_ENDED: (
+            _NOT_AUTHORIZED,
+            "The connection that was to go on with another token was ended.",
         ),
     }
 )

@@ -341,6 +341,7 @@ def onlooker(settings: Settings, issuers: Mapping[str, IssuerBinding]) -> Iterat
             revocations=RevocationStore(opened),
             empty_client_id=settings.guard.empty_client_id,
             token_fields=settings.guard.token_fields,
+            authentication_methods=settings.guard.authentication_methods,
         )
 
 

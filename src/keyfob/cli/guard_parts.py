@@ -84,6 +84,7 @@ def make_guard(
         latency=latency,
         empty_client_id=settings.guard.empty_client_id,
         token_fields=settings.guard.token_fields,
+        authentication_methods=settings.guard.authentication_methods,
     )
 
 

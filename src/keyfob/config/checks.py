@@ -23,6 +23,9 @@ from keyfob.errors import ConfigError
 
 __all__ = ["check_document"]
 
+MAX_METHOD: Final = 255
+"""Bytes of a method's name: the plugin refuses a longer one unasked."""
+
 _LIMITED: Final = ("client", "service", "address", "failure", "address_failure")
 _GRANTS: Final = GrantLifetimesSection.__struct_fields__
 _BOUNDS: Final = (
@@ -94,6 +97,7 @@ def _check_guard(document: Document, source: Source) -> None:
     guard = document.guard
     if not guard.token_fields:
         raise source.wrong("guard.token_fields", 'is empty; write ["password", "username"] or one')
+    _check_methods(guard.authentication_methods, source)
     for place, text in enumerate(guard.audit):
         try:
             AuditTarget.parse(text, source.path.parent)
@@ -106,6 +110,15 @@ def _check_guard(document: Document, source: Source) -> None:
             fault = "is for one process; write file:PATH or syslog where guard.workers is above 1"
             raise source.wrong(f"guard.audit.{place}", fault)
     _check_pair("guard.http", guard.http, source)
+
+
+def _check_methods(names: Sequence[str], source: Source) -> None:
+    for place, name in enumerate(names):
+        key = f"guard.authentication_methods.{place}"
+        if not name.isprintable() or not 0 < len(name.encode()) <= MAX_METHOD:
+            raise source.wrong(key, f"must have 1 to {MAX_METHOD} bytes, all of them printable")
+        if name in names[:place]:
+            raise source.wrong(key, "stands twice; write it once")
 
 
 def _check_pair(key: str, http: HttpSection, source: Source) -> None:

@@ -211,7 +211,8 @@ class ServerSection(_Section, frozen=True):
 class GuardSection(_Section, frozen=True):
     """``[guard]``: the resource server beside the broker.
 
-    ``token_fields`` are the CONNECT fields that may carry a token. ``socket_users`` are users,
+    ``token_fields`` are the CONNECT fields that may carry a token, ``authentication_methods`` the
+    names of MQTT 5's enhanced authentication that are known. ``socket_users`` are users,
     beside our own and root, that the broker may run as, and ``socket_group`` is a group that may
     reach the socket: a broker that runs as another user needs both. ``audit`` names the sinks,
     each as ``AuditTarget.parse`` reads it. ``ready_timeout`` is how many seconds the guard waits
@@ -227,6 +228,7 @@ class GuardSection(_Section, frozen=True):
     socket_users: tuple[str, ...] = ()
     socket_group: str = ""
     token_fields: tuple[Literal["password", "username"], ...] = ("password", "username")
+    authentication_methods: tuple[str, ...] = ("OAUTH2-JWT",)
     empty_client_id: Literal["accept", "refuse"] = "accept"
     ready_timeout: float = 10.0
     blocking_wait_ms: int = 20

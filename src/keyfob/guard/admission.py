@@ -34,9 +34,10 @@ class Admission(Decision, frozen=True, kw_only=True):
         key_id: The key that verified them.
         asked: The token and what its issuer said of it, where it was asked.
         judge: Who judged: where another judges now, it is to be judged again.
+        renews: The session that is to go on with this token, as it was then; None: it begins.
     """
 
-    aside: ClassVar[frozenset[str]] = Decision.aside | {"asked", "judge"}
+    aside: ClassVar[frozenset[str]] = Decision.aside | {"asked", "judge", "renews"}
 
     client_id: str
     client: str
@@ -47,6 +48,7 @@ class Admission(Decision, frozen=True, kw_only=True):
     key_id: str
     asked: Asked | None
     judge: object
+    renews: Session | None = None
 
     def session(self, broker: str, client_id: str, epoch: int) -> Session:
         """Return the session that begins when the broker has let the client in.

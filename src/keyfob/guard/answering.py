@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from keyfob.authorization.decision import ConnectRequest, Decision
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
@@ -18,25 +19,50 @@ from keyfob.guard.histogram import Histogram
 from keyfob.guard.introspection_answers import Introspection
 from keyfob.guard.judge import Answered, Judge, Question
 from keyfob.guard.patience import Patience
+from keyfob.guard.renewal import Renewal
 from keyfob.guard.reservations import Reservations
 from keyfob.tokens.verify import NeedKeys
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "Patient"]
 
 Answer = Decision | NeedKeys | Question
 """What a judge says."""
 
 
+class Patient(NamedTuple):
+    """How long a broker waits for an answer.
+
+    Attributes:
+        wait: Seconds that may be spent on what is not at hand.
+        stands_still: The broker serves nobody else meanwhile.
+    """
+
+    wait: float
+    stands_still: bool
+
+
 class _Case:
-    """One CONNECT on its way to an answer."""
+    """One CONNECT, or re-authentication, on its way to an answer."""
 
-    __slots__ = ("began", "broker", "explain", "request")
+    __slots__ = ("began", "broker", "explain", "renewal", "request")
 
-    def __init__(self, request: ConnectRequest, broker: str, explain: bool = False) -> None:
+    def __init__(
+        self,
+        request: ConnectRequest,
+        broker: str,
+        explain: bool = False,
+        renewal: Renewal | None = None,
+    ) -> None:
         self.request = request
         self.broker = broker
         self.explain = explain
+        self.renewal = renewal
         self.began = time.perf_counter()
+
+    @property
+    def allowed(self) -> Outcome:
+        """What it is called when it is allowed."""
+        return Outcome.ALLOWED if self.renewal is None else Outcome.REAUTHENTICATED
 
 
 class Answering:
@@ -72,16 +98,29 @@ class Answering:
         return self._at_once(self._judged(case), case)
 
     def answer(
-        self, request: ConnectRequest, *, broker: str, wait: float, stands_still: bool
+        self,
+        request: ConnectRequest,
+        *,
+        broker: str,
+        patient: Patient,
+        renewal: Renewal | None = None,
     ) -> Decision | Awaitable[Decision]:
-        """Decide a CONNECT, at once where that can be; see ``Guard.answer``."""
-        case = _Case(request, broker)
+        """Decide a CONNECT, at once where that can be; see ``Guard.answer``.
+
+        With a renewal it is the next token of a connection that there is.
+        """
+        case = _Case(request, broker, renewal=renewal)
         answer = self._judged(case)
         if isinstance(answer, Decision):
             return self._decided(answer, case)
+        wait, stands_still = patient
         if wait <= 0 or (stands_still and not self._may_wait(answer, wait)):
             return self._at_once(answer, case)
         return self._later(answer, case, wait, stands_still=stands_still)
+
+    def refused(self, request: ConnectRequest, broker: str, decision: Decision) -> Decision:
+        """Take note of a refusal that needed no judge, and return it."""
+        return self._decided(decision, _Case(request, broker))
 
     async def connect(
         self, request: ConnectRequest, *, broker: str, deadline: float, explain: bool
@@ -156,16 +195,18 @@ class Answering:
         return self._patience.setdefault(need.issuer.issuer, Patience())
 
     def _decided(self, decision: Decision, case: _Case) -> Decision:
+        if case.renewal is not None:
+            decision = case.renewal.held(decision)
         if case.explain:
             return decision
         request, now = case.request, self._clock()
-        if decision.allowed and request.client_id:
+        if decision.allowed and request.client_id and case.renewal is None:
             owner = (decision.issuer, decision.subject)
             self._reservations.hold(case.broker, request.client_id, owner, now)
         self._audit.record(
             AuditEvent(
                 time=now,
-                outcome=Outcome.ALLOWED if decision.allowed else Outcome.REFUSED,
+                outcome=case.allowed if decision.allowed else Outcome.REFUSED,
                 broker=case.broker,
                 client_id=request.client_id,
                 reason=decision.reason or "",

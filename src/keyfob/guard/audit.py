@@ -51,6 +51,7 @@ class Outcome(StrEnum):
     """What happened."""
 
     ALLOWED = "allowed"
+    REAUTHENTICATED = "reauthenticated"
     REFUSED = "refused"
     REVOKED = "revoked"
     REPLACED = "replaced"

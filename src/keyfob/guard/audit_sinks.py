@@ -135,6 +135,11 @@ def _allowed(event: AuditEvent) -> str:
     return f"allowed {_client(event)}{who} until {until}{_origin(event)}"
 
 
+def _reauthenticated(event: AuditEvent) -> str:
+    until = time.strftime("%H:%M:%S", time.localtime(event.expires_at))
+    return f"renewed {_client(event)} until {until}{_origin(event)}"
+
+
 def _refused(event: AuditEvent) -> str:
     return f"refused {_client(event)}: {_why(event)}{_origin(event)}"
 
@@ -166,6 +171,7 @@ def _event(event: AuditEvent) -> str:
 
 _CONSOLE: Final = {
     Outcome.ALLOWED: _allowed,
+    Outcome.REAUTHENTICATED: _reauthenticated,
     Outcome.REFUSED: _refused,
     Outcome.REVOKED: _revoked,
     Outcome.REPLACED: _replaced,

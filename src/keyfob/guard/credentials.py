@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which field of a CONNECT carries the token: the username, the password, never both."""
+"""What of a CONNECT is the token: what its method came to, the username, or the password."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes
 
     A field that looks like a token is the token; a username beside it is ignored. Where no field
     looks like one, what is there is handed on, so that it is refused for what is wrong with it.
+    With an authentication method the token is what its exchange came to, and nothing else.
 
     Args:
         request: The CONNECT.
@@ -32,6 +33,8 @@ def choose_token(request: ConnectRequest, fields: Sequence[TokenField]) -> bytes
         What to verify, or why there is nothing to.
     """
     username, password = request.username or b"", request.password or b""
+    if request.authentication_method is not None:
+        return request.authentication_data or DenyReason.TOKEN_MISSING
     if _TOKEN_SHAPE.fullmatch(username):
         if _TOKEN_SHAPE.fullmatch(password):
             return DenyReason.CREDENTIALS_AMBIGUOUS

@@ -18,14 +18,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Self
 
 from keyfob.authorization.decision import ConnectRequest, Decision
-from keyfob.errors import ProtocolError
-from keyfob.guard.admission import Admission
-from keyfob.guard.answering import Answering
+from keyfob.guard.answering import Answering, Patient
+from keyfob.guard.arrivals import Arrivals
 from keyfob.guard.audit import AuditLog
+from keyfob.guard.authenticating import Authenticating
 from keyfob.guard.background import keep_running
 from keyfob.guard.credentials import TokenField
 from keyfob.guard.database import Change
 from keyfob.guard.endings import Endings, Listener
+from keyfob.guard.exchanges.methods import methods_of
 from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.issuer_bindings import IssuerBinding
@@ -69,6 +70,7 @@ class Guard:
         clock: Unix seconds.
         empty_client_id: What to do with clients that leave their identifier to the broker.
         token_fields: The CONNECT fields that may carry a token.
+        authentication_methods: The names of enhanced authentication that are known.
 
     Raises:
         ConfigError: The issuers do not fit together.
@@ -85,6 +87,7 @@ class Guard:
         clock: Callable[[], float] = time.time,
         empty_client_id: EmptyClientId = "accept",
         token_fields: Sequence[TokenField] = ("password", "username"),
+        authentication_methods: Sequence[str] = (),
     ) -> None:
         self._sessions = SessionStore() if sessions is None else sessions
         self._revocations = RevocationStore() if revocations is None else revocations
@@ -94,7 +97,10 @@ class Guard:
         self._endings = Endings(self._sessions, self._revocations, self._audit, clock)
         self._reconsidering = Reconsidering(self._sessions, self._endings, self._audit, clock)
         self._live = LiveTokens(
-            self._sessions, self._endings, reconsider=self._reconsider, clock=clock
+            self._sessions,
+            self._endings,
+            reconsider=lambda each: self._reconsidering.one(each, self._answering.judge),
+            clock=clock,
         )
         self._upstreams = Upstreams(
             issuers,
@@ -105,6 +111,7 @@ class Guard:
         )
         self._work: list[asyncio.Task[None]] = []
         self._token_fields = tuple(token_fields)
+        self._methods = methods_of(authentication_methods)
         self._empty_client_id: EmptyClientId = empty_client_id
         self._purge_margin = CLOCK_SKEW
         self._answering = Answering(
@@ -112,6 +119,15 @@ class Guard:
             audit=self._audit,
             reservations=self._reservations,
             latency=Histogram() if latency is None else latency,
+            clock=clock,
+        )
+        self._arrivals = Arrivals(
+            self._sessions,
+            self._reservations,
+            endings=self._endings,
+            live=self._live,
+            reconsidering=self._reconsidering,
+            judge=lambda: self._answering.judge,
             clock=clock,
         )
         self._live.trust(self._upstreams.issuers)
@@ -178,14 +194,11 @@ class Guard:
     def health(self) -> GuardHealth:
         """Tell the state."""
         bindings = self._upstreams.issuers.items()
+        asked = {iss: each.introspector for iss, each in bindings if each.introspector is not None}
         return GuardHealth(
             keys={iss: binding.keys.health() for iss, binding in bindings},
             feeds=self._upstreams.feeds(),
-            introspection={
-                iss: binding.introspector.health()
-                for iss, binding in bindings
-                if binding.introspector is not None
-            },
+            introspection={iss: introspector.health() for iss, introspector in asked.items()},
             cursors=dict(self._revocations.cursors),
             sessions=len(self._sessions),
             session_states=dict(self._sessions.counts),
@@ -225,7 +238,17 @@ class Guard:
         Returns:
             The decision, or what becomes it.
         """
-        return self._answering.answer(request, broker=broker, wait=wait, stands_still=stands_still)
+        return self._answering.answer(request, broker=broker, patient=Patient(wait, stands_still))
+
+    def authenticating(self, broker: str) -> Authenticating:
+        """Return what does enhanced authentication over one link to a broker."""
+        return Authenticating(
+            self._methods,
+            broker,
+            answering=self._answering,
+            sessions=self._sessions,
+            clock=self._clock,
+        )
 
     async def connect(
         self,
@@ -235,14 +258,7 @@ class Guard:
         deadline: float = KEYS_DEADLINE,
         explain: bool = False,
     ) -> Decision:
-        """Decide a CONNECT, and wait for what is not at hand.
-
-        Args:
-            request: The CONNECT.
-            broker: The broker's name.
-            deadline: Seconds to wait at most.
-            explain: The question is hypothetical: nothing is counted, held or told.
-        """
+        """Decide as ``decide`` does, and wait ``deadline`` seconds for what is not at hand."""
         return await self._answering.connect(
             request, broker=broker, deadline=deadline, explain=explain
         )
@@ -289,13 +305,15 @@ class Guard:
         )
 
     def admitted(self, broker: str, client_id: str, epoch: int, decision: Decision) -> End | None:
-        """Take note that the broker let a client in: from now on there is a session.
+        """Take note that the broker let a client in, or lets it go on with its next token.
+
+        From now on there is a session, with that token's rights and end.
 
         Args:
             broker: The broker's name.
             client_id: The client.
             epoch: Which of its connections.
-            decision: What ``decide`` or ``connect`` answered for it.
+            decision: What was answered for it.
 
         Returns:
             What to tell the broker if the client must go again: it was revoked meanwhile, or the
@@ -304,22 +322,7 @@ class Guard:
         Raises:
             ProtocolError: The decision was not to let this client in.
         """
-        if not isinstance(decision, Admission) or decision.client_id not in ("", client_id):
-            raise ProtocolError("a client was admitted that was not let in")
-        before = self._sessions.get(broker, client_id)
-        session = decision.session(broker, client_id, epoch)
-        self._reservations.release(broker, client_id)
-        if before is not None and before.owner != session.owner:
-            return self._endings.tell_owned(session)
-        revocation = self._endings.revocation_of(session)
-        if revocation is not None:
-            self._sessions.revoke(session, now=self._clock())
-            return self._endings.tell_revoked(session, revocation)
-        session = self._live.begin(session, decision)
-        self._sessions.put(session)
-        if decision.judge is not self._answering.judge:  # the policy has changed since
-            self._reconsidering.one(session, self._answering.judge)
-        return None
+        return self._arrivals.admitted(broker, client_id, epoch, decision)
 
     def offline(self, broker: str, client_id: str, epoch: int, kept: bool) -> None:
         """Take note that a connection is gone.
@@ -330,10 +333,7 @@ class Guard:
             epoch: Which of its connections.
             kept: The broker may have stored the session.
         """
-        session = self._sessions.get(broker, client_id)
-        if session is not None and session.epoch == epoch:
-            self._live.forget(session)
-        self._sessions.offline(broker, client_id, epoch, kept=kept, now=self._clock())
+        self._arrivals.offline(broker, client_id, epoch, kept)
 
     # Revoking
 
@@ -372,9 +372,6 @@ class Guard:
         await self._revocations.save(position, also)
         return tuple(ended)
 
-    def _reconsider(self, session: Session) -> None:
-        self._reconsidering.one(session, self._answering.judge)
-
     async def _learn(self, revocations: Sequence[Revocation], position: FeedPosition) -> None:
         await self.revoke(*revocations, position=position)
 
@@ -396,5 +393,6 @@ class Guard:
             revocations=self._revocations,
             reservations=self._reservations,
             token_fields=self._token_fields,
+            authentication_methods=self._methods,
             empty_client_id=self._empty_client_id,
         )

@@ -17,7 +17,7 @@ Every refusal has its ``DenyReason``; the checks before it are told when somebod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -86,6 +86,7 @@ class Judge:
         revocations: What was revoked.
         reservations: Who was just let in.
         token_fields: The fields that may carry a token.
+        authentication_methods: The methods of enhanced authentication that are known.
         empty_client_id: What to do with clients that leave their identifier to the broker.
 
     Raises:
@@ -100,6 +101,7 @@ class Judge:
         revocations: RevocationStore,
         reservations: Reservations,
         token_fields: Sequence[TokenField],
+        authentication_methods: Container[str],
         empty_client_id: EmptyClientId,
     ) -> None:
         self._issuers = issuers
@@ -119,6 +121,7 @@ class Judge:
         self._revocations = revocations
         self._reservations = reservations
         self._token_fields = tuple(token_fields)
+        self._methods = authentication_methods
         self._empty_client_id = empty_client_id
         self._verified = VerifiedTokens(self._keys.now)
         self._introspected = VerifiedTokens(self._keys.now)
@@ -147,7 +150,8 @@ class Judge:
             The decision, an ``Admission`` where the client may come in; NeedKeys or a Question
             where it takes keys, or an answer of the issuer, that are not at hand.
         """
-        if request.authentication_method is not None:
+        method = request.authentication_method
+        if method is not None and method not in self._methods:
             return refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED, "credentials")
         presented = choose_token(request, self._token_fields)
         if isinstance(presented, DenyReason):
@@ -197,7 +201,7 @@ class Judge:
         return entry
 
     def without_answer(self, reason: str) -> Decision:
-        """Refuse a token that its issuer could not be asked about, or not in time."""
+        """Refuse a token that its issuer was not asked about in time."""
         return refuse(DenyReason.INTROSPECTION_UNAVAILABLE, "token", reason)
 
     def suppose(self, payload: bytes, request: ConnectRequest, broker: str, now: float) -> Decision:
@@ -318,13 +322,8 @@ class Judge:
             if entry.granted is None:
                 entry.granted = self._grants.of(entry.token)
         except KeyfobError as error:
-            return refuse(
-                DenyReason.PERMISSIONS_INVALID,
-                "permissions",
-                error.message,
-                entry=entry,
-                client_id=request.client_id,
-            )
+            reason, who = DenyReason.PERMISSIONS_INVALID, request.client_id
+            return refuse(reason, "permissions", error.message, entry=entry, client_id=who)
         return self._admit(request, entry, entry.granted, asked)
 
     def _fault(
@@ -333,7 +332,7 @@ class Judge:
         """Return why a verified token does not let this client in, which check says so, and how."""
         token, claims = entry.token, entry.token.claims
         try:
-            confirmation.check(claims, request.certificate_thumbprint)
+            confirmation.check(claims, request.certificate_thumbprint, request.proof, now)
         except TokenError as error:
             return DenyReason(error.code), "confirmation", error.message
         revoked = self._revocations.find(

@@ -45,10 +45,10 @@ Links = Callable[[], Iterable[tuple[str, str]]]
 _PREFIX: Final = "keyfob_guard_"
 _Values = tuple[str, ...]
 _STATES: Final = MappingProxyType({state: state.name.lower() for state in SessionState})
-_DECIDED: Final = frozenset({Outcome.ALLOWED, Outcome.REFUSED})
+_DECIDED: Final = frozenset({Outcome.ALLOWED, Outcome.REAUTHENTICATED, Outcome.REFUSED})
 _ENDED: Final = frozenset({Outcome.REVOKED, Outcome.FORGOTTEN})
 _EVENTS: Final = frozenset({Outcome.EVENT_ACCEPTED, Outcome.EVENT_IGNORED, Outcome.EVENT_REFUSED})
-_DECISION_REASONS: Final = frozenset({*map(str, DenyReason), "allowed"})
+_DECISION_REASONS: Final = frozenset({*map(str, DenyReason), "allowed", "reauthenticated"})
 _EVENT_REASONS: Final = frozenset(
     {
         *map(str, DenyReason),
@@ -123,7 +123,9 @@ class GuardMetrics(Collector):
             elif outcome in _EVENTS:
                 events[name, _known(reason or "accepted", _EVENT_REASONS)] += count
         labels = ("issuer", "reason")
-        yield _counter("decisions", "CONNECTs decided.", decisions.items(), labels)
+        yield _counter(
+            "decisions", "CONNECTs and re-authentications decided.", decisions.items(), labels
+        )
         yield _counter("sessions_ended", "Sessions ended by the guard.", endings.items(), labels)
         yield _counter("security_events", "Security event tokens received.", events.items(), labels)
 

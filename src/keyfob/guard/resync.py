@@ -188,6 +188,8 @@ def _merged(
     if known is not None and known.owner != owner:
         known = None
     if known is not None and known.epoch == record.epoch and not restarted:
+        if known.state is SessionState.ONLINE and record.token_id not in ("", known.token_id):
+            known = _reauthenticated(known, record)
         return _moved(known, record.state, now)
     same_connection = known is not None and known.epoch == record.epoch
     # Epoch 0 is what a link gave this run and then broke: the token is the one known here, even if
@@ -225,6 +227,23 @@ def _merged(
         # Its END may be what the plugin did not read before the link broke.
         return replace(adopted, state=known.state, offline_since=known.offline_since)
     return _moved(adopted, record.state, now)
+
+
+def _reauthenticated(known: Session, record: PluginRecord) -> Session:
+    """Return a session that went on with another token, of which the link broke the news.
+
+    It was allowed here, to the same OAuth client. What else that token said is not known any more.
+    """
+    return replace(
+        known,
+        token_id=record.token_id,
+        issued_at=None,
+        expires_at=record.expires_at,
+        permissions=record.permissions,
+        payload=b"",
+        key_id="",
+        ask_by=None,
+    )
 
 
 def _moved(session: Session, state: SessionState, now: float) -> Session:

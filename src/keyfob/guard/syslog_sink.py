@@ -36,6 +36,7 @@ _NOTICE, _WARNING, _INFORMATIONAL = 5, 4, 6
 _SEVERITIES: Final = MappingProxyType(
     {
         Outcome.ALLOWED: _INFORMATIONAL,
+        Outcome.REAUTHENTICATED: _INFORMATIONAL,
         Outcome.REFUSED: _NOTICE,
         Outcome.REVOKED: _NOTICE,
         Outcome.REPLACED: _NOTICE,

@@ -1,34 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 """cnf: a token that is bound to a key is no bearer token (RFC 7800, RFC 8705).
 
-A token with ``cnf`` is accepted only with the proof that it asks for. The proof that exists here
-is the client's TLS certificate. Whatever else ``cnf`` holds (``jkt``, ``jwk``, ``kid``, or several
-at once) cannot be proven, and treating it as absent would be the downgrade of RFC 9449
-section 7.2: refused.
+A token with ``cnf`` is accepted only with the proof that it asks for. What every connection may
+have is the client's TLS certificate; an authentication method may bring a ``Proof`` of its own.
+Whatever else ``cnf`` holds (``jkt``, ``jwk``, ``kid``, or several at once) cannot be proven, and
+treating it as absent would be the downgrade of RFC 9449 section 7.2: refused.
 """
 
 from __future__ import annotations
 
 import hmac
+from typing import Protocol
 
 from keyfob.errors import ClaimError
 from keyfob.tokens import base64url
 from keyfob.tokens.claims import Claims
 
-__all__ = ["check"]
+__all__ = ["Proof", "check"]
 
 
-def check(claims: Claims, certificate_thumbprint: bytes | None) -> None:
+class Proof(Protocol):
+    """What a client showed about the key that its token is bound to."""
+
+    def check(self, claims: Claims, now: float) -> None:
+        """Check that it proves all that the token's ``cnf`` asks for.
+
+        Args:
+            claims: The verified claims. A ``cnf`` that is absent, or holds anything that this is no
+                proof of, is refused.
+            now: Unix seconds.
+
+        Raises:
+            ClaimError: ``confirmation_unproven``.
+        """
+
+
+def check(
+    claims: Claims,
+    certificate_thumbprint: bytes | None,
+    proof: Proof | None = None,
+    now: float = 0.0,
+) -> None:
     """Check that a token is presented by whom it was issued to (RFC 8705 section 3).
 
     Args:
         claims: The verified claims.
         certificate_thumbprint: The SHA-256 of the DER certificate of the client's TLS
             connection, if the broker asked for one.
+        proof: What the client's authentication method proved; it alone decides where there is one.
+        now: Unix seconds, for the proof.
 
     Raises:
         ClaimError: ``confirmation_unproven``.
     """
+    if proof is not None:
+        proof.check(claims, now)
+        return
     confirmation = claims.confirmation
     if confirmation is None:
         return

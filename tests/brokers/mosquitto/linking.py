@@ -90,7 +90,7 @@ class Plugin:
 
     def say(self, *said: frames.Frame) -> None:
         for frame in said:
-            asks = isinstance(frame, frames.Connect | frames.Reauthenticate)
+            asks = isinstance(frame, frames.Connect | frames.Reauthenticate | frames.Continue)
             request = getattr(frame, "epoch", 0) + 100 if asks else 0
             self.writer.write(wire.encode(frame, request))
 
@@ -144,7 +144,7 @@ class Plugin:
 
 
 def hello(instance: bytes = FIRST_RUN, name: str = "mosquitto", **changes: Any) -> frames.Hello:
-    usual = {"lowest": 2, "highest": 2, "epoch": 0, "broker_version": 2_000_011}
+    usual = {"lowest": 3, "highest": 3, "epoch": 0, "broker_version": 2_000_011}
     return frames.Hello(broker_instance=instance, broker_name=name, **{**usual, **changes})
 
 

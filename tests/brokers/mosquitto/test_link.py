@@ -45,7 +45,7 @@ async def test_a_plugin_is_welcomed_and_told_that_the_guard_knows_nothing(tmp_pa
         plugin.say(hello(), frames.RecordsEnd())
         welcome = await plugin.hear()
         assert isinstance(welcome, frames.Welcome)
-        assert welcome.version == 2
+        assert welcome.version == 3
         assert len(welcome.guard_instance) == 16
         assert (welcome.worker, welcome.workers) == (0, 1)
         assert await plugin.hear() == frames.RecordsEnd()
@@ -57,9 +57,9 @@ async def test_the_highest_common_version_is_chosen_and_none_ends_the_link(tmp_p
         plugin.say(hello(highest=9))
         welcome = await plugin.hear()
         assert isinstance(welcome, frames.Welcome)
-        assert welcome.version == 2
+        assert welcome.version == 3
         plugin = await here.link()
-        plugin.say(hello(lowest=3, highest=9))
+        plugin.say(hello(lowest=4, highest=9))
         await plugin.closed()
 
 
@@ -135,23 +135,6 @@ async def test_without_keys_the_answer_comes_at_once_and_is_unavailable(tmp_path
         plugin, _ = await here.plugin()
         plugin.say(connect())
         assert await plugin.hear() == frames.Decision(epoch=1, reason=0x88)
-
-
-async def test_a_method_of_authentication_is_refused_as_unknown_and_nothing_ends(
-    tmp_path: Path,
-) -> None:
-    async with house(tmp_path) as here:
-        plugin, _ = await here.plugin()
-        await plugin.admit("dev1", epoch=1)
-        plugin.say(
-            frames.Reauthenticate(
-                epoch=1, client_id="dev1", method="OAUTHBEARER", data=token("dev1")
-            )
-        )
-        assert await plugin.hear() == frames.Decision(epoch=1, reason=0x8C)
-        session = here.session("dev1")
-        assert session is not None
-        assert session.state is SessionState.ONLINE
 
 
 async def test_pipelined_connects_are_answered_in_order(tmp_path: Path) -> None:

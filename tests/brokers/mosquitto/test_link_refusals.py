@@ -53,10 +53,8 @@ END = wire.encode(frames.RecordsEnd())
         ),
         pytest.param(
             wire.encode(hello())
-            + wire.encode(
-                frames.Reauthenticate(epoch=1, client_id="dev1", method="m", data=b""), 1
-            ),
-            id="REAUTHENTICATE before the end",
+            + wire.encode(frames.Continue(epoch=1, client_id="dev1", data=b"", wait_ms=9), 1),
+            id="CONTINUE before the end",
         ),
         pytest.param(wire.encode(hello()) + END + b"\0" * 12, id="garbage later"),
     ],

@@ -10,10 +10,10 @@ import pytest
 from keyfob.authorization.permissions import Operation, Permissions, Rule
 from keyfob.brokers.mosquitto import wire
 from keyfob.brokers.mosquitto.frames import (
+    Continue,
     Decision,
     Frame,
     Grant,
-    Reauthenticate,
     RecordsEnd,
     Replace,
     Welcome,
@@ -65,7 +65,7 @@ def test_a_worker_that_there_is_not_cannot_be_named(worker: int, workers: int) -
     [
         (RecordsEnd(), 1),
         (Decision(epoch=1, reason=0x87), 0),
-        (Reauthenticate(epoch=1, client_id="dev1", method="m", data=b""), 0),
+        (Continue(epoch=1, client_id="dev1", data=b"", wait_ms=200), 0),
         (Replace(epoch=1, client_id="dev1", grant=grant()), 1),
     ],
 )

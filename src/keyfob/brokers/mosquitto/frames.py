@@ -17,6 +17,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "Admitted",
     "Connect",
+    "Continue",
     "Decision",
     "End",
     "Frame",
@@ -30,7 +31,7 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,8 @@ class Connect:
     """A client asks to come in (MQTT 5.0 section 3.1).
 
     ``username`` and ``password`` are the device's bytes as they came, None where it sent none.
+    ``method`` is that of enhanced authentication (section 4.12), None without one, and ``data`` its
+    first data; with a method there is neither username nor password.
     ``delayed``: the broker goes on while it waits; otherwise nothing happens in it until the
     DECISION is there. ``wait_ms`` is how long the plugin waits for that, in milliseconds.
     """
@@ -113,18 +116,22 @@ class Connect:
     certificate_thumbprint: bytes
     delayed: bool
     wait_ms: int
+    method: str | None = None
+    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer to a CONNECT or a REAUTHENTICATE.
+    """The answer to a CONNECT, a REAUTHENTICATE or a CONTINUE.
 
-    Reason 0 has a grant, a reason code of MQTT 5.0 has none.
+    Reason 0 has a grant, and data for the client; 0x18 asks the client for more, by its data. Any
+    other reason code of MQTT 5.0 is a refusal and has neither.
     """
 
     epoch: int
     reason: int
     grant: Grant | None = None
+    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +162,28 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reauthenticate:
-    """A client that is in shows a new credential (MQTT 5.0 section 4.12.1)."""
+    """A client that is in shows a new credential (MQTT 5.0 section 4.12.1).
+
+    ``epoch`` is that of its connection; the rest is as in a CONNECT.
+    """
 
     epoch: int
     client_id: str
     method: str
     data: bytes = field(repr=False)
+    peer: str
+    certificate_thumbprint: bytes
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continue:
+    """A client answers what a DECISION with reason 0x18 asked for; ``epoch`` is that of it."""
+
+    epoch: int
+    client_id: str
+    data: bytes = field(repr=False)
+    wait_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,4 +207,5 @@ Frame = (
     | End
     | Reauthenticate
     | Replace
+    | Continue
 )

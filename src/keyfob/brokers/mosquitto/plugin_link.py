@@ -16,9 +16,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, cast
 
-from keyfob.authorization.decision import Decision, DenyReason
 from keyfob.brokers.mosquitto import frames, wire
-from keyfob.brokers.mosquitto.connects import Connects, milliseconds
+from keyfob.brokers.mosquitto.connects import Connects, Question, milliseconds
 from keyfob.brokers.mosquitto.outbox import Outbox
 from keyfob.brokers.mosquitto.unix_socket import peer_user
 from keyfob.errors import ProtocolError
@@ -59,7 +58,7 @@ class PluginLink(asyncio.Protocol):
         self._guard = owner.guard
         self._reader = wire.FrameReader()
         self._take: Callable[[frames.Frame, int], None] = self._greet
-        self._connects = Connects(owner.guard, blocking_wait=owner.blocking_wait, send=self._say)
+        self._connects: Connects
         self._ended = False
         self._transport: asyncio.Transport
         self._outbox: Outbox
@@ -143,7 +142,8 @@ class PluginLink(asyncio.Protocol):
 
     def _end(self) -> None:
         self._ended = True
-        self._connects.close()
+        if self.hello is not None:
+            self._connects.close()
 
     def _say(self, data: bytes) -> None:
         if self._ended:
@@ -168,6 +168,12 @@ class PluginLink(asyncio.Protocol):
                 f"the plugin speaks versions {frame.lowest} to {frame.highest} of the guard link, "
                 f"this guard {frames.PROTOCOL_VERSION}: build the plugin again"
             )
+        self._connects = Connects(
+            self._guard,
+            frame.broker_name,
+            blocking_wait=self._owner.blocking_wait,
+            send=self._say,
+        )
         self.hello = frame
         self._owner.opened(self, frame)
         self._resync = self._guard.begin_link(frame.broker_name, frame.broker_instance)
@@ -199,20 +205,14 @@ class PluginLink(asyncio.Protocol):
             raise ProtocolError(f"{type(frame).__name__} before the end of the records")
 
     def _serve(self, frame: frames.Frame, request: int) -> None:
-        if isinstance(frame, frames.Connect):
+        if isinstance(frame, Question):
             self._confirm()
-            self._connects.ask(frame, request, self._broker)
-        elif isinstance(frame, frames.Reauthenticate):
-            # No method of enhanced authentication is known here (MQTT 5.0 section 4.12).
-            refused = Decision.refuse(DenyReason.ENHANCED_AUTHENTICATION_UNSUPPORTED)
-            answer = frames.Decision(epoch=frame.epoch, reason=refused.reason_code)
-            self._outbox.send(wire.encode(answer, request))
+            self._connects.ask(frame, request)
         elif isinstance(frame, frames.Admitted):
             self._confirm()
-            self._connects.admitted(self._broker, frame)
+            self._connects.admitted(frame)
         elif isinstance(frame, frames.Offline):
             self._connects.offline(frame)
-            self._guard.offline(self._broker, frame.client_id, frame.epoch, frame.kept)
         else:
             raise ProtocolError(f"{type(frame).__name__} from a plugin whose link is open")
 

@@ -18,20 +18,29 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception
 from typing import Any, Final
 
+from keyfob.brokers.mosquitto.asking import (
+    DECISION_HEAD,
+    pack_connect,
+    pack_continue,
+    pack_decision,
+    pack_reauthenticate,
+    read_connect,
+    read_continue,
+    read_decision,
+    read_reauthenticate,
+)
 from keyfob.brokers.mosquitto.fields import (
     MAX_FIELD,
-    bytes_at,
     complete,
     grant_at,
-    pack_bytes,
     pack_grant,
     pack_text,
     text_at,
-    untrusted_text_at,
 )
 from keyfob.brokers.mosquitto.frames import (
     Admitted,
     Connect,
+    Continue,
     Decision,
     End,
     Frame,
@@ -58,17 +67,14 @@ MAX_PAYLOAD: Final = 262_144  # three fields of 65,535 bytes, and room for the r
 HEADER_SIZE: Final = 12
 
 _HEADER: Final = Struct(">IBBHI")
-_CONNECT: Final = Struct(">QBB")
-_WAIT: Final = Struct(">I")
-_DECISION: Final = Struct(">QB")
 _RECORD: Final = Struct(">QBB")
 _EPOCH: Final = Struct(">Q")
 _END: Final = Struct(">QB")
 
-_CLEAN, _ASSIGNED, _HAS_USERNAME, _HAS_PASSWORD, _DELAYED = 1, 2, 4, 8, 16
+_CLEAN: Final = 1
 
 
-# Payloads, two functions for each type of frame
+# Payloads, two functions for each type of frame; those that ask and answer are in `asking`
 
 
 def _pack_record(frame: Record) -> bytes:
@@ -99,75 +105,6 @@ def _pack_records_end(_frame: RecordsEnd) -> bytes:
 def _read_records_end(payload: bytes) -> RecordsEnd:
     complete(payload, 0)
     return RecordsEnd()
-
-
-def _pack_connect(frame: Connect) -> bytes:
-    flags = (
-        _CLEAN * frame.clean
-        + _ASSIGNED * frame.assigned
-        + _HAS_USERNAME * (frame.username is not None)
-        + _HAS_PASSWORD * (frame.password is not None)
-        + _DELAYED * frame.delayed
-    )
-    return b"".join(
-        (
-            _CONNECT.pack(frame.epoch, flags, frame.protocol_level),
-            pack_text(frame.client_id),
-            pack_bytes(frame.username or b""),
-            pack_bytes(frame.password or b""),
-            pack_text(frame.peer),
-            pack_bytes(frame.certificate_thumbprint),
-            _WAIT.pack(frame.wait_ms),
-        )
-    )
-
-
-def _read_connect(payload: bytes) -> Connect:
-    epoch, flags, level = _CONNECT.unpack_from(payload)
-    client_id, at = text_at(payload, _CONNECT.size)
-    username, at = bytes_at(payload, at)
-    password, at = bytes_at(payload, at)
-    # An address by the broker's word, which a proxy in front of it may have from anybody.
-    peer, at = untrusted_text_at(payload, at)
-    thumbprint, at = bytes_at(payload, at)
-    (wait_ms,) = _WAIT.unpack_from(payload, at)
-    complete(payload, at + _WAIT.size)
-    if flags > 0b11111 or not 3 <= level <= 5 or len(thumbprint) not in {0, 32}:
-        raise ProtocolError("a CONNECT with a wrong flag, protocol level or thumbprint")
-    if (username and not flags & _HAS_USERNAME) or (password and not flags & _HAS_PASSWORD):
-        raise ProtocolError("a CONNECT with a credential that its flags call absent")
-    return Connect(
-        epoch=epoch,
-        clean=bool(flags & _CLEAN),
-        assigned=bool(flags & _ASSIGNED),
-        protocol_level=level,
-        client_id=client_id,
-        username=username if flags & _HAS_USERNAME else None,
-        password=password if flags & _HAS_PASSWORD else None,
-        peer=peer,
-        certificate_thumbprint=thumbprint,
-        delayed=bool(flags & _DELAYED),
-        wait_ms=wait_ms,
-    )
-
-
-def _pack_decision(frame: Decision) -> bytes:
-    head = _DECISION.pack(frame.epoch, frame.reason)
-    if (frame.reason == 0) != (frame.grant is not None):
-        raise ProtocolError("a DECISION carries a grant when its reason is 0, and only then")
-    return head if frame.grant is None else head + pack_grant(frame.grant)
-
-
-def _read_decision(payload: bytes) -> Decision:
-    epoch, reason = _DECISION.unpack_from(payload)
-    if reason == 0:
-        grant, at = grant_at(payload, _DECISION.size)
-        complete(payload, at)
-        return Decision(epoch=epoch, reason=0, grant=grant)
-    if reason < 0x80:  # MQTT 5.0 section 2.4: below is success
-        raise ProtocolError("a DECISION with a reason that refuses nothing")
-    complete(payload, _DECISION.size)
-    return Decision(epoch=epoch, reason=reason)
 
 
 def _pack_admitted(frame: Admitted) -> bytes:
@@ -207,20 +144,6 @@ def _read_end(payload: bytes) -> End:
     return End(epoch=epoch, cause=EndCause(cause), client_id=client_id)
 
 
-def _pack_reauthenticate(frame: Reauthenticate) -> bytes:
-    head = _EPOCH.pack(frame.epoch) + pack_text(frame.client_id)
-    return head + pack_text(frame.method) + pack_bytes(frame.data)
-
-
-def _read_reauthenticate(payload: bytes) -> Reauthenticate:
-    (epoch,) = _EPOCH.unpack_from(payload)
-    client_id, at = text_at(payload, _EPOCH.size)
-    method, at = text_at(payload, at)
-    data, at = bytes_at(payload, at)
-    complete(payload, at)
-    return Reauthenticate(epoch=epoch, client_id=client_id, method=method, data=data)
-
-
 def _pack_replace(frame: Replace) -> bytes:
     return _EPOCH.pack(frame.epoch) + pack_text(frame.client_id) + pack_grant(frame.grant)
 
@@ -242,19 +165,20 @@ _TYPES: Final[
     (2, Welcome, pack_welcome, read_welcome),
     (3, Record, _pack_record, _read_record),
     (4, RecordsEnd, _pack_records_end, _read_records_end),
-    (5, Connect, _pack_connect, _read_connect),
-    (6, Decision, _pack_decision, _read_decision),
+    (5, Connect, pack_connect, read_connect),
+    (6, Decision, pack_decision, read_decision),
     (7, Admitted, _pack_admitted, _read_admitted),
     (8, Offline, _pack_offline, _read_offline),
     (9, End, _pack_end, _read_end),
-    (10, Reauthenticate, _pack_reauthenticate, _read_reauthenticate),
+    (10, Reauthenticate, pack_reauthenticate, read_reauthenticate),
     (11, Replace, _pack_replace, _read_replace),
+    (12, Continue, pack_continue, read_continue),
 )
 _PACKERS: Final[dict[type[Any], tuple[int, Callable[..., bytes]]]] = {
     frame: (number, pack) for number, frame, pack, _ in _TYPES
 }
 _READERS: Final = {number: read for number, _, _, read in _TYPES}
-_NUMBERED: Final = frozenset({5, 6, 10})  # the frames that a request number pairs
+_NUMBERED: Final = frozenset({5, 6, 10, 12})  # the frames that a request number pairs
 
 
 def encode(frame: Frame, request: int = 0) -> bytes:
@@ -262,8 +186,8 @@ def encode(frame: Frame, request: int = 0) -> bytes:
 
     Args:
         frame: What to say.
-        request: The number that pairs a CONNECT or REAUTHENTICATE with its DECISION; 0 in every
-            other frame.
+        request: The number that pairs a CONNECT, REAUTHENTICATE or CONTINUE with its DECISION; 0
+            in every other frame.
 
     Raises:
         ProtocolError: The value does not fit: text with U+0000, a field or frame that is too long.
@@ -280,7 +204,7 @@ def encode(frame: Frame, request: int = 0) -> bytes:
         raise ProtocolError("a value does not fit into its field") from None
 
 
-def check_record_fits(decision: bytes, client_id: str) -> None:
+def check_record_fits(decision: bytes, client_id: str, data: bytes = b"") -> None:
     """Make sure that a grant can be told of again when a link opens, and not only now.
 
     A RECORD says what a DECISION does, and the client identifier: a grant that just fits into the
@@ -289,12 +213,13 @@ def check_record_fits(decision: bytes, client_id: str) -> None:
     Args:
         decision: The whole frame of the DECISION, with its grant.
         client_id: Whose it is; empty: the broker has yet to make one up, of any length.
+        data: What it says to the client, which a RECORD does not.
 
     Raises:
         ProtocolError: The RECORD would be too long.
     """
-    more = _RECORD.size - _DECISION.size + 2 + (len(client_id.encode()) or MAX_FIELD)
-    size = len(decision) - HEADER_SIZE + more
+    more = _RECORD.size - DECISION_HEAD.size + (len(client_id.encode()) or MAX_FIELD)
+    size = len(decision) - HEADER_SIZE - len(data) + more  # either begins one field of its own
     if size > MAX_PAYLOAD:
         raise ProtocolError(f"a record of {size} bytes would not fit into a frame")
 

@@ -16,18 +16,36 @@ from pathlib import Path
 from typing import Final
 
 from keyfob.authorization.permissions import Operation, Permissions, Rule
-from keyfob.brokers.mosquitto.frames import Connect, Frame, Hello, Record, RecordsEnd
+from keyfob.brokers.mosquitto.frames import (
+    Connect,
+    Continue,
+    Frame,
+    Hello,
+    Reauthenticate,
+    Record,
+    RecordsEnd,
+)
 from keyfob.brokers.mosquitto.wire import FrameReader
 from keyfob.errors import ProtocolError
 from keyfob.mqtt.topics import TopicFilter
 from tests.brokers.mosquitto.plugin import frames
 
-__all__ = ["PATIENCE", "Decide", "FakeGuard", "allow", "allowed", "refuse", "until"]
+__all__ = [
+    "PATIENCE",
+    "Decide",
+    "FakeGuard",
+    "Question",
+    "allow",
+    "allowed",
+    "refuse",
+    "until",
+]
 
 PATIENCE: Final = 10.0
 
-Decide = Callable[[Connect, int], bytes | None]
-"""What answers a CONNECT: the bytes of a DECISION, or None for silence."""
+Question = Connect | Reauthenticate | Continue
+Decide = Callable[[Question, int], bytes | None]
+"""What answers a question: the bytes of a DECISION, or None for silence."""
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -60,7 +78,7 @@ def allow(
     """Return what lets everybody in; ``{id}`` stands for the client identifier."""
     publish, subscribe = tuple(publish), tuple(subscribe)
 
-    def decide(connect: Connect, request: int) -> bytes:
+    def decide(connect: Question, request: int) -> bytes:
         name = connect.client_id
 
         def own(texts: tuple[str, ...]) -> list[str]:
@@ -92,7 +110,8 @@ class FakeGuard:
         self.greeting: list[bytes] = []  # the records that it knows
         self.links = 0  # that got ready
         self.connects: list[Connect] = []
-        self.told: list[Frame] = []  # everything but HELLO and CONNECT, over all links
+        self.asked: list[Question] = []  # CONNECTs and what follows on them
+        self.told: list[Frame] = []  # everything but HELLO and questions, over all links
         self.records: list[Record] = []  # told when the last link was opened
         self.hello: Hello | None = None
         self.complaints: list[str] = []
@@ -181,8 +200,10 @@ class FakeGuard:
             with self._lock:
                 link.sendall(frames.welcome(self.worker, self.workers))
             return
-        if isinstance(frame, Connect):
-            self.connects.append(frame)
+        if isinstance(frame, Question):
+            self.asked.append(frame)
+            if isinstance(frame, Connect):
+                self.connects.append(frame)
             answer = self.decide(frame, request)
             if answer is not None:
                 with self._lock:

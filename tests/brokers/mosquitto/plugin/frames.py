@@ -83,16 +83,17 @@ def decision(
     principal: str = "dev1",
     issuer: str = "home",
     subject: str = "dev1",
+    data: bytes = b"",
 ) -> bytes:
     """Return a DECISION."""
-    head = struct.pack(">QB", epoch, reason)
+    head = struct.pack(">QB", epoch, reason) + (text(data) if reason in {0, 0x18} else b"")
     tail = _grant(allowed, expires_at, principal, issuer, subject) if reason == 0 else b""
     return frame(DECISION, head + tail, request)
 
 
 def welcome(worker: int = 0, workers: int = 1) -> bytes:
     """Return a WELCOME."""
-    return frame(WELCOME, b"KFOB\x02" + bytes(range(16)) + bytes((worker, workers)))
+    return frame(WELCOME, b"KFOB\x03" + bytes(range(16)) + bytes((worker, workers)))
 
 
 def records_end() -> bytes:

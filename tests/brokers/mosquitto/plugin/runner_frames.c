@@ -45,6 +45,7 @@ static void print_frame(const struct wire_frame *frame)
     case WIRE_DECISION:
         printf("DECISION %u %" PRIu64 " %u", frame->request, frame->decision.epoch,
                frame->decision.reason);
+        print_text(frame->decision.data);
         if (frame->decision.reason == 0) {
             print_grant(&frame->decision.grant);
         }
@@ -104,7 +105,9 @@ static bool write_connect(struct words *words, struct buffer *out)
         .password = text(words, 8),
         .peer = text(words, 9),
         .thumbprint = text(words, 10),
-        .wait_ms = (uint32_t)number(words, 11),
+        .method = text(words, 11),
+        .data = text(words, 12),
+        .wait_ms = (uint32_t)number(words, 13),
     };
     return wire_write_connect(out, (uint32_t)number(words, 2), &connect);
 }
@@ -116,8 +119,22 @@ static bool write_reauthenticate(struct words *words, struct buffer *out)
         .client_id = text(words, 4),
         .method = text(words, 5),
         .data = text(words, 6),
+        .peer = text(words, 7),
+        .thumbprint = text(words, 8),
+        .wait_ms = (uint32_t)number(words, 9),
     };
     return wire_write_reauthenticate(out, (uint32_t)number(words, 2), &reauthenticate);
+}
+
+static bool write_continue(struct words *words, struct buffer *out)
+{
+    struct wire_continue more = {
+        .epoch = number(words, 3),
+        .client_id = text(words, 4),
+        .data = text(words, 5),
+        .wait_ms = (uint32_t)number(words, 6),
+    };
+    return wire_write_continue(out, (uint32_t)number(words, 2), &more);
 }
 
 static bool write_frame(struct words *words)
@@ -134,6 +151,8 @@ static bool write_frame(struct words *words)
         fit = write_connect(words, &out);
     } else if (strcmp(type, "REAUTHENTICATE") == 0) {
         fit = write_reauthenticate(words, &out);
+    } else if (strcmp(type, "CONTINUE") == 0) {
+        fit = write_continue(words, &out);
     } else if (strcmp(type, "ADMITTED") == 0) {
         fit = wire_write_admitted(&out, number(words, 2), text(words, 3));
     } else if (strcmp(type, "OFFLINE") == 0) {

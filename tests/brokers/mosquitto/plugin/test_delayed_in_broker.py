@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from keyfob.brokers.mosquitto.frames import Admitted, Connect, Offline
+from keyfob.brokers.mosquitto.frames import Admitted, Offline
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin import test_endings_in_broker as endings
 from tests.brokers.mosquitto.plugin import test_plugin_in_broker as coming_in
@@ -25,7 +25,14 @@ from tests.brokers.mosquitto.plugin.broker import (
     free_port,
     is_2_1,
 )
-from tests.brokers.mosquitto.plugin.fake_guard import PATIENCE, FakeGuard, allow, refuse, until
+from tests.brokers.mosquitto.plugin.fake_guard import (
+    PATIENCE,
+    FakeGuard,
+    Question,
+    allow,
+    refuse,
+    until,
+)
 from tests.brokers.mosquitto.plugin.raw import ADMINISTRATIVE_ACTION, Raw, connack, connect_packet
 
 DELAYED: Final = {"decisions": "delayed"}
@@ -60,7 +67,7 @@ class Undecided:
 
     def __init__(self, guard: FakeGuard) -> None:
         self._guard = guard
-        self.asked: list[tuple[Connect, int]] = []
+        self.asked: list[tuple[Question, int]] = []
         self.begin()
 
     def begin(self) -> None:
@@ -301,7 +308,7 @@ def test_websockets_are_decided_about_like_all_others(
             undecided.answer(place, reason=reason)
             assert device.outcome() == answer
             device.stop()
-        assert [connect.delayed for connect, _ in undecided.asked] == [True] * 3
+        assert [connect.delayed for connect in guard.connects] == [True] * 3
 
 
 # The guard, and the operator

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from keyfob.brokers.mosquitto.frames import Admitted, Connect, Offline
+from keyfob.brokers.mosquitto.frames import Admitted, Offline
 from keyfob.guard.session import SessionState
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.broker import (
@@ -19,7 +19,7 @@ from tests.brokers.mosquitto.plugin.broker import (
     told,
     unavailable,
 )
-from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, until
+from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, Question, allow, allowed, until
 
 # The guard goes and comes
 
@@ -108,7 +108,7 @@ def test_who_leaves_while_records_are_told_is_told_after_them(
 def test_a_frozen_guard_stops_nobody_who_is_in(impatient: Broker, guard: FakeGuard) -> None:
     broker = impatient
     with Device(broker.port, "dev1") as device:
-        pending: list[tuple[Connect, int]] = []
+        pending: list[tuple[Question, int]] = []
         guard.decide = lambda connect, request: pending.append((connect, request))
         refused = [Device(broker.port, name) for name in ("dev2", "dev3")]
         for one in refused:

@@ -146,6 +146,7 @@ def line_of(fields: dict[str, Any], size: int) -> str:
             words += [hexed(fields["client_id"]), *grant_line(fields["grant"])]
         case "DECISION":
             words = [str(fields[name]) for name in ("request", "epoch", "reason")]
+            words.append(fields["data"] or "-")
             words += grant_line(fields["grant"]) if fields["grant"] else []
         case "END":
             words = [str(fields["epoch"]), str(fields["cause"]), hexed(fields["client_id"])]
@@ -162,7 +163,7 @@ def named(frames_of: list[dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 READ = [vector for vector in WIRE if vector["direction"] != "plugin-to-guard"]
-WRITES = {"HELLO", "RECORDS_END", "CONNECT", "ADMITTED", "OFFLINE", "REAUTHENTICATE"}
+WRITES = {"HELLO", "RECORDS_END", "CONNECT", "ADMITTED", "OFFLINE", "REAUTHENTICATE", "CONTINUE"}
 WRITTEN = [vector for vector in WIRE if vector["direction"] == "plugin-to-guard"]
 
 
@@ -199,7 +200,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         case "CONNECT":
             credentials = [whole(fields[name]) for name in ("username", "password")]
             flags = fields["clean"] + 2 * fields["assigned"]
-            flags += 16 * fields["delayed"]
+            flags += 16 * fields["delayed"] + 32 * (fields["method"] is not None)
             flags += sum(4 << i for i, value in enumerate(credentials) if value is not None)
             return [
                 *(fields["request"], fields["epoch"], flags, fields["protocol_level"]),
@@ -207,6 +208,8 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
                 *((value or "") or "-" for value in credentials),
                 hexed(fields["peer"]),
                 fields["certificate_thumbprint"] or "-",
+                hexed(fields["method"]),
+                fields["data"] or "-",
                 fields["wait_ms"],
             ]
         case "ADMITTED":
@@ -215,7 +218,14 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
             return [fields["epoch"], hexed(fields["client_id"]), int(fields["kept"])]
         case "REAUTHENTICATE":
             texts = [hexed(fields[name]) for name in ("client_id", "method")]
-            return [fields["request"], fields["epoch"], *texts, whole(fields["data"]) or "-"]
+            return [
+                *(fields["request"], fields["epoch"], *texts, whole(fields["data"]) or "-"),
+                *(hexed(fields["peer"]), fields["certificate_thumbprint"] or "-"),
+                fields["wait_ms"],
+            ]
+        case "CONTINUE":
+            head = [fields["request"], fields["epoch"], hexed(fields["client_id"])]
+            return [*head, fields["data"] or "-", fields["wait_ms"]]
         case _:
             return []
 
@@ -227,7 +237,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         if vector["valid"]
         and vector["fields"]["type"] in WRITES
         # The plugin says the versions that it speaks, and no others.
-        and vector["fields"].get("highest", 2) == 2
+        and vector["fields"].get("highest", 3) == 3
     ]
 )
 def test_a_frame_is_written_byte_by_byte_as_the_vector_says(

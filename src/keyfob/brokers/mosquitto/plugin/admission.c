@@ -85,65 +85,77 @@ static bool is_assigned(struct text client_id, const char *prefix)
 /* The address that the connection comes from. With libwebsockets the broker takes it from the
  * client's X-Forwarded-For where there is one (src/websockets.c), so it may be anything, and it is
  * left out where it cannot be an address: the link would not survive what is no text. */
-static struct text peer_of(const struct mosquitto *client)
+struct text admission_peer(const struct mosquitto *client)
 {
     struct text peer = text_of(mosquitto_client_address(client));
     bool usable = peer.length <= LONGEST_PEER && text_is_utf8(peer);
     return usable ? peer : (struct text){"", 0};
 }
 
+struct wire_connect admission_describe(struct keyfob *keyfob, const struct mosquitto *client,
+                                       uint8_t thumbprint[WIRE_THUMBPRINT])
+{
+    struct wire_connect connect = {
+        .epoch = ++keyfob->epoch,
+        .protocol_level = (uint8_t)mosquitto_client_protocol_version(client),
+        .client_id = text_of(mosquitto_client_id(client)),
+        .peer = admission_peer(client),
+        .thumbprint = certificate_thumbprint(client, thumbprint),
+        .wait_ms = (uint32_t)keyfob->options.guard_timeout_ms,
+    };
+    bool clean = mosquitto_client_clean_session(client);
+    bool assigned = clean && is_assigned(connect.client_id, keyfob->options.auto_id_prefix);
+    connect.flags = (uint8_t)((clean ? WIRE_CLEAN : 0) | (assigned ? WIRE_ASSIGNED : 0));
+    return connect;
+}
+
 static struct wire_connect describe(struct keyfob *keyfob,
                                     const struct mosquitto_evt_basic_auth *event,
                                     uint8_t thumbprint[WIRE_THUMBPRINT])
 {
-    struct wire_connect connect = {
-        .epoch = ++keyfob->epoch,
-        .protocol_level = (uint8_t)mosquitto_client_protocol_version(event->client),
-        .client_id = text_of(mosquitto_client_id(event->client)),
-        .username = text_of(event->username),
-        .password = text_of(event->password),
-        .peer = peer_of(event->client),
-        .thumbprint = certificate_thumbprint(event->client, thumbprint),
-        .wait_ms = (uint32_t)keyfob->options.guard_timeout_ms,
-    };
-    bool clean = mosquitto_client_clean_session(event->client);
-    bool assigned = clean && is_assigned(connect.client_id, keyfob->options.auto_id_prefix);
-    connect.flags = (uint8_t)((clean ? WIRE_CLEAN : 0) | (assigned ? WIRE_ASSIGNED : 0) |
-                              (event->username ? WIRE_HAS_USERNAME : 0) |
-                              (event->password ? WIRE_HAS_PASSWORD : 0));
+    struct wire_connect connect = admission_describe(keyfob, event->client, thumbprint);
+    connect.username = text_of(event->username);
+    connect.password = text_of(event->password);
+    connect.flags |= (uint8_t)((event->username ? WIRE_HAS_USERNAME : 0) |
+                               (event->password ? WIRE_HAS_PASSWORD : 0));
     return connect;
 }
 
 /* Deciding */
 
-static int accept(struct keyfob *keyfob, struct mosquitto *client,
-                  const struct wire_connect *connect, const struct wire_grant *grant)
+bool admission_accept(struct keyfob *keyfob, struct mosquitto *client,
+                      const struct wire_connect *connect, const struct wire_grant *grant,
+                      struct refused *refused)
 {
-    struct refused refused;
-    struct record *record = arrival_prepare(keyfob, client, connect, grant, &refused);
+    struct record *record = arrival_prepare(keyfob, client, connect, grant, refused);
     if (record == NULL) {
-        return refuse(keyfob, client, refused.reason, refused.why);
+        return false;
     }
     /* The username first: from then on the token is nowhere to be seen. */
     if (mosquitto_set_username(client, record_principal(record).at) != MOSQ_ERR_SUCCESS) {
         record_free(record);
-        return refuse(keyfob, client, SERVER_UNAVAILABLE, "its principal cannot be its username");
+        *refused = (struct refused){SERVER_UNAVAILABLE, "its principal cannot be its username"};
+        return false;
     }
     arrival_complete(keyfob, record);
-    return MOSQ_ERR_SUCCESS;
+    return true;
 }
 
 static int decide_now(struct keyfob *keyfob, struct mosquitto *client,
                       const struct wire_connect *connect)
 {
     struct wire_decision decision;
-    if (!links_ask(&keyfob->links, connect, &decision)) {
+    if (!links_ask(&keyfob->links, &(struct question){.connect = connect}, &decision)) {
         return refuse(keyfob, client, SERVER_UNAVAILABLE, "the guard does not answer");
     }
-    if (decision.reason != 0) {
+    if (decision.reason != 0) { /* one that asks for more is none to a question without a method */
         return refuse(keyfob, client, decision.reason, "by the guard");
     }
-    return accept(keyfob, client, connect, &decision.grant);
+    struct refused refused;
+    if (!admission_accept(keyfob, client, connect, &decision.grant, &refused)) {
+        return refuse(keyfob, client, refused.reason, refused.why);
+    }
+    return MOSQ_ERR_SUCCESS;
 }
 
 /* WebSockets of libwebsockets are not among the connections that a pending client is found in. */

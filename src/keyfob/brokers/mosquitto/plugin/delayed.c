@@ -29,13 +29,11 @@
 enum {
     CLOSING_BURST_MS = 10, /* closing clients at a stretch */
     CLOSING_SHARE = 4,     /* of the time, one part */
-    NAME_SIZE = 64,
 };
 
-/* What a pending client's username is. */
-static const char *name_of(const struct keyfob *keyfob, uint64_t epoch, char name[NAME_SIZE])
+const char *delayed_name(const struct keyfob *keyfob, uint64_t epoch, char name[DELAYED_NAME])
 {
-    snprintf(name, NAME_SIZE, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce, epoch);
+    snprintf(name, DELAYED_NAME, "keyfob-pending-%016" PRIx64 "-%" PRIu64, keyfob->nonce, epoch);
     return name;
 }
 
@@ -64,10 +62,10 @@ int delayed_ask(struct keyfob *keyfob, struct mosquitto *client, struct wire_con
         .protocol_level = connect->protocol_level,
     };
     struct pending *pending = pendings_add(&keyfob->pendings, &source, connect->client_id);
-    char name[NAME_SIZE];
+    char name[DELAYED_NAME];
     /* This also frees the username that connect points to, which may be the token. */
-    if (pending == NULL ||
-        mosquitto_set_username(client, name_of(keyfob, connect->epoch, name)) != MOSQ_ERR_SUCCESS) {
+    if (pending == NULL || mosquitto_set_username(client, delayed_name(keyfob, connect->epoch,
+                                                                       name)) != MOSQ_ERR_SUCCESS) {
         if (pending != NULL) {
             pendings_take(&keyfob->pendings, pending);
             free(pending);
@@ -187,9 +185,9 @@ void delayed_decided(struct keyfob *keyfob, unsigned worker, uint32_t request,
 
 static void close_one(struct keyfob *keyfob, struct pending *pending)
 {
-    char name[NAME_SIZE];
+    char name[DELAYED_NAME];
     pendings_take(&keyfob->pendings, pending);
-    mosquitto_kick_client_by_username(name_of(keyfob, pending->epoch, name), false);
+    mosquitto_kick_client_by_username(delayed_name(keyfob, pending->epoch, name), false);
     /* Should it wait all the same, it gets the only answer that there is. */
     keyfob->complete(pending->client_id, MOSQ_ERR_AUTH);
     free(pending);

@@ -6,6 +6,12 @@
 
 #include "keyfob.h"
 
+enum { DELAYED_NAME = 64 };
+
+/* What the username of a client is that is not decided about yet: nobody else has it, and nobody
+ * can guess it. */
+const char *delayed_name(const struct keyfob *keyfob, uint64_t epoch, char name[DELAYED_NAME]);
+
 /* BASIC_AUTH: returns what the event returns to the broker. */
 int delayed_ask(struct keyfob *keyfob, struct mosquitto *client, struct wire_connect *connect);
 

@@ -178,15 +178,15 @@ static struct guard_link *ready_link_of(struct guard_links *links, struct text c
     return NULL;
 }
 
-bool links_ask(struct guard_links *links, const struct wire_connect *connect,
+bool links_ask(struct guard_links *links, const struct question *question,
                struct wire_decision *decision)
 {
     int64_t now = boottime_ms(), deadline = now + links->guard_timeout_ms;
     /* Twice: a guard that was restarted has closed the socket that we still believe in. */
     for (int round = 0; round < 2; round++) {
-        struct guard_link *link = ready_link_of(links, connect->client_id, now, deadline);
+        struct guard_link *link = ready_link_of(links, question_client_id(question), now, deadline);
         enum question_result result =
-            link == NULL ? QUESTION_TIMED_OUT : question_ask(link, connect, deadline, decision);
+            link == NULL ? QUESTION_TIMED_OUT : question_ask(link, question, deadline, decision);
         if (result != QUESTION_BROKE) {
             return result == QUESTION_ANSWERED;
         }

@@ -8,7 +8,7 @@
 #ifndef KEYFOB_GUARD_LINKS_H
 #define KEYFOB_GUARD_LINKS_H
 
-#include "guard_link.h"
+#include "guard_question.h"
 #include "route.h"
 
 struct guard_links {
@@ -38,7 +38,7 @@ unsigned links_owner(const struct guard_links *links, struct text client_id);
 
 /* Asks for a decision and waits for it, at most guard_timeout_ms. False where none came. What
  * decision points to holds until the links are used again. */
-bool links_ask(struct guard_links *links, const struct wire_connect *connect,
+bool links_ask(struct guard_links *links, const struct question *question,
                struct wire_decision *decision);
 
 /* Asks and goes on; see question_send. */

@@ -12,10 +12,16 @@ enum {
 
 static const char DOES_NOT_ANSWER[] = "it does not answer";
 
-static bool write_question(struct guard_link *link, const struct wire_connect *connect)
+static bool write_question(struct guard_link *link, const struct question *question)
 {
     link->request = link->request == UINT32_MAX ? 1 : link->request + 1;
-    return wire_write_connect(&link->out, link->request, connect);
+    if (question->connect != NULL) {
+        return wire_write_connect(&link->out, link->request, question->connect);
+    }
+    if (question->reauthenticate != NULL) {
+        return wire_write_reauthenticate(&link->out, link->request, question->reauthenticate);
+    }
+    return wire_write_continue(&link->out, link->request, question->more);
 }
 
 static void reopen(struct guard_link *link, int64_t now)
@@ -27,10 +33,10 @@ static void reopen(struct guard_link *link, int64_t now)
 
 /* Waiting */
 
-static bool exchange(struct guard_link *link, const struct wire_connect *connect, int64_t deadline,
+static bool exchange(struct guard_link *link, const struct question *question, int64_t deadline,
                      struct wire_frame *frame)
 {
-    if (!write_question(link, connect)) {
+    if (!write_question(link, question)) {
         return false;
     }
     link->awaited = frame;
@@ -42,7 +48,7 @@ static bool exchange(struct guard_link *link, const struct wire_connect *connect
     }
     bool answered = link->fd != -1 && link->awaited == NULL;
     link->awaited = NULL;
-    if (answered && frame->decision.epoch != connect->epoch) {
+    if (answered && frame->decision.epoch != question_epoch(question)) {
         link_fail(link, "it broke the protocol", 0);
         return false;
     }
@@ -67,11 +73,11 @@ bool question_ready(struct guard_link *link, int64_t now, int64_t deadline)
     return ready;
 }
 
-enum question_result question_ask(struct guard_link *link, const struct wire_connect *connect,
+enum question_result question_ask(struct guard_link *link, const struct question *question,
                                   int64_t deadline, struct wire_decision *decision)
 {
     struct wire_frame frame;
-    if (exchange(link, connect, deadline, &frame)) {
+    if (exchange(link, question, deadline, &frame)) {
         *decision = frame.decision;
         if (buffer_length(&link->in) > link->held) {
             wake_mark(); /* more has come: the next TICK reads it */
@@ -104,7 +110,8 @@ bool question_send(struct guard_link *link, const struct wire_connect *connect, 
         link_fail(link, "it closed the link", 0);
     }
     reopen(link, now);
-    if (link->phase != LINK_READY || !write_question(link, connect)) {
+    if (link->phase != LINK_READY ||
+        !write_question(link, &(struct question){.connect = connect})) {
         return false;
     }
     *request = link->request;

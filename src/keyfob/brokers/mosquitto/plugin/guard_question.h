@@ -16,9 +16,30 @@ enum question_result {
  * next ones do not wait at all. */
 bool question_ready(struct guard_link *link, int64_t now, int64_t deadline);
 
+/* What is asked: one of them, the others are NULL. */
+struct question {
+    const struct wire_connect *connect;
+    const struct wire_reauthenticate *reauthenticate;
+    const struct wire_continue *more;
+};
+
+static inline uint64_t question_epoch(const struct question *question)
+{
+    return question->connect != NULL          ? question->connect->epoch
+           : question->reauthenticate != NULL ? question->reauthenticate->epoch
+                                              : question->more->epoch;
+}
+
+static inline struct text question_client_id(const struct question *question)
+{
+    return question->connect != NULL          ? question->connect->client_id
+           : question->reauthenticate != NULL ? question->reauthenticate->client_id
+                                              : question->more->client_id;
+}
+
 /* Asks over a link that is ready, and waits until the deadline. What decision points to holds until
  * the link is used again. */
-enum question_result question_ask(struct guard_link *link, const struct wire_connect *connect,
+enum question_result question_ask(struct guard_link *link, const struct question *question,
                                   int64_t deadline, struct wire_decision *decision);
 
 /* Asks without ever waiting, not even for the link: the answer comes to hooks->on_decision with

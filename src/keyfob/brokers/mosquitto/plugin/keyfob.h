@@ -3,6 +3,7 @@
 #ifndef KEYFOB_H
 #define KEYFOB_H
 
+#include "exchanges.h"
 #include "guard_links.h"
 #include "mosquitto_api.h"
 #include "options.h"
@@ -21,6 +22,7 @@ struct keyfob {
     struct records records;
     struct guard_links links;
     struct pendings pendings;
+    struct exchanges exchanges;
     mosquitto_complete complete; /* NULL: decisions are not delayed */
     struct arriving arriving;
     uint64_t nonce;        /* what pending clients are called nobody can guess */

@@ -20,6 +20,8 @@ enum {
     MOSQ_EVT_RELOAD = 1,
     MOSQ_EVT_ACL_CHECK = 2,
     MOSQ_EVT_BASIC_AUTH = 3,
+    MOSQ_EVT_EXT_AUTH_START = 4,
+    MOSQ_EVT_EXT_AUTH_CONTINUE = 5,
     MOSQ_EVT_TICK = 9,
     MOSQ_EVT_DISCONNECT = 10,
     MOSQ_EVT_CONNECT = 11,        /* from 2.1 on */
@@ -28,10 +30,12 @@ enum {
 
 enum {
     MOSQ_ERR_AUTH_DELAYED = -5, /* from 2.1 on */
+    MOSQ_ERR_AUTH_CONTINUE = -4,
     MOSQ_ERR_SUCCESS = 0,
     MOSQ_ERR_NOMEM = 1,
     MOSQ_ERR_INVAL = 3,
     MOSQ_ERR_NOT_FOUND = 6,
+    MOSQ_ERR_NOT_SUPPORTED = 10,
     MOSQ_ERR_AUTH = 11,
     MOSQ_ERR_ACL_DENIED = 12,
     MOSQ_ERR_UNKNOWN = 13,
@@ -78,6 +82,19 @@ struct mosquitto_evt_basic_auth {
     char *username;
     char *password;
     void *future2[4];
+};
+
+/* The events EXT_AUTH_START and EXT_AUTH_CONTINUE look alike. auth_method is NULL in the second
+ * before 2.1; data_out is malloc'ed here and freed by the broker. */
+struct mosquitto_evt_extended_auth {
+    void *future;
+    struct mosquitto *client;
+    const void *data_in;
+    void *data_out;
+    uint16_t data_in_len;
+    uint16_t data_out_len;
+    const char *auth_method;
+    void *future2[3];
 };
 
 struct mosquitto_evt_connect {

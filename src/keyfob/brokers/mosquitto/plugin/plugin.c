@@ -10,6 +10,7 @@
  * last mosquitto_plugin_cleanup ends it.
  */
 #include "admission.h"
+#include "authentication.h"
 #include "deadline.h"
 #include "delayed.h"
 #include "enforcement.h"
@@ -46,6 +47,12 @@ static int on_basic_auth(int event, void *data, void *userdata)
     return admission_check(userdata, data);
 }
 
+static int on_authentication(int event, void *data, void *userdata)
+{
+    return event == MOSQ_EVT_EXT_AUTH_START ? authentication_start(userdata, data)
+                                            : authentication_continue(userdata, data);
+}
+
 static int on_acl_check(int event, void *data, void *userdata)
 {
     (void)event;
@@ -70,6 +77,7 @@ static int on_disconnect(int event, void *data, void *userdata)
         delayed_called_back(keyfob, ended->client);
     }
     /* 2.1 has CLIENT_OFFLINE for sessions that outlive their connection, 2.0 has this for all. */
+    authentication_disconnected(keyfob, ended->client);
     bool over = keyfob->broker_2_1 && event == MOSQ_EVT_DISCONNECT;
     enforcement_disconnected(keyfob, ended->client, over);
     return MOSQ_ERR_SUCCESS;
@@ -98,6 +106,7 @@ static int on_tick(int event, void *data, void *userdata)
         keyfob->last_poll = now;
         links_service(&keyfob->links, now);
         enforcement_watch_clock(keyfob);
+        authentication_tick(keyfob, now);
     }
     if (delayed_pending(keyfob)) {
         delayed_tick(keyfob, now);
@@ -126,10 +135,15 @@ static const struct {
     mosquitto_callback callback;
     bool optional;
 } EVENTS[] = {
-    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, false}, {MOSQ_EVT_ACL_CHECK, on_acl_check, false},
-    {MOSQ_EVT_DISCONNECT, on_disconnect, false}, {MOSQ_EVT_TICK, on_tick, false},
-    {MOSQ_EVT_RELOAD, on_reload, false},         {MOSQ_EVT_CLIENT_OFFLINE, on_disconnect, true},
+    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, false},
+    {MOSQ_EVT_ACL_CHECK, on_acl_check, false},
+    {MOSQ_EVT_DISCONNECT, on_disconnect, false},
+    {MOSQ_EVT_TICK, on_tick, false},
+    {MOSQ_EVT_RELOAD, on_reload, false},
+    {MOSQ_EVT_CLIENT_OFFLINE, on_disconnect, true},
     {MOSQ_EVT_CONNECT, on_connect, true},
+    {MOSQ_EVT_EXT_AUTH_START, on_authentication, false},
+    {MOSQ_EVT_EXT_AUTH_CONTINUE, on_authentication, false},
 };
 
 enum { EVENT_COUNT = sizeof EVENTS / sizeof EVENTS[0] };

@@ -20,7 +20,7 @@ static int refusal(const struct keyfob *keyfob, const struct mosquitto *client, 
     case 0x86: /* bad user name or password */
     case 0x89: /* server busy */
     case 0x8A: /* banned */
-    case 0x8C: /* bad authentication method */
+    case BAD_AUTHENTICATION_METHOD:
     case 0x9F: /* connection rate exceeded */ return reason;
     default: return MOSQ_ERR_AUTH;
     }
@@ -31,6 +31,16 @@ void refusal_log(struct text client_id, uint8_t reason, const char *why)
     char shown[TEXT_FOR_LOG_SIZE];
     mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s refused: %s (0x%02X)",
                          text_for_log(client_id, shown), why, reason);
+}
+
+int refuse_extended(struct text client_id, uint8_t reason, const char *why)
+{
+    refusal_log(client_id, reason, why);
+    switch (reason) {
+    case BAD_AUTHENTICATION_METHOD: return MOSQ_ERR_NOT_SUPPORTED;
+    case SERVER_UNAVAILABLE: return MOSQ_ERR_UNKNOWN;
+    default: return MOSQ_ERR_AUTH;
+    }
 }
 
 int refuse(const struct keyfob *keyfob, const struct mosquitto *client, uint8_t reason,

@@ -4,20 +4,24 @@
 #include "deadline.h"
 
 /* An end that has come stays: only the TICK that closes the connection is still to come. */
-static bool concerns(const struct record *record, const struct wire_replace *replace, int64_t now,
-                     int64_t wall)
+bool replacement_possible(const struct record *record)
 {
-    return record != NULL && record->state == RECORD_ONLINE && record->epoch == replace->epoch &&
-           record_has_owner(record, replace->grant.issuer, replace->grant.subject) &&
-           now < record->deadline && wall < record->expires_at;
+    return record->state == RECORD_ONLINE && boottime_ms() < record->deadline &&
+           wall_ms() < record->expires_at;
 }
 
-void replacement_apply(struct keyfob *keyfob, const struct wire_replace *replace)
+static bool concerns(const struct record *record, const struct wire_replace *replace)
 {
-    int64_t now = boottime_ms(), wall = wall_ms();
+    return record != NULL && record->epoch == replace->epoch &&
+           record_has_owner(record, replace->grant.issuer, replace->grant.subject) &&
+           replacement_possible(record);
+}
+
+enum replacement replacement_put(struct keyfob *keyfob, const struct wire_replace *replace)
+{
     const struct record *old = records_find(&keyfob->records, replace->client_id);
-    if (!concerns(old, replace, now, wall)) {
-        return;
+    if (!concerns(old, replace)) {
+        return REPLACEMENT_STRANGER;
     }
     struct wire_grant grant = replace->grant;
     grant.principal = record_principal(old); /* it is the connection's username, which stays */
@@ -26,20 +30,32 @@ void replacement_apply(struct keyfob *keyfob, const struct wire_replace *replace
         .grant = &grant,
         .client = old->client,
         .epoch = old->epoch,
-        .deadline = deadline_of(grant.expires_at, now, wall),
+        .deadline = deadline_of(grant.expires_at, boottime_ms(), wall_ms()),
         .state = RECORD_ONLINE,
         .flags = old->flags,
     });
-    char shown[TEXT_FOR_LOG_SIZE];
-    text_for_log(replace->client_id, shown);
     if (record == NULL || !records_put(&keyfob->records, record)) {
         record_free(record);
+        return REPLACEMENT_REFUSED;
+    }
+    return REPLACEMENT_DONE;
+}
+
+void replacement_apply(struct keyfob *keyfob, const struct wire_replace *replace)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    text_for_log(replace->client_id, shown);
+    switch (replacement_put(keyfob, replace)) {
+    case REPLACEMENT_STRANGER: break;
+    case REPLACEMENT_REFUSED:
         mosquitto_log_printf(MOSQ_LOG_WARNING,
                              "Keyfob: client %s: its permissions stay as they are: no memory for "
                              "new ones, or they are no topic filters",
                              shown);
-        return;
+        break;
+    case REPLACEMENT_DONE:
+        mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s: its permissions were replaced",
+                             shown);
+        break;
     }
-    mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s: its permissions were replaced",
-                         shown);
 }

@@ -7,8 +7,6 @@
  * ran past the end or was not what it must be; the answer is asked for once, at the end. A walk
  * that has failed goes on, reads zeros and never leaves the payload. */
 
-static const uint8_t MAGIC[4] = {'K', 'F', 'O', 'B'};
-
 struct reader {
     const uint8_t *at;
     const uint8_t *end;
@@ -46,11 +44,17 @@ static uint8_t byte_within(struct reader *reader, uint8_t least, uint8_t most)
     return value;
 }
 
-static struct text text(struct reader *reader)
+static struct text bytes(struct reader *reader)
 {
     size_t length = (size_t)integer(reader, 2);
-    struct text text = {(const char *)take(reader, length), length};
-    if (reader->failed || !text_is_utf8(text)) {
+    struct text bytes = {(const char *)take(reader, length), length};
+    return reader->failed ? (struct text){"", 0} : bytes;
+}
+
+static struct text text(struct reader *reader)
+{
+    struct text text = bytes(reader);
+    if (!text_is_utf8(text)) {
         reader->failed = true;
         return (struct text){"", 0};
     }
@@ -102,7 +106,7 @@ static struct wire_grant grant(struct reader *reader)
 static struct wire_welcome welcome(struct reader *reader)
 {
     struct wire_welcome welcome = {0};
-    if (memcmp(take(reader, sizeof MAGIC), MAGIC, sizeof MAGIC) != 0) {
+    if (memcmp(take(reader, sizeof WIRE_MAGIC), WIRE_MAGIC, sizeof WIRE_MAGIC) != 0) {
         reader->failed = true;
     }
     welcome.version = (uint8_t)integer(reader, 1);
@@ -132,7 +136,10 @@ static struct wire_decision decision(struct reader *reader)
     decision.epoch = integer(reader, 8);
     decision.reason = (uint8_t)integer(reader, 1);
     if (decision.reason == 0) {
+        decision.data = bytes(reader);
         decision.grant = grant(reader);
+    } else if (decision.reason == WIRE_MORE_DATA) {
+        decision.data = bytes(reader);
     } else if (decision.reason < 0x80) { /* MQTT 5.0 section 2.4: that refuses nothing */
         reader->failed = true;
     }
@@ -208,197 +215,4 @@ struct wire_rule wire_next_rule(struct text *rules)
     rules->at = (const char *)reader.at;
     rules->length = (size_t)(reader.end - reader.at);
     return next;
-}
-
-/* Writing: a frame's size is counted first, so its room is asked for once. */
-
-struct writer {
-    uint8_t *at;
-};
-
-static void put(struct writer *writer, uint64_t value, size_t size)
-{
-    for (size_t i = size; i-- > 0;) {
-        writer->at[i] = (uint8_t)value;
-        value >>= 8;
-    }
-    writer->at += size;
-}
-
-static void put_bytes(struct writer *writer, const void *bytes, size_t size)
-{
-    if (size > 0) {
-        memcpy(writer->at, bytes, size);
-    }
-    writer->at += size;
-}
-
-static void put_text(struct writer *writer, struct text text)
-{
-    put(writer, text.length, 2);
-    put_bytes(writer, text.at, text.length);
-}
-
-static bool fits(struct text text)
-{
-    return text.length <= UINT16_MAX;
-}
-
-/* Begins a frame of size bytes of payload; false when there is no room for it. */
-static bool begin(struct buffer *out, enum wire_type type, uint32_t request, size_t size,
-                  struct writer *writer)
-{
-    uint8_t *at = size <= WIRE_MAX_PAYLOAD ? buffer_reserve(out, WIRE_HEADER + size) : NULL;
-    if (at == NULL) {
-        return false;
-    }
-    *writer = (struct writer){at};
-    put(writer, size, 4);
-    put(writer, type, 1);
-    put(writer, 0, 3);
-    put(writer, request, 4);
-    return true;
-}
-
-/* The frame is complete. */
-static bool finish(struct buffer *out, const struct writer *writer)
-{
-    buffer_commit(out, (size_t)(writer->at - (out->bytes + out->end)));
-    return true;
-}
-
-bool wire_write_hello(struct buffer *out, const struct wire_hello *hello)
-{
-    struct writer writer;
-    size_t size = sizeof MAGIC + 2 + WIRE_INSTANCE + 8 + 4 + 2 + hello->broker_name.length;
-    if (!fits(hello->broker_name) || !begin(out, WIRE_HELLO, 0, size, &writer)) {
-        return false;
-    }
-    put_bytes(&writer, MAGIC, sizeof MAGIC);
-    put(&writer, WIRE_VERSION, 1);
-    put(&writer, WIRE_VERSION, 1);
-    put_bytes(&writer, hello->instance, WIRE_INSTANCE);
-    put(&writer, hello->epoch, 8);
-    put(&writer, hello->broker_version, 4);
-    put_text(&writer, hello->broker_name);
-    return finish(out, &writer);
-}
-
-bool wire_write_records_end(struct buffer *out)
-{
-    struct writer writer;
-    return begin(out, WIRE_RECORDS_END, 0, 0, &writer) && finish(out, &writer);
-}
-
-bool wire_write_connect(struct buffer *out, uint32_t request, const struct wire_connect *connect)
-{
-    const struct text fields[] = {connect->client_id, connect->username, connect->password,
-                                  connect->peer, connect->thumbprint};
-    const size_t count = sizeof fields / sizeof fields[0];
-    size_t size = 8 + 1 + 1 + 4;
-    for (size_t i = 0; i < count; i++) {
-        if (!fits(fields[i])) {
-            return false;
-        }
-        size += 2 + fields[i].length;
-    }
-    struct writer writer;
-    if (!begin(out, WIRE_CONNECT, request, size, &writer)) {
-        return false;
-    }
-    put(&writer, connect->epoch, 8);
-    put(&writer, connect->flags, 1);
-    put(&writer, connect->protocol_level, 1);
-    for (size_t i = 0; i < count; i++) {
-        put_text(&writer, fields[i]);
-    }
-    put(&writer, connect->wait_ms, 4);
-    return finish(out, &writer);
-}
-
-bool wire_write_reauthenticate(struct buffer *out, uint32_t request,
-                               const struct wire_reauthenticate *reauthenticate)
-{
-    const struct text client_id = reauthenticate->client_id;
-    const struct text method = reauthenticate->method, data = reauthenticate->data;
-    size_t size = 8 + 2 + client_id.length + 2 + method.length + 2 + data.length;
-    struct writer writer;
-    if (!fits(client_id) || !fits(method) || !fits(data) ||
-        !begin(out, WIRE_REAUTHENTICATE, request, size, &writer)) {
-        return false;
-    }
-    put(&writer, reauthenticate->epoch, 8);
-    put_text(&writer, client_id);
-    put_text(&writer, method);
-    put_text(&writer, data);
-    return finish(out, &writer);
-}
-
-bool wire_write_admitted(struct buffer *out, uint64_t epoch, struct text client_id)
-{
-    struct writer writer;
-    if (!fits(client_id) || !begin(out, WIRE_ADMITTED, 0, 8 + 2 + client_id.length, &writer)) {
-        return false;
-    }
-    put(&writer, epoch, 8);
-    put_text(&writer, client_id);
-    return finish(out, &writer);
-}
-
-bool wire_write_offline(struct buffer *out, uint64_t epoch, struct text client_id, bool kept)
-{
-    struct writer writer;
-    if (!fits(client_id) || !begin(out, WIRE_OFFLINE, 0, 8 + 2 + client_id.length + 1, &writer)) {
-        return false;
-    }
-    put(&writer, epoch, 8);
-    put_text(&writer, client_id);
-    put(&writer, kept, 1);
-    return finish(out, &writer);
-}
-
-static void put_rule(struct writer *writer, const struct wire_rule *rule)
-{
-    put(writer, rule->allow, 1);
-    put(writer, rule->operations, 1);
-    put(writer, rule->literal, 1);
-    put(writer, rule->qos, 1);
-    put(writer, rule->retain, 1);
-    put_text(writer, rule->filter);
-}
-
-bool wire_write_record(struct buffer *out, const struct wire_record *record,
-                       struct wire_rule (*rule)(const void *from, size_t i), const void *from)
-{
-    const struct wire_grant *grant = &record->grant;
-    const struct text texts[] = {grant->principal, grant->issuer, grant->subject, grant->token_id};
-    const size_t count = sizeof texts / sizeof texts[0];
-    size_t size = 8 + 1 + 1 + 2 + record->client_id.length + 8 + 1 + 2;
-    bool fit = fits(record->client_id);
-    for (size_t i = 0; i < count; i++) {
-        fit = fit && fits(texts[i]);
-        size += 2 + texts[i].length;
-    }
-    for (size_t i = 0; i < grant->permissions.count; i++) {
-        size += 5 + 2 + rule(from, i).filter.length;
-    }
-    struct writer writer;
-    if (!fit || !begin(out, WIRE_RECORD, 0, size, &writer)) {
-        return false;
-    }
-    put(&writer, record->epoch, 8);
-    put(&writer, record->state, 1);
-    put(&writer, record->clean ? WIRE_CLEAN : 0, 1);
-    put_text(&writer, record->client_id);
-    put(&writer, (uint64_t)grant->expires_at, 8);
-    for (size_t i = 0; i < count; i++) {
-        put_text(&writer, texts[i]);
-    }
-    put(&writer, grant->permissions.form, 1);
-    put(&writer, grant->permissions.count, 2);
-    for (size_t i = 0; i < grant->permissions.count; i++) {
-        struct wire_rule next = rule(from, i);
-        put_rule(&writer, &next);
-    }
-    return finish(out, &writer);
 }

@@ -2,8 +2,8 @@
 /* The frames of the guard link as bytes, both ways, as docs/wire-protocol.md defines them.
  *
  * Only the plugin's half: it reads WELCOME, RECORD, RECORDS_END, DECISION, END and REPLACE,
- * and writes HELLO, RECORD, RECORDS_END, CONNECT, ADMITTED, OFFLINE and REAUTHENTICATE. What is
- * read points into the bytes that it was read from: nothing is copied, nothing allocated.
+ * and writes HELLO, RECORD, RECORDS_END, CONNECT, ADMITTED, OFFLINE, REAUTHENTICATE and CONTINUE.
+ * What is read points into the bytes that it was read from: nothing is copied, nothing allocated.
  * Everything that the document does not allow is refused; whether a filter is one that MQTT allows
  * is the business of permissions.h.
  */
@@ -18,13 +18,16 @@
 #include <stdint.h>
 
 enum {
-    WIRE_VERSION = 2,
+    WIRE_VERSION = 3,
     WIRE_HEADER = 12,
     WIRE_MAX_PAYLOAD = 262144,
     WIRE_MAX_RULES = 4096,
     WIRE_INSTANCE = 16,
     WIRE_THUMBPRINT = 32,
 };
+
+/* What HELLO and WELCOME begin with. */
+static const uint8_t WIRE_MAGIC[4] = {'K', 'F', 'O', 'B'};
 
 enum wire_type {
     WIRE_HELLO = 1,
@@ -38,6 +41,7 @@ enum wire_type {
     WIRE_END = 9,
     WIRE_REAUTHENTICATE = 10,
     WIRE_REPLACE = 11,
+    WIRE_CONTINUE = 12,
 };
 
 enum wire_connect_flag {
@@ -45,8 +49,11 @@ enum wire_connect_flag {
     WIRE_ASSIGNED = 2,
     WIRE_HAS_USERNAME = 4,
     WIRE_HAS_PASSWORD = 8,
-    WIRE_DELAYED = 16, /* the broker goes on while it waits */
+    WIRE_DELAYED = 16,    /* the broker goes on while it waits */
+    WIRE_HAS_METHOD = 32, /* enhanced authentication: then there is no username and no password */
 };
+
+enum { WIRE_MORE_DATA = 0x18 }; /* the reason of a DECISION that asks the client for more */
 
 enum wire_state { WIRE_ONLINE = 0, WIRE_STORED = 1, WIRE_REVOKED = 2 };
 enum wire_cause { WIRE_CAUSE_REVOKED = 1, WIRE_CAUSE_EXPIRED = 2, WIRE_CAUSE_FORGOTTEN = 3 };
@@ -108,12 +115,15 @@ struct wire_connect {
     struct text password;
     struct text peer;
     struct text thumbprint;
+    struct text method; /* of enhanced authentication, and its first data */
+    struct text data;
     uint32_t wait_ms; /* how long the plugin waits for the DECISION */
 };
 
 struct wire_decision {
     uint64_t epoch;
     uint8_t reason;
+    struct text data;        /* for the client: where reason is 0 or WIRE_MORE_DATA; any bytes */
     struct wire_grant grant; /* where reason is 0 */
 };
 
@@ -128,6 +138,16 @@ struct wire_reauthenticate {
     struct text client_id;
     struct text method;
     struct text data;
+    struct text peer;
+    struct text thumbprint;
+    uint32_t wait_ms;
+};
+
+struct wire_continue {
+    uint64_t epoch;
+    struct text client_id;
+    struct text data;
+    uint32_t wait_ms;
 };
 
 struct wire_replace {
@@ -169,6 +189,7 @@ bool wire_write_records_end(struct buffer *out);
 bool wire_write_connect(struct buffer *out, uint32_t request, const struct wire_connect *connect);
 bool wire_write_reauthenticate(struct buffer *out, uint32_t request,
                                const struct wire_reauthenticate *reauthenticate);
+bool wire_write_continue(struct buffer *out, uint32_t request, const struct wire_continue *more);
 bool wire_write_admitted(struct buffer *out, uint64_t epoch, struct text client_id);
 bool wire_write_offline(struct buffer *out, uint64_t epoch, struct text client_id, bool kept);
 
