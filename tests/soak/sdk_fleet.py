@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -98,7 +99,7 @@ class SdkFleet:
             ca=self._running.ca,
             clock=self._clock,
         )
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
         client.reconnect_delay_set(1, 4)
         client.will_set(f"s/{name}/will", name, qos=1)
         session = attach(client, source, carry=way.carry, renew=way.renew)
@@ -127,7 +128,10 @@ class SdkFleet:
             properties.SessionExpiryInterval = 3600
             name = device.name
             device.client.on_subscribe = lambda *_, name=name: suback.update([name])
-            device.client.connect_async("127.0.0.1", self._port, 30, properties=properties)
+            # Mosquitto saves no session whose connection began with clean start (2.0.11 to 2.1.2).
+            device.client.connect_async(
+                "127.0.0.1", self._port, 30, clean_start=False, properties=properties
+            )
             device.client.loop_start()
         until("all are subscribed", lambda: len(suback) == len(self.devices), 120)
         self._publisher = threading.Thread(target=self._publish, args=(interval,))

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import os
 import re
+import signal
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from keyfob.device import Moment
+from keyfob.device.clock import system_clock
 from tests.running import Installation, installation
+from tests.soak.cable import Cable, cable
 from tests.soak.sdk_fleet import SdkFleet, Way
 
 SECONDS = float(os.environ.get("KEYFOB_SOAK_SECONDS", "600"))
@@ -71,3 +77,85 @@ def test_short_nothing_is_lost_through_renewals(tmp_path: Path, way: Way) -> Non
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.renew)
 def test_nothing_is_lost_through_as_many_renewals_as_there_are(tmp_path: Path, way: Way) -> None:
     undisturbed(tmp_path, way, size=SIZE, seconds=SECONDS, interval=2.0)
+
+
+class SteppingClock:
+    """This machine's clock, whose wall time somebody sets."""
+
+    def __init__(self) -> None:
+        self._clock = system_clock()
+        self.offset = 0.0
+
+    def __call__(self) -> Moment:
+        now = self._clock()
+        return dataclasses.replace(now, wall=now.wall + self.offset)
+
+
+def disturb(
+    what: str, running: Installation, between: Cable, clock: SteppingClock, pause: float
+) -> None:
+    """Do one of what happens to parts that belong to others."""
+    match what:
+        case "server killed":
+            running.wait_restarted("server", running.kill("server"))
+        case "broker restarted":
+            # Told to end, it saves its sessions.
+            running.wait_restarted("mosquitto", running.kill("mosquitto", signal.SIGTERM))
+        case "guard killed":
+            running.wait_restarted("guard", running.kill("guard"))
+        case "network cut":
+            between.cut()
+            time.sleep(pause)
+            between.mend()
+        case "clock an hour ahead":
+            clock.offset += 3600
+        case "clock an hour back":
+            clock.offset -= 3600
+
+
+DISTURBANCES = (
+    "server killed",
+    "clock an hour ahead",
+    "network cut",
+    "broker restarted",
+    "clock an hour back",
+    "guard killed",
+)
+
+
+def disturbed(directory: Path, way: Way, size: int, seconds: float, pause: float) -> None:
+    clock = SteppingClock()
+    lines = ["save_every_change = true"]
+    with installation(
+        directory / "data", plain=True, configured=short_tokens, mosquitto=lines
+    ) as running:
+        assert running.settings.mosquitto.plain_port
+        with cable(running.settings.mosquitto.plain_port) as between:
+            fleet = SdkFleet(running, size, way, port=between.port, clock=clock)
+            try:
+                fleet.start(size / 25)
+                until = time.monotonic() + seconds
+                done = Counter[str]()
+                for what in itertools.cycle(DISTURBANCES):
+                    disturb(what, running, between, clock, pause)
+                    done[what] += 1
+                    time.sleep(pause)
+                    if time.monotonic() > until:
+                        break
+                fleet.finish()
+                print(f"\n{dict(done)}")
+                judge(fleet, running)
+                assert "Traceback" not in running.log()
+            finally:
+                fleet.close()
+
+
+def test_short_nothing_is_lost_while_parts_fail(tmp_path: Path) -> None:
+    disturbed(tmp_path, Way("auth:OAUTH2-JWT"), size=5, seconds=8, pause=1.3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.renew)
+def test_nothing_is_lost_while_parts_fail(tmp_path: Path, way: Way) -> None:
+    disturbed(tmp_path, way, size=SIZE, seconds=SECONDS, pause=8.0)

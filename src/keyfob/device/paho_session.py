@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
 from typing import Any, Final
@@ -66,10 +67,15 @@ class Session:
         self._presenting = presenting
         self._renew = renew
         self._phase = _Phase.AWAY
-        self._wait = 0.0
         self._look_at = 0.0
         self._draining_since: float | None = None
         self._planned = False
+        self.closing = False
+        """Whether a planned reconnect is about to end the connection."""
+        self.wait = 0.0
+        """Seconds to wait before the next CONNECT."""
+        self.by_other_hands: Callable[[], object] | None = None
+        """Is called instead of ``reconnect``, by those who have no time for that in their loop."""
         self._leaving: bool = False
         self._lock = threading.Lock()
         self._negotiated = False
@@ -97,6 +103,19 @@ class Session:
         """The token that the broker has; None: none was shown yet."""
         return self._presenting.shown
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has said yes, and the connection stands."""
+        return self._phase is _Phase.IN
+
+    def shadow(self, name: str, function: Callable[..., Any]) -> None:
+        """Have a function called instead of one more of the client's methods."""
+        self._shadows.put(name, function)
+
+    def call(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """Call what such a method was before."""
+        return self._shadows.call(name, *arguments, **named)
+
     def refresh(self) -> Future[Token]:
         """Fetch a new token now; a connected client shows it as soon as it is there."""
         return self._presenting.source.renew()
@@ -111,10 +130,14 @@ class Session:
 
     def _create_socket(self) -> Any:
         """Have the token ready before there is a connection that a broker would time out."""
-        client, field = self._client, self._presenting.carry.field
+        client, presenting = self._client, self._presenting
+        field = presenting.carry.field
+        # What the user wishes by reconnect_delay_set may change at any time.
+        presenting.first = max(client._reconnect_min_delay, 0.1)
+        presenting.most = max(client._reconnect_max_delay, presenting.first)
         if not self._planned:
             self._leaving = False
-        credentials = self._presenting.credentials(client_id=client._client_id.decode())
+        credentials = presenting.credentials(client_id=client._client_id.decode())
         if field is not Field.HEADER:
             return self._shadows.call("_create_socket")
         given = client._websocket_extra_headers
@@ -156,13 +179,14 @@ class Session:
         if self._phase is _Phase.IN and code:
             # Mosquitto 2.0.11 so answers a re-authentication that it refuses.
             self._phase, self._renewing = _Phase.AWAY, None
-            self._wait = self._presenting.refused(code)
+            self.wait = self._presenting.refused(code)
             return mqtt.MQTT_ERR_CONN_REFUSED
         if code:
             self._phase = _Phase.AWAY
-            self._wait = self._presenting.refused(code)
+            self.wait = self._presenting.refused(code)
         else:
             self._phase = _Phase.IN
+            self.wait = 0.0
             self._presenting.accepted()
             method = self._presenting.carry.method
             self._negotiated = bool(method) and (
@@ -172,7 +196,7 @@ class Session:
 
     def _packet_handle(self) -> Any:
         kind = self._client._in_packet["command"] & 0xF0
-        if self._planned and kind not in inside.HEARD_OUT:
+        if self.closing and kind not in inside.HEARD_OUT:
             return mqtt.MQTT_ERR_SUCCESS
         if kind != inside.AUTH or self._exchange is None:
             return self._shadows.call("_packet_handle")
@@ -201,10 +225,10 @@ class Session:
 
     def _do_on_disconnect(self, packet_from_broker: bool, *rest: Any, **named: Any) -> None:
         phase, self._phase = self._phase, _Phase.AWAY
-        if phase is not _Phase.AWAY and not self._planned and not self._leaving:
+        if phase is not _Phase.AWAY and not self.closing and not self._leaving:
             reason = named.get("reason", rest[1] if len(rest) > 1 else None)
             code = None if not packet_from_broker or reason is None else reason.value
-            self._wait = self._ended(code)
+            self.wait = self._ended(code)
         self._shadows.call("_do_on_disconnect", packet_from_broker, *rest, **named)
 
     def _ended(self, code: int | None) -> float:
@@ -215,24 +239,19 @@ class Session:
         return self._presenting.ended(code)
 
     def _handle_on_connect_fail(self) -> None:
-        self._phase = _Phase.AWAY
-        self._wait = self._failed()
+        self.failed()
         self._shadows.call("_handle_on_connect_fail")
 
-    def _failed(self) -> float:
-        self._set_bounds()
-        return self._presenting.failed()
-
-    def _set_bounds(self) -> None:
-        """Read what the user wishes by ``reconnect_delay_set``, now: it may change at any time."""
-        self._presenting.first = max(self._client._reconnect_min_delay, 0.1)
-        self._presenting.most = max(self._client._reconnect_max_delay, self._presenting.first)
+    def failed(self) -> None:
+        """Take note that no connection could be made."""
+        self._phase = _Phase.AWAY
+        self.wait = self._presenting.failed()
 
     def _reconnect_wait(self) -> None:
         """Wait as was decided at the end of the connection, instead of by doubling alone."""
         client = self._client
         bounds = client._reconnect_min_delay, client._reconnect_max_delay
-        wait = max(self._wait, 0.001)  # 0 would stay 0 when doubled
+        wait = max(self.wait, 0.001)  # 0 would stay 0 when doubled
         client.reconnect_delay_set(wait, wait)
         try:
             self._shadows.call("_reconnect_wait")
@@ -288,6 +307,9 @@ class Session:
             self._look_at = 0.0  # look again as soon as something comes
             return mqtt.MQTT_ERR_SUCCESS
         self._draining_since = None
+        if self.by_other_hands is not None:
+            self.by_other_hands()
+            return mqtt.MQTT_ERR_SUCCESS
         return self.reconnect()
 
     def reconnect(self) -> Any:
@@ -300,7 +322,11 @@ class Session:
         _log.info("connecting again with the next token")
         self._planned = True
         try:
-            inside.say_goodbye(client)
+            self.closing = True
+            try:
+                inside.say_goodbye(client)
+            finally:
+                self.closing = False
             if self._has_left():  # the user has ended it for good meanwhile
                 return mqtt.MQTT_ERR_SUCCESS
             done = client.reconnect()
@@ -315,12 +341,12 @@ class Session:
         return done
 
     def _sock_close(self) -> None:
-        if self._planned and self._client._sock is not None:
+        if self.closing and self._client._sock is not None:
             inside.hear_out(self._client)
         self._shadows.call("_sock_close")
 
     def _loop_write(self) -> Any:
-        if self._planned and self._phase is _Phase.AWAY:  # our half is closed
+        if self.closing and self._phase is _Phase.AWAY:  # our half is closed
             return mqtt.MQTT_ERR_SUCCESS
         return self._shadows.call("loop_write")
 
