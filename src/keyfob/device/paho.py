@@ -66,11 +66,12 @@ def attach(
         source, carry=carry or _usual(client, source), method=method, chance=chance
     )
     field = presenting.carry.field
-    if field is Field.AUTH and client.protocol != mqtt.MQTTv5:
+    inner = vars(client)  # paho 2.0's own properties of these call themselves for ever
+    if field is Field.AUTH and inner.get("_protocol") != mqtt.MQTTv5:
         raise ConfigError("carry=auth:… needs a client with protocol=MQTTv5")
     if renew == "reauthenticate" and field is not Field.AUTH:
         raise ConfigError("renew=reauthenticate needs carry=auth:… (MQTT 5.0 section 4.12.1)")
-    if field is Field.HEADER and client.transport != "websockets":
+    if field is Field.HEADER and inner.get("_transport") != "websockets":
         raise ConfigError("carry=header needs a client with transport=websockets")
     lacking = inside.missing(client)
     if not lacking:

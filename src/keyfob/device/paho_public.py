@@ -54,12 +54,12 @@ class PublicSession:
         """Let the client be as it was."""
         for name, theirs in self._theirs.items():
             setattr(self._client, name, theirs)
-        self._client.username, self._client.password = self._own
+        self._client.username_pw_set(*self._own)
 
     def _before(self, *_: Any) -> None:
         username, password = self._own
         shown = self._presenting.credentials(username=username, password=password)
-        self._client.username, self._client.password = shown.username, shown.password
+        self._client.username_pw_set(shown.username, shown.password)
 
     def _answered(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, *_: Any) -> None:
         code = int(getattr(reason, "value", reason))

@@ -34,6 +34,11 @@ __all__ = ["Presenting"]
 _log = logging.getLogger("keyfob.device")
 _RANDOM: Final = random.SystemRandom()
 
+LAST_SHARE: Final = 0.25
+LAST_MOST: Final = 5.0
+"""What a token has to live at least to be shown in a CONNECT, as a share of its life and in
+seconds: a broker that everybody comes back to at once reads it late."""
+
 
 class Presenting:
     """Shows one client's tokens to its broker; used by one thread or task at a time.
@@ -105,7 +110,7 @@ class Presenting:
             awaited = self._awaited()
             if awaited is not None:
                 _settle(awaited, timeout)
-            token = self.source.get(timeout)
+            token = self._lasting(self.source.get(timeout))
         except TokenRequestError as error:
             raise TokenUnavailableError(error.message, code=error.code) from None
         return self._show(token, client_id, username, password)
@@ -123,7 +128,7 @@ class Presenting:
             awaited = self._awaited()
             if awaited is not None:
                 await asyncio.to_thread(_settle, awaited, timeout)
-            token = await self.source.aget(timeout)
+            token = self._lasting(await self.source.aget(timeout))
         except TokenRequestError as error:
             raise TokenUnavailableError(error.message, code=error.code) from None
         return self._show(token, client_id, username, password)
@@ -154,7 +159,9 @@ class Presenting:
         Returns:
             Seconds to wait before the next CONNECT.
         """
-        remaining = min(self._remaining(self._shown), self._remaining(self._before))
+        before = self._remaining(self._before)
+        # The end of a token that was replaced is over at some time.
+        remaining = min(self._remaining(self._shown), before if before > -NEAR else float("inf"))
         return self._after(of_ending(code, remaining), code)
 
     def failed(self) -> float:
@@ -203,16 +210,26 @@ class Presenting:
         return shown
 
     def _awaited(self) -> Future[Token] | None:
-        """The renewal that a refusal began, where the refused token would be shown again."""
+        """The renewal to wait for, where the present token had better not be shown."""
+        source, token = self.source, self.source.token
         refused, self._refused = self._refused, None
-        return self.source.renew() if refused and self.source.token == refused else None
+        if token is None or source.state is Freshness.EXPIRED:
+            return None  # whoever asks for it waits
+        if refused == token or (source.renewal_in() <= 0 and not self._lasts(token)):
+            return source.renew()
+        return None
+
+    def _lasts(self, token: Token) -> bool:
+        return self._remaining(token) >= min(LAST_SHARE * token.lifetime, LAST_MOST)
+
+    def _lasting(self, token: Token) -> Token:
+        """Refuse a token that may have ended when a busy broker reads it."""
+        if not self._lasts(token):
+            raise TokenUnavailableError("the token is about to end, and there is no other now")
+        return token
 
     def _remaining(self, token: Token | None) -> float:
-        if token is None:
-            return float("inf")
-        remaining = token.lifetime - self.source.age_of(token)
-        # The end of a token that was replaced is over at some time.
-        return remaining if token == self._shown or remaining > -NEAR else float("inf")
+        return float("inf") if token is None else token.lifetime - self.source.age_of(token)
 
     def _after(self, verdict: Verdict, code: int | None) -> float:
         said = "" if code is None else f" (0x{code:02X})"
