@@ -200,6 +200,8 @@ def test_the_log_of_paho_shows_no_token() -> None:
 # WebSocket
 
 
+# paho forgets the socket of a handshake that fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("own", [{"X-Own": "1"}, lambda usual: {**usual, "X-Own": "1"}])
 def test_every_handshake_has_a_good_token_beside_the_users_own_headers(own: Any) -> None:
     listener = socket.create_server(("127.0.0.1", 0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -14,7 +16,7 @@ __all__ = ["Cable", "cable"]
 _CHUNK: Final = 65_536
 
 
-class Cable:
+class _Ends:
     """Takes connections at ``port`` and leads them to another; until it is cut.
 
     Args:
@@ -43,13 +45,6 @@ class Cable:
         """Let connections come about again."""
         with self._lock:
             self._whole = True
-
-    def close(self) -> None:
-        """End everything."""
-        self.cut()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
     def _accept(self) -> None:
         while True:
@@ -92,6 +87,42 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
+class Cable:
+    """A cable in a process of its own: paho's ``select`` takes no file descriptor beyond 1,023.
+
+    Args:
+        target: The port behind it.
+    """
+
+    def __init__(self, target: int) -> None:
+        command = [sys.executable, "-m", "tests.soak.cable", str(target)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._words, self._answers = self._process.stdin, self._process.stdout
+        self.port = int(self._answers.readline())
+
+    def cut(self) -> None:
+        """End every connection without a word, and let none come about."""
+        self._say("cut")
+
+    def mend(self) -> None:
+        """Let connections come about again."""
+        self._say("mend")
+
+    def close(self) -> None:
+        """End everything."""
+        self._words.close()
+        self._process.wait(10)
+        self._answers.close()
+
+    def _say(self, word: str) -> None:
+        print(word, file=self._words, flush=True)
+        assert self._answers.readline().strip() == word
+
+
 @contextlib.contextmanager
 def cable(target: int) -> Iterator[Cable]:
     """Lay a cable."""
@@ -100,3 +131,16 @@ def cable(target: int) -> Iterator[Cable]:
         yield made
     finally:
         made.close()
+
+
+def main() -> None:
+    """Be a cable, as the words on standard input say."""
+    ends = _Ends(int(sys.argv[1]))
+    print(ends.port, flush=True)
+    for line in sys.stdin:
+        {"cut": ends.cut, "mend": ends.mend}[line.strip()]()
+        print(line.strip(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

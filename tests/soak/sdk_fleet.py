@@ -53,6 +53,13 @@ class _Device:
     sent: int = 0
     came: Counter[int] = field(default_factory=Counter)
     connects: Counter[int] = field(default_factory=Counter)
+    numbers: dict[int, int] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)
+
+    @property
+    def told(self) -> set[int]:
+        """The messages that were refused, as the application was told (``on_publish``)."""
+        return {self.numbers[mid] for mid in self.refused}
 
 
 class SdkFleet:
@@ -116,6 +123,11 @@ class SdkFleet:
             else:
                 device.came[int(message.payload)] += 1
 
+        def on_publish(_c: Any, _u: Any, mid: int, code: Any, _p: Any) -> None:
+            if code.value >= 0x80:
+                device.refused.add(mid)
+
+        client.on_publish = on_publish
         client.on_connect = on_connect
         client.on_message = on_message
         return device
@@ -143,7 +155,8 @@ class SdkFleet:
         for device in itertools.cycle(self.devices):
             if self._ended.wait(chance.uniform(0.5, 1.5) * pause):
                 return
-            device.client.publish(f"s/{device.name}/d", str(device.sent), qos=1)
+            info = device.client.publish(f"s/{device.name}/d", str(device.sent), qos=1)
+            device.numbers[info.mid] = device.sent
             device.sent += 1
 
     def finish(self, patience: float = 60.0) -> None:
@@ -166,11 +179,11 @@ class SdkFleet:
             device.session.close()
 
     def lost(self) -> dict[str, list[int]]:
-        """What was published and has not come, by whom it was for."""
+        """What was published, was not refused, and has not come; by whom it was for."""
         return {
             device.name: missing
             for before, device in zip([self.devices[-1], *self.devices], self.devices, strict=False)
-            if (missing := sorted(set(range(before.sent)) - set(device.came)))
+            if (missing := sorted(set(range(before.sent)) - before.told - set(device.came)))
         }
 
     @property
@@ -180,6 +193,7 @@ class SdkFleet:
         return {
             "sent": sum(device.sent for device in self.devices),
             "twice": sum(sum(device.came.values()) - len(device.came) for device in self.devices),
+            "refused": sum(len(device.told) for device in self.devices),
             "wills": len(self.wills),
             **{f"connack {code}": count for code, count in sorted(connacks.items())},
         }

@@ -56,6 +56,7 @@ def undisturbed(directory: Path, way: Way, size: int, seconds: float, interval: 
             fleet.finish()
             judge(fleet, running)
             assert fleet.wills == []
+            assert fleet.counts["refused"] == 0
             audit = outcomes(running)
             if way.renew == "reauthenticate":
                 renewals = sum(n for (what, _), n in audit.items() if what == "reauthenticated")
@@ -145,6 +146,8 @@ def disturbed(directory: Path, way: Way, size: int, seconds: float, pause: float
                 fleet.finish()
                 print(f"\n{dict(done)}")
                 judge(fleet, running)
+                # At the very end of a token that could not be replaced in time, and as is told.
+                assert fleet.counts["refused"] <= fleet.counts["sent"] / 50
                 assert "Traceback" not in running.log()
             finally:
                 fleet.close()
