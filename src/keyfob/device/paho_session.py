@@ -155,7 +155,7 @@ class Session:
     def _send_connect(self, keepalive: int) -> Any:
         client = self._client
         before = client._username, client._password, client._connect_properties
-        username, password = (None if each is None else each.decode() for each in before[:2])
+        username, password = (_decoded(each) for each in before[:2])
         credentials = self._presenting.credentials(
             client_id=client._client_id.decode(), username=username, password=password
         )
@@ -351,5 +351,9 @@ class Session:
         return self._shadows.call("loop_write")
 
 
+def _decoded(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "surrogateescape")  # as it came
+
+
 def _encoded(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+    return None if text is None else text.encode("utf-8", "surrogateescape")
