@@ -139,6 +139,9 @@ class SdkFleet:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = 3600
             name = device.name
+            # One after the other: paho's select takes no file descriptor beyond 1,023, and a token
+            # request holds several.
+            device.source.get()
             device.client.on_subscribe = lambda *_, name=name: suback.update([name])
             # Mosquitto saves no session whose connection began with clean start (2.0.11 to 2.1.2).
             device.client.connect_async(
