@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from keyfob.cli.collector import calm_collector
 from keyfob.cli.console import Console
 from keyfob.http.listen import Listen, bind
 from keyfob.http.server import HttpServer
@@ -100,6 +101,7 @@ class _Floor:
 
 def _main(what: str, database: str = "", folder: str = "") -> None:
     def ready() -> None:
+        calm_collector()
         print(json.dumps({"port": server.port}), flush=True)
 
     if what == "floor":

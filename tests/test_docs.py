@@ -209,6 +209,18 @@ def test_every_option_of_the_plugin_is_told_and_no_other() -> None:
             assert set(re.findall(r"plugin_opt_(\w+)", path.read_text("utf-8"))) <= known, path
 
 
+def test_every_test_that_is_named_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", text_of("docs/mosquitto.md")))
+    there = {
+        name
+        for path in files("tests")
+        if path.suffix == ".py"
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 10
+    assert named <= there
+
+
 def test_every_reason_of_a_refusal_is_told() -> None:
     told = set(CODE.findall(text_of("docs/security.md")))
     assert {str(reason) for reason in DenyReason} <= told

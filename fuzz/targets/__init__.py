@@ -8,6 +8,7 @@ from typing import Final
 from fuzz.target import Target
 from fuzz.targets import (
     altered_tokens,
+    broker_proofs,
     certificate_headers,
     certificate_subjects,
     claims,
@@ -58,6 +59,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     certificate_subjects.TARGET,
     client_certificates.TARGET,
     dpop_proofs.TARGET,
+    broker_proofs.TARGET,
     requested_keys.TARGET,
     configuration.TARGET,
     revocation_pages.TARGET,

@@ -13,6 +13,7 @@ from fuzz.target import Target, demand
 from keyfob.brokers.mosquitto.frames import (
     Admitted,
     Connect,
+    Continue,
     Frame,
     Hello,
     Offline,
@@ -28,7 +29,7 @@ _INVARIANT: Final = (
     "for a peer address that is mended), in whatever pieces they come."
 )
 _PEER: Final = 256 // 4  # characters that may be as many bytes as are read of it
-_KINDS: Final = (*FROM_GUARD, Hello, Connect, Admitted, Offline, Reauthenticate)
+_KINDS: Final = (*FROM_GUARD, Hello, Connect, Admitted, Offline, Reauthenticate, Continue)
 
 
 def make(chance: Chance) -> bytes:
@@ -56,8 +57,10 @@ def check(data: bytes) -> str:
 
 
 def _is_mended(frame: Frame) -> bool:
-    """Whether a CONNECT may have said another peer address: one that is no text, or too long."""
-    return isinstance(frame, Connect) and ("\ufffd" in frame.peer or len(frame.peer) >= _PEER)
+    """Whether a frame may have said another peer address: one that is no text, or too long."""
+    if not isinstance(frame, Connect | Reauthenticate):
+        return False
+    return "\ufffd" in frame.peer or len(frame.peer) >= _PEER
 
 
 def _read(pieces: list[bytes]) -> list[tuple[Frame, int]] | None:

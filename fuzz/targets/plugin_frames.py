@@ -35,7 +35,7 @@ _INVARIANT: Final = (
 )
 _HEADER: Final = struct.Struct(">IBBHI")
 _RECORD, _DECISION, _REPLACE = 3, 6, 11
-_FOR_GUARD: Final = frozenset({1, 5, 7, 8, 10})  # what the plugin alone says
+_FOR_GUARD: Final = frozenset({1, 5, 7, 8, 10, 12})  # what the plugin alone says
 # effect:operations:literal:QoS mask:retain mask:filter, with a 0 where a rule needs a bit.
 _MUTE: Final = re.compile(r" [01]:(0:[01]:[0-7]:[0-3]|[1-3]:[01]:(0:[0-3]|[1-7]:0)):")
 
@@ -92,7 +92,9 @@ def _compiled(parts: PluginParts, data: bytes) -> str:
     """Ask whether the permissions in a RECORD, DECISION or REPLACE can be compiled."""
     kind = data[4]
     if kind == _DECISION:
-        payload = b"\0" * 10 + b"\0\1x" + data[HEADER_SIZE + 9 :]
+        data_for_client = HEADER_SIZE + 9
+        size = int.from_bytes(data[data_for_client : data_for_client + 2], "big")
+        payload = b"\0" * 10 + b"\0\1x" + data[data_for_client + 2 + size :]
         data = _HEADER.pack(len(payload), _RECORD, 0, 0, 0) + payload
     if kind == _REPLACE:
         payload = data[HEADER_SIZE : HEADER_SIZE + 8] + b"\0\0" + data[HEADER_SIZE + 8 :]
@@ -109,9 +111,10 @@ def _line(frame: Frame, request: int) -> str:
             head = f"RECORD {frame.epoch} {int(frame.state)} {int(frame.clean)}"
             return f"{head} {_hex(frame.client_id)} {_grant(frame.grant)}"
         case Decision(grant=None):
-            return f"DECISION {request} {frame.epoch} {frame.reason}"
+            return f"DECISION {request} {frame.epoch} {frame.reason} {frame.data.hex() or '-'}"
         case Decision(grant=Grant() as grant):
-            return f"DECISION {request} {frame.epoch} 0 {_grant(grant)}"
+            data = frame.data.hex() or "-"
+            return f"DECISION {request} {frame.epoch} 0 {data} {_grant(grant)}"
         case End():
             return f"END {frame.epoch} {int(frame.cause)} {_hex(frame.client_id)}"
         case Replace():

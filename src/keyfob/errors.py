@@ -48,6 +48,7 @@ TOKEN_CODES: Final = frozenset(
         "token_malformed",
         "token_encrypted",
         "duplicate_member",
+        "proof_malformed",
         # UntrustedTokenError
         "algorithm_refused",
         "critical_header_refused",
@@ -57,6 +58,7 @@ TOKEN_CODES: Final = frozenset(
         "key_refused",
         "signature_invalid",
         "token_inactive",
+        "exporter_proof_unsupported",
         # ClaimError
         "claim_missing",
         "claim_invalid",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.cli.admin_bodies import device_change, new_application, new_device
+from keyfob.cli.admin_bodies import device_change, new_application, new_certificate, new_device
 from keyfob.errors import ConfigError
 from keyfob.server.admin.applications import NewApplication
 from keyfob.server.admin.devices import DeviceChange, NewDevice
@@ -43,6 +43,13 @@ metadata = st.builds(
     access_token_confirmation=st.sampled_from(["", "jwk", "symmetric"]),
 )
 keys = st.none() | st.just(KEYS)
+certificates = st.none() | st.sampled_from(
+    [
+        *(CertificateIdentity(subject_dn="CN=a"), CertificateIdentity(san_dns="a.example")),
+        *(CertificateIdentity(san_uri="urn:a"), CertificateIdentity(san_ip="::1")),
+        *(CertificateIdentity(san_email="a@b"), CertificateIdentity(thumbprints=("x" * 43,))),
+    ]
+)
 devices = st.builds(
     DeviceWish,
     names,
@@ -52,6 +59,8 @@ devices = st.builds(
     labels=labels,
     pending=st.booleans(),
     jwks=keys,
+    certificate=certificates,
+    certificate_bound=st.booleans(),
     metadata=metadata,
 )
 applications = st.builds(
@@ -61,6 +70,8 @@ applications = st.builds(
     refresh=st.booleans(),
     device_code=st.booleans(),
     jwks=keys,
+    certificate=certificates,
+    certificate_bound=st.booleans(),
     metadata=metadata,
 )
 changes = st.builds(
@@ -97,6 +108,18 @@ def test_a_change_is_wished_for_as_it_was(change: ChangeWish) -> None:
     assert body.wish == change
 
 
+@given(certificates | st.just(CertificateIdentity()), st.none() | st.booleans(), st.booleans())
+def test_a_certificate_is_given_left_or_taken_away_as_it_was_meant(
+    identity: CertificateIdentity | None, bound: bool | None, remove_secret: bool
+) -> None:
+    body = received(new_certificate(identity, bound=bound, remove_secret=remove_secret))
+    assert body.wishes == {
+        "certificate": identity,
+        "bound": bound,
+        "remove_secret": remove_secret,
+    }
+
+
 def test_scopes_that_were_written_together_are_sent_one_by_one() -> None:
     wish = DeviceWish("dev1", rights=Rights(scopes=("a b", "c")))
     assert new_device(wish).rights.scopes == ("a", "b", "c")
@@ -105,8 +128,6 @@ def test_scopes_that_were_written_together_are_sent_one_by_one() -> None:
 @given(devices)
 def test_what_cannot_be_sent_is_refused_and_never_left_out(wish: DeviceWish) -> None:
     unsent = (
-        replace(wish, certificate=CertificateIdentity(san_dns="a.example")),
-        replace(wish, certificate_bound=True),
         replace(wish, metadata=ClientMetadata(client_name="meter")),
         replace(wish, jwks=b"[]"),
     )

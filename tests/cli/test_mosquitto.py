@@ -48,6 +48,13 @@ def test_config_names_plugin_and_socket(shell: Shell) -> None:
     assert "plugin_opt_broker_name berlin" in named
 
 
+def test_config_says_the_mode_that_was_asked_for(shell: Shell) -> None:
+    assert "plugin_opt_mode exclusive" in shell.ok("mosquitto", "config").out.splitlines()
+    mixed = shell.ok("mosquitto", "config", "--mode", "mixed").out.splitlines()
+    assert "plugin_opt_mode mixed" in mixed
+    assert shell("mosquitto", "config", "--mode", "both").code == 2
+
+
 def test_config_says_what_the_section_says_of_the_plugin(shell: Shell) -> None:
     lines = shell.ok("mosquitto", "config").out.splitlines()
     assert "plugin_opt_decisions auto" in lines

@@ -82,6 +82,10 @@ def test_what_is_wrong_is_one_line_without_the_secret(shell: Shell, tmp_path: Pa
         assert outcome.err.count("\n") == 1
     for words in (["--url", "http://guard.example/"], ["--url", URL, "--ca", str(file)]):
         assert shell("receiver", "add", "g", *words).code == 2
+    file.write_text("# Gemälde\n", encoding="utf-8")
+    outcome = shell("receiver", "add", "g", "--url", URL, "--ca", str(file))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "not ASCII" in outcome.err
     file.write_bytes(b"\xff\xfe")
     assert shell("receiver", "add", "g", "--url", URL, "--ca", str(file)).code == 2
     assert shell("receiver", "add", "g", "--url", URL, "--ca", str(tmp_path / "no")).code == 2

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.main import get_command
 
 from keyfob.cli.installation import Installation
+from keyfob.cli.main import HERE, REMOTE, app
 from keyfob.server.admin_scopes import DEVICES_READ
 from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import Outcome, Shell
@@ -183,35 +187,131 @@ def test_what_is_no_https_server_is_asked_for_nothing(remote: Remote, url: str) 
 
 
 def test_a_command_of_this_machine_refuses_a_server(remote: Remote) -> None:
-    for arguments in (("config", "check"), ("grant", "show", "dev1"), ("operator", "list")):
+    for arguments, why in (
+        (("config", "check"), "configuration file of this machine"),
+        (("database", "check"), "opens the database itself"),
+        (("token", "--client-id", "dev1"), "installation's own server"),
+        (("mosquitto", "config"), "Mosquitto of this machine"),
+    ):
         outcome = remote(*arguments)
         assert outcome.code == 2
-        assert "goes with" in outcome.err
+        assert f"`keyfob {arguments[0]}`" in outcome.err
+        assert why in outcome.err
+        assert "--server goes with" in outcome.err
+
+
+def test_each_command_works_on_a_server_or_says_why_not() -> None:
+    named = {name for name, one in get_command(app).commands.items() if not one.hidden}  # type: ignore[attr-defined]
+    assert named == REMOTE | set(HERE)
+    assert REMOTE.isdisjoint(HERE)
 
 
 def test_grants_of_another_register_are_not_changed_in_silence(
     remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The environment names a server: it is asked, never the installation that is here."""
+    name = f"gw{time.monotonic_ns()}"
+    remote.shell.ok("device", "add", name)
     monkeypatch.setenv("KEYFOB_SERVER", remote.url)
-    outcome = remote.shell("grant", "show", "dev1")
-    assert outcome.code == 2
-    assert "goes with" in outcome.err
+    monkeypatch.setenv("KEYFOB_CA", str(remote.ca))
+    monkeypatch.setenv("KEYFOB_CREDENTIALS", str(remote.file))
+    remote.shell.ok("grant", "allow", name, "token-exchange", "--act-for", f"{name}-*")
+    monkeypatch.delenv("KEYFOB_SERVER")
+    shown = remote.shell.json("grant", "show", name)
+    assert shown["may_act_for"] == [f"{name}-*"]
+    actors = [(one["actor"], one["action"]) for one in remote.shell.json("audit", name)]
+    assert actors[-1] == (f"service:{remote.made['client_id']}", "grant.allow")
 
 
-def test_certificates_are_refused_and_never_left_out(remote: Remote) -> None:
-    name = ("--certificate-name", "dns:d.example")
-    for arguments in (
-        ("device", "add", "cert-1", *name),
-        ("device", "add", "cert-1", "--certificate-bound"),
-        ("application", "add", "cert-1", *name),
-        ("application", "add", "cert-1", "--certificate-bound"),
-        ("device", "set-certificate", "cert-1", *name),
-        ("application", "set-certificate", "cert-1", "--remove"),
-    ):
-        outcome = remote(*arguments)
-        assert outcome.code == 2, arguments
-        assert "--server" in outcome.err
-    assert remote.shell("device", "show", "cert-1").code == 2
+def test_grants_are_those_of_the_local_command(remote: Remote) -> None:
+    here, name = remote.shell, f"gw{time.monotonic_ns()}"
+    here.ok("device", "add", name)
+    act_for = ("--act-for", f"{name}-*")
+    allowed = remote.json("grant", "allow", name, "token-exchange", *act_for)
+    assert allowed == remote.json("grant", "allow", name, "token-exchange")
+    for arguments in (("grant", "show", name), ("grant", "allow", name, "password"),
+                      ("grant", "show", "nobody"), ("grant", "allow", name, "x", *act_for),
+                      ("grant", "allow", name, "token-exchange", "--act-for", "*")):  # fmt: skip
+        far, near = remote(*arguments, "--json"), here(*arguments, "--json")
+        assert (far.code, far.json.get("error")) == (near.code, near.json.get("error")), arguments
+        assert far.code or far.out == near.out
+    shown = remote.json("grant", "withdraw", name, "token-exchange")
+    assert (shown["grant_types"], shown["may_act_for"]) == (["client_credentials"], [])
+    assert remote.json("grant", "withdraw", name, "token-exchange") == shown
+
+
+def test_operators_are_made_there_and_their_passwords_never_come_back(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, name = remote.shell, f"alice{time.monotonic_ns()}"
+    made = remote.json("operator", "add", name, "--generate")["password"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n"))
+    assert remote.json("operator", "set-password", name) == {"name": name}
+    assert remote.json("operator", "add", f"{name}-2", "--openid", f"{name}@there")
+    assert remote.json("operator", "list") == here.json("operator", "list")
+    assert made not in remote("operator", "list").out + here.ok("audit").out
+    assert remote("operator", "add", name, "--generate", "--json").json["error"] == "conflict"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+    refused = remote("operator", "set-password", name)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "between 12 and 1024 characters" in refused.err
+    remote.json("operator", "remove", name)
+    remote.json("operator", "remove", f"{name}-2")
+    assert remote("operator", "remove", name, "--json").json["error"] == "not_found"
+    actions = [one["action"] for one in here.json("audit", name)]
+    assert actions[:2] == ["operator.add", "operator.set-password"]
+
+
+def test_receivers_are_added_there_and_their_secret_never_comes_back(
+    remote: Remote, tmp_path: Path
+) -> None:
+    here, name = remote.shell, f"guard{time.monotonic_ns()}"
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    options = ("--url", "https://guard.example/events", "--authorization-file", str(secret))
+    made = remote.json("receiver", "add", name, *options, "--ca", str(remote.ca))
+    assert (made["authorization"], made["ca"]) == ("Bearer", "its own")
+    assert made in remote.json("receiver", "list")
+    for arguments in (("receiver", "list"), ("receiver", "status", name)):
+        assert remote(*arguments).out == here.ok(*arguments).out
+    assert "0123456789abcdef" not in remote("receiver", "status", name, "--json").out
+    assert remote("receiver", "add", name, *options, "--json").json["error"] == "conflict"
+    plain = remote("receiver", "add", f"{name}-2", "--url", "http://127.0.0.1:9/")
+    assert (plain.code, plain.err.count("\n")) == (2, 1)
+    assert "added there" in plain.err
+    remote.json("receiver", "remove", name)
+    assert remote("receiver", "status", name, "--json").json["error"] == "not_found"
+
+
+def test_certificates_are_registered_there(remote: Remote) -> None:
+    here, stamp = remote.shell, time.monotonic_ns()
+    device, app = f"cd{stamp}", f"ca{stamp}"
+    pinned = ("--certificate", str(remote.ca.parent / "server.pem"))
+    named = ("--certificate-name", "dns:d.example")
+    for kind, name in (("device", device), ("application", app)):
+        made = remote.json(kind, "add", name, *named, "--certificate-bound")
+        assert "client_secret" not in made
+        remote.json(kind, "set-certificate", name, *pinned, "--not-bound")
+        assert _shown(remote.json(kind, "list"), name) == _shown(here.json(kind, "list"), name)
+        for wrong in (("--remove",), ("--certificate-name", "dns:/"), ("--certificate-name", "x")):
+            far = remote(kind, "set-certificate", name, *wrong, "--json")
+            near = here(kind, "set-certificate", name, *wrong, "--json")
+            assert (
+                (far.code, far.json["error"])
+                == (near.code, near.json["error"])
+                == (*(2, "config_invalid"),)
+            ), wrong
+    shown = here.json("device", "show", device)
+    assert "certificate_name" not in shown
+    assert len(shown["certificates"]) == 43
+    both = remote.json("device", "add", f"{device}-2", "--certificate-bound")
+    assert both["client_secret"]
+    assert here.json("device", "show", f"{device}-2")["certificate_bound"] is True
+
+
+def _shown(listed: Any, name: str) -> Any:
+    (found,) = [one for one in listed if one["client_id"] == name]
+    return found
 
 
 def test_a_row_with_a_certificate_needs_no_file_for_secrets(remote: Remote, tmp_path: Path) -> None:

@@ -9,13 +9,28 @@ import signal
 import socket
 import ssl
 import stat
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 
 from keyfob.cli.installation import Installation, renew
-from tests.cli.commands import started
+from keyfob.server.wishes import DeviceWish
+from keyfob.tokens.sign import SigningKey
+from tests.cli.commands import started, wait_for
+from tests.server.assertions import claims_for, jwks_of, signed
+from tests.server.granting import JWT_BEARER
+
+TRUSTED = """
+[[server.trusted_issuer]]
+name = "cloud"
+issuer = "https://cloud.example"
+devices = ["dev*"]
+jwks_file = "keys.json"
+without_client = true
+"""
 
 
 def shown_certificate(installation: Installation) -> x509.Certificate:
@@ -80,6 +95,48 @@ def test_sighup_opens_the_audit_file_anew(installation: Installation, tmp_path: 
         program.process.send_signal(signal.SIGHUP)
         program.until("read the certificate again")
         assert audit.exists()
+
+
+def test_sighup_reads_the_trusted_issuers_again_and_wrong_ones_are_not_taken(
+    installation: Installation, tmp_path: Path
+) -> None:
+    path, key = installation.settings.path, SigningKey.generate()
+    before = path.read_text()
+    url = installation.settings.server.issuer
+    context = ssl.create_default_context(cafile=installation.directory / "ca.pem")
+    with installation.register() as register:
+        register.add_device(DeviceWish("dev1"))
+        register.allow_grant("dev1", "jwt-bearer")
+    (installation.directory / "keys.json").write_bytes(jwks_of(key))
+
+    def ask() -> httpx.Response:
+        claims = claims_for(time.time(), "dev1", iss="https://cloud.example", aud=url)
+        form = {"grant_type": JWT_BEARER, "assertion": signed(key, claims)}
+        return httpx.post(f"{url}/oauth2/token", data=form, verify=context, trust_env=False)
+
+    def grants() -> list[str]:
+        where = f"{url}/.well-known/oauth-authorization-server"
+        answer = httpx.get(where, verify=context, trust_env=False).json()
+        return [*answer["grant_types_supported"]]
+
+    with started(tmp_path / "log", "server", "--dir", str(installation.directory)) as program:
+        program.until("ready at")
+        assert ask().is_error
+        assert JWT_BEARER not in grants()
+        path.write_text(before + TRUSTED)
+        program.process.send_signal(signal.SIGHUP)
+        program.until("trusted issuers are now: cloud")
+        assert ask().status_code == 200, program.output()
+        assert JWT_BEARER in grants()
+        for number, wrong in enumerate(("nonsense = [", TRUSTED.replace("dev*", "*")), 1):
+            path.write_text(before + wrong)
+            program.process.send_signal(signal.SIGHUP)
+            wait_for("its word", lambda n=number: program.output().count("issuers stay:") == n)
+            assert ask().status_code == 200
+        path.write_text(before)
+        program.process.send_signal(signal.SIGHUP)
+        program.until("trusted issuers are now: none")
+        assert ask().is_error
 
 
 def test_a_taken_port_is_one_line(installation: Installation, tmp_path: Path) -> None:

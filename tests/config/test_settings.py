@@ -134,6 +134,21 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         ('[server]\naudience = ""\n', "2: server.audience", "write what tokens"),
         ('[guard.http]\nhost = ""\n', "2: guard.http.host", "write an address"),
         ("[guard]\ntoken_fields = []\n", "2: guard.token_fields", 'write ["password"'),
+        (
+            '[guard]\nauthentication_methods = ["a", ""]\n',
+            "2: guard.authentication_methods.1",
+            "write 1 to 255 bytes",
+        ),
+        (
+            '[guard]\nauthentication_methods = ["a\\u0007"]\n',
+            "2: guard.authentication_methods.0",
+            "all of them printable",
+        ),
+        (
+            '[guard]\nauthentication_methods = ["JWT", "JWT"]\n',
+            "2: guard.authentication_methods.1",
+            "write it once",
+        ),
         (ISSUER.replace('"a"', '""'), "2: issuer.0.name", "write a short name"),
         (ISSUER.replace('"a"', '"a:b"'), "2: issuer.0.name", "write a short name"),
         (ISSUER.replace('"a"', '"a\\n"'), "2: issuer.0.name", "write a short name"),

@@ -82,6 +82,7 @@ async def test_only_what_was_admitted_is_a_session() -> None:
         permissions=decision.permissions,
         payload=claims,
         key_id=str(KEY.kid),
+        proven="",
     )
     keeper.offline("b1", "dev1", 7, True)
     stored = sessions.get("b1", "dev1")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ import pytest
 
 from keyfob.errors import ConfigError
 from keyfob.server.client_metadata import ClientMetadata
+from keyfob.server.endpoints.metadata import assertion_rules
+from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.settings import ServerSettings
+from keyfob.server.stores.used_assertions import StoredUsedAssertions
+from keyfob.server.stores.writer import Writer
+from keyfob.server.trusted_issuers.assertions import trusted_assertions
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
@@ -329,8 +335,44 @@ async def test_the_metadata_names_the_grant_where_an_issuer_is_trusted(world: Wo
     assert JWT_BEARER in document["grant_types_supported"]
 
 
+@pytest.fixture
+def writer(settings: ServerSettings) -> Iterator[Writer]:
+    """What writes the server's database."""
+    writer = Writer(settings.database)
+    yield writer
+    writer.close()
+
+
+async def test_other_issuers_may_be_trusted_while_it_runs(
+    settings: ServerSettings, writer: Writer
+) -> None:
+    """One that stays keeps the keys that were fetched; one that cannot be changes nothing."""
+    cloud, factory = settings.trusted_issuers
+    used = StoredUsedAssertions(writer)
+    fetched = replace(factory, jwks="", jwks_uri="https://factory.example/keys")
+    trusted = trusted_assertions((cloud, fetched), assertion_rules(settings), used)
+    assertion, now = signed(KEY, claims_for(NOW, "dev1", iss=CLOUD)), NOW
+
+    def keys(issuer: str) -> object:
+        return trusted._known.issuers[issuer].keys
+
+    kept = keys(FACTORY)
+    trusted.trust((fetched, replace(cloud, lifetime=60)))
+    assert keys(FACTORY) is kept
+    assert (await trusted.read(assertion, now)).device == "dev1"
+    with pytest.raises(ConfigError):
+        trusted.trust((replace(cloud, jwks="", jwks_file=Path("/nowhere")),))
+    assert (await trusted.read(assertion, now)).device == "dev1"
+    trusted.trust((replace(cloud, devices=("other*",)),))
+    with pytest.raises(OAuthError):
+        await trusted.read(assertion, now)
+    trusted.trust(())
+    assert not trusted
+
+
 # Settings
 
+NOW = 1_800_000_000
 GOOD: dict[str, Any] = {
     "name": "n", "issuer": CLOUD, "devices": ("a*",), "jwks": jwks_of(KEY).decode(),
 }  # fmt: skip

@@ -226,13 +226,13 @@ def test_a_bound_token_stays_bound(answer: Members, issuer: TrustedIssuer, now: 
     thumbprint = bytes(range(32))
     member = {"x5t#S256": base64url.encode(thumbprint).decode()}
     bound = verify_introspected({**answer, "cnf": member}, issuer, now)
-    confirmation.check(bound.claims, thumbprint)
+    confirmation.check(bound, thumbprint)
     for proof in (None, bytes(32)):
         with pytest.raises(ClaimError):
-            confirmation.check(bound.claims, proof)
+            confirmation.check(bound, proof)
     by_key = {**answer, "token_type": "DPoP", "cnf": {"jkt": "x"}}
     with pytest.raises(ClaimError):
-        confirmation.check(verify_introspected(by_key, issuer, now).claims, thumbprint)
+        confirmation.check(verify_introspected(by_key, issuer, now), thumbprint)
 
 
 _JSON = st.recursive(
@@ -392,7 +392,7 @@ def test_an_answer_cannot_unbind_a_token(
     jwt = presented(bound, asked, signing_key, now)
     told = verify_introspected({"token_type": "Bearer"}, asked, now, presented=jwt)
     with pytest.raises(ClaimError):
-        confirmation.check(told.claims, None)
+        confirmation.check(told, None)
 
 
 def test_nobody_else_makes_a_verified_token(

@@ -18,6 +18,7 @@ from keyfob.errors import (
     TokenError,
     UntrustedTokenError,
 )
+from keyfob.guard.exchanges.ace import AceMethod
 from keyfob.tokens.confirmation import check
 from keyfob.tokens.introspected import active_members
 from keyfob.tokens.keys import KeySet
@@ -28,6 +29,7 @@ from keyfob.tokens.verify import (
     VerifiedToken,
     unverified,
 )
+from tests.guard.exchanges.proving import shown
 
 Forge = Callable[..., str]
 Accepted = Callable[..., VerifiedToken]
@@ -233,6 +235,7 @@ def test_every_token_code_is_raised_by_the_class_that_errors_py_draws_it_under(
             lambda: attempt("garbage"),
             lambda: attempt("e30.e30.e30.e30.e30"),
             lambda: attempt(forge(b'{"iss":"a","iss":"a"}')),
+            lambda: shown(AceMethod(), b"\0\1x", b""),
         ],
         UntrustedTokenError: [
             lambda: attempt(forge(claims, {"alg": "none"})),
@@ -243,6 +246,7 @@ def test_every_token_code_is_raised_by_the_class_that_errors_py_draws_it_under(
             lambda: attempt(forge(claims, {"kid": "k"}), keys=spoilt),
             lambda: attempt(good.rpartition(".")[0] + "." + "A" * 86),
             lambda: active_members(b'{"active":false}'),
+            lambda: shown(AceMethod(), b"\0\1xy", b""),
         ],
         ClaimError: [
             lambda: attempt(forge({**claims, "jti": None, "scope": 1})),
@@ -252,7 +256,7 @@ def test_every_token_code_is_raised_by_the_class_that_errors_py_draws_it_under(
             changed(nbf=1_790_003_000),
             lambda: attempt(good, issuer=replace(issuer, max_lifetime=1)),
             changed(scope=""),
-            lambda: check(attempt(forge({**claims, "cnf": {}})).claims, None),
+            lambda: check(attempt(forge({**claims, "cnf": {}})), None),
         ],
     }
     seen = {}

@@ -80,6 +80,8 @@ class DenyReason(StrEnum):
     LIFETIME_TOO_LONG = auto()
     SCOPE_MISSING = auto()
     CONFIRMATION_UNPROVEN = auto()
+    PROOF_MALFORMED = auto()
+    EXPORTER_PROOF_UNSUPPORTED = auto()
     CREDENTIALS_MISSING = auto()
     CREDENTIALS_AMBIGUOUS = auto()
     CLIENT_ID_MISMATCH = auto()
@@ -145,6 +147,14 @@ _ANSWERS: Final = MappingProxyType(
         DenyReason.CONFIRMATION_UNPROVEN: (
             _NOT_AUTHORIZED,
             "The token is bound to a key that the client did not prove to hold.",
+        ),
+        DenyReason.PROOF_MALFORMED: (
+            _BAD_CREDENTIALS,
+            "What was sent is not a proof in the form of the client's authentication method.",
+        ),
+        DenyReason.EXPORTER_PROOF_UNSUPPORTED: (
+            _NOT_AUTHORIZED,
+            "The client's proof is over a TLS exporter (RFC 9431), which cannot be checked here.",
         ),
         DenyReason.CREDENTIALS_MISSING: (_BAD_CREDENTIALS, "The client sent no token."),
         DenyReason.CREDENTIALS_AMBIGUOUS: (

@@ -13,7 +13,9 @@ import msgspec
 from keyfob.errors import ConfigError
 from keyfob.server import wishes
 from keyfob.server.admin.applications import NewApplication
+from keyfob.server.admin.certificates import CertificateForm, NewCertificate
 from keyfob.server.admin.devices import DeviceChange, JwkSet, NewDevice, Rights, TokenForm
+from keyfob.server.certificates.identity import CertificateIdentity
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.wishes import ApplicationWish, ChangeWish, DeviceWish
 from keyfob.tokens import json_strict
@@ -22,8 +24,8 @@ __all__ = [
     "device_change",
     "key_set",
     "new_application",
+    "new_certificate",
     "new_device",
-    "no_certificate",
     "token_form",
 ]
 
@@ -32,7 +34,7 @@ def new_device(wish: DeviceWish) -> NewDevice:
     """Return what asks for a device.
 
     Raises:
-        ConfigError: It has a certificate, or the keys are no JWK Set.
+        ConfigError: The keys are no JWK Set.
     """
     return NewDevice(
         id=wish.id,
@@ -72,9 +74,24 @@ def new_application(wish: ApplicationWish) -> NewApplication:
     )
 
 
-def no_certificate() -> ConfigError:
-    """Return what says that the API does not register certificates."""
-    return ConfigError("certificates are not registered over --server; do it at the server")
+def new_certificate(
+    identity: CertificateIdentity | None, *, bound: bool | None, remove_secret: bool
+) -> NewCertificate:
+    """Return what asks for another certificate.
+
+    Args:
+        identity: What it has to be; an empty one takes it away, None leaves it.
+        bound: Whether tokens are bound to it; None leaves that.
+        remove_secret: Whether the secret stops.
+    """
+    form: CertificateForm | msgspec.UnsetType | None = msgspec.UNSET
+    if identity is not None:
+        form = CertificateForm.of(identity) if identity else None
+    return NewCertificate(
+        certificate=form,
+        bound=msgspec.UNSET if bound is None else bound,
+        remove_secret=remove_secret,
+    )
 
 
 def token_form(metadata: ClientMetadata) -> TokenForm:
@@ -111,11 +128,12 @@ def key_set(document: bytes) -> JwkSet:
 
 def _authentication(wish: DeviceWish | ApplicationWish) -> dict[str, Any]:
     """Return the members that tell how a client authenticates, and what its tokens are."""
-    if wish.certificate is not None or wish.certificate_bound:
-        raise no_certificate()
+    named = wish.certificate
     return {
         "jwks": None if wish.jwks is None else key_set(wish.jwks),
         "tokens": token_form(wish.metadata),
+        "certificate": None if named is None else CertificateForm.of(named),
+        "certificate_bound": wish.certificate_bound,
     }
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields
+from keyfob.cli.target import grants_of
 from keyfob.server.client_grants import ClientGrants
 
 __all__ = ["app"]
@@ -48,8 +49,8 @@ def allow(
 
     Where --act-for is left out, the devices that a gateway acts for stay as they are.
     """
-    with settings_of(directory).register() as register:
-        grants = register.allow_grant(identifier, grant, act_for=act_for)
+    with grants_of(directory) as known:
+        grants = known.allow_grant(identifier, grant, act_for=act_for)
     _answer(grants, as_json=as_json)
 
 
@@ -61,8 +62,8 @@ def withdraw(
     as_json: Json = False,
 ) -> None:
     """Take a grant from a client; its tokens end in their own time."""
-    with settings_of(directory).register() as register:
-        grants = register.withdraw_grant(identifier, grant)
+    with grants_of(directory) as known:
+        grants = known.withdraw_grant(identifier, grant)
     _answer(grants, as_json=as_json)
 
 
@@ -71,8 +72,8 @@ def show(
     identifier: Identifier, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False
 ) -> None:
     """Show which grants a client may use."""
-    with settings_of(directory).register() as register:
-        grants = register.show_grants(identifier)
+    with grants_of(directory) as known:
+        grants = known.show_grants(identifier)
     _answer(grants, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Final
 
 import typer
@@ -41,7 +42,7 @@ from keyfob.cli.output import print_line
 from keyfob.cli.target import Target, use
 from keyfob.errors import ConfigError
 
-__all__ = ["app", "main", "run"]
+__all__ = ["HERE", "REMOTE", "app", "main", "run"]
 
 app = typer.Typer(
     name="keyfob",
@@ -83,12 +84,28 @@ def _version(wanted: bool) -> None:
 
 
 # Those that work on a register, wherever it is.
-_REMOTE: Final = frozenset(
-    {"device", "group", "application", "key", "service", "registration-token", "audit"}
+REMOTE: Final = frozenset(
+    {
+        *("device", "group", "application", "grant", "key", "service", "receiver"),
+        *("registration-token", "operator", "audit"),
+    }
 )
 
-# They change a register that no server offers over HTTP: never another one than was meant.
-_HERE: Final = frozenset({"grant", "operator", "receiver"})
+# Of the others: what they work on, which no admin API reaches.
+HERE: Final = MappingProxyType(
+    {
+        "init": "makes an installation in a folder of this machine",
+        "up": "runs an installation of this machine",
+        "server": "runs here",
+        "guard": "runs here",
+        "token": "asks the installation's own server as a device, by its configuration",
+        "inspect": "judges by the issuers that this machine's configuration trusts",
+        "explain": "decides by this machine's configuration and its guard's sessions",
+        "config": "is about the configuration file of this machine",
+        "database": "opens the database itself, before any server does",
+        "mosquitto": "is about the Mosquitto of this machine",
+    }
+)
 
 
 @app.callback()
@@ -123,12 +140,17 @@ def keyfob(
 
     Exit codes: 0 allowed or done, 1 refused, 2 misuse or a system that does not work.
     """
-    remote = context.invoked_subcommand in _REMOTE
+    remote = context.invoked_subcommand in REMOTE
     source = context.get_parameter_source("server")
     typed = source is not None and source.name == "COMMANDLINE"
-    if server and not remote and (typed or context.invoked_subcommand in _HERE):
-        raise ConfigError("--server (KEYFOB_SERVER) goes with: " + ", ".join(sorted(_REMOTE)))
+    if server and typed and not remote:
+        raise ConfigError(_refusal(context.invoked_subcommand or ""))
     use(Target(server, ca, credentials) if remote else Target())
+
+
+def _refusal(command: str) -> str:
+    why = f"`keyfob {command}` {HERE[command]}; " if command in HERE else ""
+    return f"{why}--server goes with: " + ", ".join(sorted(REMOTE))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

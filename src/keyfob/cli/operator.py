@@ -9,14 +9,10 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import (
-    DEFAULT_DIRECTORY,
-    Directory,
-    operators_of,
-    settings_of,
-)
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.shown import time_of
+from keyfob.cli.target import operators_of, option_of
 from keyfob.errors import ConfigError
 from keyfob.server.passwords import MAX_PASSWORD_LENGTH, generate_password
 
@@ -61,7 +57,6 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the accounts."""
-    installation = settings_of(directory)
     with operators_of(directory) as operators:
         known = operators.list()
     rows = [
@@ -70,7 +65,7 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
     ]
     text = table(("NAME", "SINCE", "CHANGED", "OPENID"), rows)
     if not rows:
-        text = f"no operators; `keyfob operator add NAME{installation.option}` makes an account"
+        text = f"no operators; `keyfob operator add NAME{option_of(directory)}` makes an account"
     data = [
         {"name": name, "created_at": created, "changed_at": changed, "openid": subject or None}
         for name, created, changed, subject in rows

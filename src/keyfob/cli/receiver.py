@@ -9,14 +9,13 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.compose import signing_settings
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
-from keyfob.cli.server_database import server_database
+from keyfob.cli.registers import AnyReceiver
 from keyfob.cli.shown import time_of
+from keyfob.cli.target import option_of, receivers_of
 from keyfob.errors import ConfigError
-from keyfob.server.events.receiver import MAX_CA_CHARS, Receiver, ReceiverStatus
-from keyfob.server.events.receiver_register import ReceiverRegister
+from keyfob.server.events.receiver import MAX_CA_CHARS, ReceiverStatus
 
 __all__ = ["app"]
 
@@ -54,8 +53,8 @@ def add(
     pem = None if ca is None else _read(ca, MAX_CA_CHARS + 1)
     if authorization_file is not None and not secret:
         raise ConfigError(f"{authorization_file}: there is no secret in it")
-    with _register(directory) as register:
-        receiver = register.add(name, url=url, audience=audience, secret=secret, ca=pem)
+    with receivers_of(directory) as receivers:
+        receiver = receivers.add(name, url=url, audience=audience, secret=secret, ca=pem)
     data = _data(receiver)
     answer(data, fields(data), as_json=as_json)
 
@@ -63,21 +62,20 @@ def add(
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """List the receivers."""
-    installation = settings_of(directory)
-    with _register(directory) as register:
-        receivers = register.list_receivers()
-    text = table(("NAME", "URL", "AUDIENCE"), [(one.name, one.url, one.audience)
-                                               for one in receivers])  # fmt: skip
-    if not receivers:
-        text = f"no receivers; `keyfob receiver add NAME --url URL{installation.option}` adds one"
-    answer([_data(one) for one in receivers], text, as_json=as_json)
+    with receivers_of(directory) as receivers:
+        known = receivers.list_receivers()
+    rows = [(one.name, one.url, one.audience) for one in known]
+    text = table(("NAME", "URL", "AUDIENCE"), rows)
+    if not known:
+        text = f"no receivers; `keyfob receiver add NAME --url URL{option_of(directory)}` adds one"
+    answer([_data(one) for one in known], text, as_json=as_json)
 
 
 @app.command()
 def status(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """Show how the deliveries to a receiver go."""
-    with _register(directory) as register:
-        receiver, found = register.status(name)
+    with receivers_of(directory) as receivers:
+        receiver, found = receivers.status(name)
     data = _data(receiver) | _status(found)
     answer(data, fields(data), as_json=as_json)
 
@@ -85,18 +83,9 @@ def status(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json =
 @app.command()
 def remove(name: Name, directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> None:
     """Remove a receiver; what it was not told yet it is never told."""
-    with _register(directory) as register:
-        register.remove(name)
+    with receivers_of(directory) as receivers:
+        receivers.remove(name)
     answer({"name": name, "removed": True}, f"{name} is removed", as_json=as_json)
-
-
-def _register(directory: Directory) -> ReceiverRegister:
-    settings = settings_of(directory).settings
-    return ReceiverRegister.open(
-        server_database(settings),
-        signing_settings(settings).sealer,
-        migrate=settings.server.migrate,
-    )
 
 
 def _read(path: Path, limit: int) -> str:
@@ -109,13 +98,13 @@ def _read(path: Path, limit: int) -> str:
         raise ConfigError(f"{path}: not a text") from error
 
 
-def _data(receiver: Receiver) -> dict[str, object]:
+def _data(receiver: AnyReceiver) -> dict[str, object]:
     return {
         "name": receiver.name,
         "url": receiver.url,
         "audience": receiver.audience,
-        "authorization": "none" if receiver.credential is None else "Bearer",
-        "ca": "the system's" if receiver.ca is None else "its own",
+        "authorization": "Bearer" if receiver.has_secret else "none",
+        "ca": "its own" if receiver.has_ca else "the system's",
         "added_at": time_of(receiver.created_at),
     }
 

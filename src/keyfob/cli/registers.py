@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What commands need of a register, wherever it is: of this machine's, or of a server's over HTTP.
 
-``Register``, ``KeyRegister`` and ``RegistrationTokens`` are these as they are; the modules
-``remote_…`` have the others. Which one a command gets is decided once, in front of it (``target``).
+``Register``, ``KeyRegister`` and the like are these as they are; the modules ``remote_…`` have the
+others. Which one a command gets is decided once, in front of it (``target``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.client_grants import ClientGrants
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.clients import Application, IssuedApplication, Service
 from keyfob.server.devices import Device, IssuedDevice
+from keyfob.server.events.receiver import ReceiverStatus
 from keyfob.server.fleet import EVERY_DEVICE, Chosen, ManyOutcome, Selection
 from keyfob.server.fleet_import import ImportOutcome
 from keyfob.server.fleet_rows import Format, RowReader
 from keyfob.server.groups import Group
+from keyfob.server.operators import Operator
 from keyfob.server.private_file import PrivateFile
 from keyfob.server.registration.initial_tokens import (
     IssuedRegistrationToken,
@@ -28,7 +31,16 @@ from keyfob.server.signing.key_register import ShownKey
 from keyfob.server.stores.admin_actions import AdminAction
 from keyfob.server.wishes import ApplicationWish, ChangeWish, DeviceWish
 
-__all__ = ["AnyFleet", "AnyKeyRegister", "AnyRegister", "AnyRegistrationTokens"]
+__all__ = [
+    "AnyFleet",
+    "AnyGrants",
+    "AnyKeyRegister",
+    "AnyOperators",
+    "AnyReceiver",
+    "AnyReceivers",
+    "AnyRegister",
+    "AnyRegistrationTokens",
+]
 
 
 class AnyRegister(Protocol):
@@ -208,3 +220,82 @@ class AnyRegistrationTokens(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget a token."""
+
+
+class AnyGrants(Protocol):
+    """Grants of clients; ``Register`` says what each method does."""
+
+    def show_grants(self, client_id: str) -> ClientGrants:
+        """Show a client's grants."""
+
+    def allow_grant(
+        self, client_id: str, grant: str, *, act_for: Iterable[str] | None = None
+    ) -> ClientGrants:
+        """Let a client use one more grant."""
+
+    def withdraw_grant(self, client_id: str, grant: str) -> ClientGrants:
+        """Take a grant from a client."""
+
+
+class AnyOperators(Protocol):
+    """People who approve; ``OperatorRegister`` says what each method does."""
+
+    def add(
+        self, name: str, password: str | None, *, openid_subject: str | None = None
+    ) -> Operator:
+        """Make an account."""
+
+    def list(self) -> tuple[Operator, ...]:
+        """List the accounts."""
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a password."""
+
+    def remove(self, name: str) -> None:
+        """Remove an account."""
+
+
+class AnyReceiver(Protocol):
+    """What is shown of a receiver; ``ShownReceiver`` says what each is."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def url(self) -> str:
+        """Where events are pushed to."""
+
+    @property
+    def audience(self) -> str:
+        """What they carry as ``aud``."""
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether it is shown a secret."""
+
+    @property
+    def has_ca(self) -> bool:
+        """Whether it has CA certificates of its own."""
+
+    @property
+    def created_at(self) -> float:
+        """When it was added."""
+
+
+class AnyReceivers(Protocol):
+    """Who is told of revocations; ``ReceiverRegister`` says what each method does."""
+
+    def add(
+        self, name: str, *, url: str, audience: str = "", secret: str = "", ca: str | None = None
+    ) -> AnyReceiver:
+        """Add a receiver."""
+
+    def list_receivers(self) -> Sequence[AnyReceiver]:
+        """List the receivers."""
+
+    def status(self, name: str) -> tuple[AnyReceiver, ReceiverStatus]:
+        """Show how the deliveries to a receiver go."""
+
+    def remove(self, name: str) -> None:
+        """Remove a receiver."""

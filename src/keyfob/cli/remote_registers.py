@@ -12,8 +12,8 @@ from keyfob.cli.admin_bodies import (
     device_change,
     key_set,
     new_application,
+    new_certificate,
     new_device,
-    no_certificate,
     token_form,
 )
 from keyfob.cli.admin_client import NOTHING, AdminClient, gathered, one, selected
@@ -104,14 +104,16 @@ class RemoteRegister:
 
     def set_device_certificate(
         self,
-        device_id: str,  # noqa: ARG002
-        certificate: CertificateIdentity | None = None,  # noqa: ARG002
+        device_id: str,
+        certificate: CertificateIdentity | None = None,
         *,
-        bound: bool | None = None,  # noqa: ARG002
-        remove_secret: bool = False,  # noqa: ARG002
+        bound: bool | None = None,
+        remove_secret: bool = False,
     ) -> Device:
-        """Refuse to give a device another certificate: the admin API does not."""
-        raise no_certificate()
+        """Give a device another certificate."""
+        wish = new_certificate(certificate, bound=bound, remove_secret=remove_secret)
+        path = *one("devices", device_id), "certificate"
+        return self._client.ask("PUT", *path, kind=Device, body=wish)
 
     def set_device_tokens(self, device_id: str, metadata: ClientMetadata) -> Device:
         """Change what a device's next tokens are."""
@@ -147,14 +149,16 @@ class RemoteRegister:
 
     def set_application_certificate(
         self,
-        client_id: str,  # noqa: ARG002
-        certificate: CertificateIdentity | None = None,  # noqa: ARG002
+        client_id: str,
+        certificate: CertificateIdentity | None = None,
         *,
-        bound: bool | None = None,  # noqa: ARG002
-        remove_secret: bool = False,  # noqa: ARG002
+        bound: bool | None = None,
+        remove_secret: bool = False,
     ) -> Application:
-        """Refuse to give an application another certificate: the admin API does not."""
-        raise no_certificate()
+        """Give an application another certificate."""
+        wish = new_certificate(certificate, bound=bound, remove_secret=remove_secret)
+        path = *one("applications", client_id), "certificate"
+        return self._client.ask("PUT", *path, kind=Application, body=wish)
 
     def remove_application(self, client_id: str) -> None:
         """Remove an application."""

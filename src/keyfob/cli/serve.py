@@ -7,19 +7,23 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Final, NoReturn
 
+from keyfob.cli.collector import calm_collector
 from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.logs import log_to_stderr
+from keyfob.cli.server_grants import grant_settings
 from keyfob.cli.shown import time_of
-from keyfob.config import HttpSection, Settings
+from keyfob.config import HttpSection, Settings, load
 from keyfob.errors import ConfigError
 from keyfob.server.audit import TokenEvent
 from keyfob.server.audit_file import AuditFile
 from keyfob.server.events.told import DeliveryNote
-from keyfob.server.serve import HttpServer, Listen, Operators, make_server
+from keyfob.server.serve import Listen, Operators, Server, make_server
 from keyfob.server.signing.events import KeyEvent
 
 __all__ = ["server"]
@@ -42,7 +46,8 @@ _REFUSED: Final = {
 def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Run the authorization server alone, in the foreground.
 
-    SIGHUP makes it read its certificate again, and open its audit file anew.
+    SIGHUP makes it read its certificate and its trusted issuers again, and open its audit file
+    anew.
     """
     settings = settings_of(directory).settings
     log_to_stderr()
@@ -54,11 +59,13 @@ def server(directory: Directory = DEFAULT_DIRECTORY) -> None:
         _server(settings, console.show, file).run()
 
 
-def _server(settings: Settings, show: Show, file: AuditFile) -> HttpServer:
+def _server(settings: Settings, show: Show, file: AuditFile) -> Server:
     server = settings.server
 
     def on_ready() -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, made, show, file)
+        again = partial(_reload, made, show, file, settings.path)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again)
+        calm_collector()
         show(f"ready at {server.issuer}")
 
     def audit(event: TokenEvent) -> None:
@@ -99,17 +106,28 @@ def _leave(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _reload(server: HttpServer, show: Show, file: AuditFile) -> None:
+def _reload(server: Server, show: Show, file: AuditFile, path: Path) -> None:
     try:
         file.reopen()
     except ConfigError as error:
         show(f"the old audit file stays: {error.message}")
+    _trust(server, show, path)
     try:
         server.reload_certificate()
     except ConfigError as error:
         show(f"the old certificate stays: {error.message}")
     else:
         show("read the certificate again")
+
+
+def _trust(server: Server, show: Show, path: Path) -> None:
+    try:
+        issuers = grant_settings(load(path))["trusted_issuers"]
+        server.trust(issuers)
+    except ConfigError as error:
+        show(f"the old trusted issuers stay: {error.message}")
+    else:
+        show("trusted issuers are now: " + (", ".join(one.name for one in issuers) or "none"))
 
 
 def _told(event: TokenEvent) -> str:

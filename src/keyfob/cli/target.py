@@ -11,17 +11,39 @@ from pathlib import Path
 
 from keyfob.cli.admin_client import AdminClient, read_credentials
 from keyfob.cli.compose import own_template, signing_settings
+from keyfob.cli.installation import operators_of as local_operators
 from keyfob.cli.installation import settings_of
-from keyfob.cli.registers import AnyKeyRegister, AnyRegister, AnyRegistrationTokens
+from keyfob.cli.registers import (
+    AnyGrants,
+    AnyKeyRegister,
+    AnyOperators,
+    AnyReceivers,
+    AnyRegister,
+    AnyRegistrationTokens,
+)
+from keyfob.cli.remote_grants import RemoteGrants
 from keyfob.cli.remote_keys import RemoteKeyRegister
+from keyfob.cli.remote_operators import RemoteOperators
+from keyfob.cli.remote_receivers import RemoteReceivers
 from keyfob.cli.remote_registers import RemoteRegister
 from keyfob.cli.remote_registration_tokens import RemoteRegistrationTokens
 from keyfob.cli.server_database import server_database
+from keyfob.server.events.receiver_register import ReceiverRegister
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.stores.store import open_store
 
-__all__ = ["Target", "key_register_of", "option_of", "register_of", "registration_tokens_of", "use"]
+__all__ = [
+    "Target",
+    "grants_of",
+    "key_register_of",
+    "operators_of",
+    "option_of",
+    "receivers_of",
+    "register_of",
+    "registration_tokens_of",
+    "use",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +119,44 @@ def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
     store = open_store(database, migrate=migrate)
     with RegistrationTokens(store, client_id_template=own_template(settings)) as tokens:
         yield tokens
+
+
+@contextlib.contextmanager
+def grants_of(directory: Path) -> Iterator[AnyGrants]:
+    """Open the grants of clients that a command works on; see ``register_of``."""
+    if (target := _TARGET.get()).server:
+        with _client(target) as client:
+            yield RemoteGrants(client)
+        return
+    with settings_of(directory).register() as register:
+        yield register
+
+
+@contextlib.contextmanager
+def operators_of(directory: Path) -> Iterator[AnyOperators]:
+    """Open the operators that a command works on; see ``register_of``."""
+    if (target := _TARGET.get()).server:
+        with _client(target) as client:
+            yield RemoteOperators(client)
+        return
+    with local_operators(directory) as operators:
+        yield operators
+
+
+@contextlib.contextmanager
+def receivers_of(directory: Path) -> Iterator[AnyReceivers]:
+    """Open the receivers of events that a command works on; see ``register_of``."""
+    if (target := _TARGET.get()).server:
+        with _client(target) as client:
+            yield RemoteReceivers(client)
+        return
+    settings = settings_of(directory).settings
+    with ReceiverRegister.open(
+        server_database(settings),
+        signing_settings(settings).sealer,
+        migrate=settings.server.migrate,
+    ) as receivers:
+        yield receivers
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from keyfob.config.sections import (
     ServerSection,
     TrustedIssuerSection,
 )
-from keyfob.config.server_database import database_kind
+from keyfob.config.server_database import database_fault, database_kind
 from keyfob.config.settings import FILE_NAME, Settings, load
 from keyfob.config.source import Origin
 from keyfob.config.unknown_keys import nearest
@@ -66,6 +66,7 @@ __all__ = [
     "ServerSection",
     "Settings",
     "TrustedIssuerSection",
+    "database_fault",
     "database_kind",
     "load",
     "nearest",

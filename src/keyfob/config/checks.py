@@ -116,7 +116,9 @@ def _check_methods(names: Sequence[str], source: Source) -> None:
     for place, name in enumerate(names):
         key = f"guard.authentication_methods.{place}"
         if not name.isprintable() or not 0 < len(name.encode()) <= MAX_METHOD:
-            raise source.wrong(key, f"must have 1 to {MAX_METHOD} bytes, all of them printable")
+            raise source.wrong(
+                key, f"is no name; write 1 to {MAX_METHOD} bytes, all of them printable"
+            )
         if name in names[:place]:
             raise source.wrong(key, "stands twice; write it once")
 

@@ -32,6 +32,7 @@ class Admission(Decision, frozen=True, kw_only=True):
         assigned: The broker made up the client identifier, or will.
         payload: The JSON of the token's claims.
         key_id: The key that verified them.
+        proven: What the token is bound to, and the client has proven; empty: a bearer token.
         asked: The token and what its issuer said of it, where it was asked.
         judge: Who judged: where another judges now, it is to be judged again.
         renews: The session that is to go on with this token, as it was then; None: it begins.
@@ -46,6 +47,7 @@ class Admission(Decision, frozen=True, kw_only=True):
     assigned: bool
     payload: bytes
     key_id: str
+    proven: str
     asked: Asked | None
     judge: object
     renews: Session | None = None
@@ -75,4 +77,5 @@ class Admission(Decision, frozen=True, kw_only=True):
             payload=self.payload,
             key_id=self.key_id,
             assigned=self.assigned,
+            proven=self.proven,
         )

@@ -145,6 +145,7 @@ class Authenticating:
             server_nonce=os.urandom(32),
             now=self._clock(),
             reauthenticating=case.renewal is not None,
+            assigned=case.request.assigned,
         )
         data = case.request.authentication_data or b""
         case = replace(case, request=replace(case.request, authentication_data=None))

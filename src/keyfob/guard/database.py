@@ -95,7 +95,11 @@ CREATE TABLE event (
 ) STRICT, WITHOUT ROWID;
 """
 
-_MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
+_VERSION_3: Final = """
+ALTER TABLE session ADD COLUMN proven TEXT;
+"""
+
+_MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What makes each version of the file from the one before; each runs once, in a transaction."""
 
 VERSION: Final = len(_MIGRATIONS)

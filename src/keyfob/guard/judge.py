@@ -5,7 +5,7 @@ The order is that of what a check costs and of what its refusal gives away:
 
 1. ``credentials``   which field carries the token
 2. ``token``         signature, issuer, audience, times, required scopes: ``tokens.verify``
-3. ``confirmation``  a bound token comes with its proof (RFC 8705)
+3. ``confirmation``  a bound token comes with its proof (RFC 7800)
 4. ``revocation``    neither it nor its device was revoked
 5. ``device``        the client identifier is this device's
 6. ``session``       nobody else has a live or stored session under that identifier
@@ -148,7 +148,7 @@ class Judge:
 
         Returns:
             The decision, an ``Admission`` where the client may come in; NeedKeys or a Question
-            where it takes keys, or an answer of the issuer, that are not at hand.
+            where it takes keys or an answer of the issuer.
         """
         method = request.authentication_method
         if method is not None and method not in self._methods:
@@ -188,8 +188,7 @@ class Judge:
 
     def _worked_out(self, presented: bytes, token: VerifiedToken, now: float) -> CachedToken:
         """Return what was worked out from what the issuer said, for as long as it says so."""
-        digest = VerifiedTokens.digest(presented)
-        entry = self._introspected.find(digest, now)
+        entry = self._introspected.find(digest := VerifiedTokens.digest(presented), now)
         if entry is None or entry.token is not token:
             entry = CachedToken(
                 token=token,
@@ -250,6 +249,8 @@ class Judge:
             return refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
             return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
+        if session.proven not in (None, confirmation.bound_to(token.claims.confirmation)):
+            return refuse(DenyReason.CONFIRMATION_UNPROVEN, "confirmation")
         if (token.issuer.issuer, token.subject) != session.owner:
             return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")
         request = ConnectRequest(client_id=session.client_id, assigned=session.assigned)
@@ -332,7 +333,7 @@ class Judge:
         """Return why a verified token does not let this client in, which check says so, and how."""
         token, claims = entry.token, entry.token.claims
         try:
-            confirmation.check(claims, request.certificate_thumbprint, request.proof, now)
+            confirmation.check(token, request.certificate_thumbprint, request.proof, now)
         except TokenError as error:
             return DenyReason(error.code), "confirmation", error.message
         revoked = self._revocations.find(
@@ -376,6 +377,7 @@ class Judge:
             assigned=request.assigned or not request.client_id,
             payload=token.payload,
             key_id=token.key_id,
+            proven=confirmation.bound_to(claims.confirmation),
             asked=asked,
             judge=self,
         )

@@ -49,6 +49,10 @@ class Renewal:
             return Decision.refuse(DenyReason.SESSION_ENDED, detail=detail)
         if not isinstance(decision, Admission):
             return decision
+        if session.proven is not None and _kind(decision.proven) != _kind(session.proven):
+            # No downgrade; and RFC 9431 section 4: only who has proven a key goes on by another.
+            detail = "The connection's first token was bound in another way than this one."
+            return Decision.refuse(DenyReason.CONFIRMATION_UNPROVEN, detail=detail)
         same = (decision.issuer, decision.subject) == session.owner
         if not same or session.client not in (None, decision.client):
             return Decision.refuse(
@@ -66,3 +70,9 @@ class Renewal:
             assigned=session.assigned,
             renews=session,
         )
+
+
+def _kind(proven: str) -> str:
+    """Return in which way a token is bound; a public and a symmetric key are one (``cnf.jwk``)."""
+    kind = proven.partition(":")[0]
+    return "jwk" if kind == "oct" else kind

@@ -222,6 +222,7 @@ def _merged(
             key_id=known.key_id,
             assigned=known.assigned,
             ask_by=known.ask_by,
+            proven=known.proven,
         )
     if known is not None and same_connection and known.state is SessionState.REVOKED:
         # Its END may be what the plugin did not read before the link broke.

@@ -88,6 +88,8 @@ class Session:
         key_id: The key that verified them.
         assigned: The broker made up the client identifier.
         ask_by: When the issuer has to be asked about the token again, in Unix seconds; None: never.
+        proven: What its token is bound to and its client has proven to have, as
+            ``confirmation.bound_to`` names it; empty: a bearer token; None: not known.
     """
 
     broker: str
@@ -108,6 +110,7 @@ class Session:
     key_id: str = ""
     assigned: bool = False
     ask_by: float | None = None
+    proven: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:

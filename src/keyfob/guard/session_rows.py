@@ -20,9 +20,10 @@ __all__ = ["delete", "load_instances", "load_sessions", "store", "store_instance
 
 _COLUMNS: Final = (
     "broker, client_id, epoch, state, clean, principal, issuer, subject, client, token_id,"
-    " issued_at, expires_at, permissions, offline_since, payload, key_id, assigned, ask_by"
+    " issued_at, expires_at, permissions, offline_since, payload, key_id, assigned, ask_by,"
+    " proven"
 )
-_VALUES: Final = ", ".join("?" * 18)
+_VALUES: Final = ", ".join("?" * 19)
 _STORE: Final = f"INSERT OR REPLACE INTO session ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608
 _DELETE: Final = "DELETE FROM session WHERE broker = ? AND client_id = ?"
 _STORE_INSTANCE: Final = "INSERT OR REPLACE INTO broker (name, instance) VALUES (?, ?)"
@@ -93,6 +94,7 @@ def _store(session: Session, connection: sqlite3.Connection) -> None:
         session.key_id,
         session.assigned,
         session.ask_by,
+        session.proven,
     )
     connection.execute(_STORE, row)
 
@@ -121,6 +123,7 @@ def _session(row: tuple[Any, ...]) -> Session:
         key_id=row[15],
         assigned=bool(row[16]),
         ask_by=row[17],
+        proven=row[18],
     )
 
 

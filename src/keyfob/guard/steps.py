@@ -8,6 +8,7 @@ from typing import Final
 
 from keyfob.authorization.decision import Step
 from keyfob.guard.verified_tokens import CachedToken
+from keyfob.tokens.confirmation import bound_to
 from keyfob.tokens.verify import VerifiedToken
 
 __all__ = ["CHECKS", "steps"]
@@ -78,11 +79,11 @@ def _passed(check: str, entry: CachedToken | None, client_id: str) -> str:
         return "one field holds a token"
     token = entry.token
     rules = len(entry.granted.permissions.rules) if entry.granted else 0
-    bound = "bound to the client's certificate" if token.claims.confirmation else "a bearer token"
+    bound = bound_to(token.claims.confirmation)
     return {
         "credentials": "one field holds a token",
         "token": f"of {token.issuer.name}, for {token.device!a}",
-        "confirmation": bound,
+        "confirmation": f"bound to {bound!a}, which was proven" if bound else "a bearer token",
         "revocation": "not revoked",
         "device": f"{token.device!a} may be {client_id!a}",
         "session": "nobody else has a session under this client identifier",

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 __all__ = ["BODY_SECONDS", "BodyError", "read_body"]
 
@@ -41,15 +42,21 @@ async def read_body(request: Request, *, limit: int, seconds: float = BODY_SECON
     Raises:
         BodyError: Too large, too slow, or cut short.
     """
-    body = bytearray()
     try:
         async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise BodyError("the request is too large", reason="body_too_large", status=413)
+            return await _whole(request.receive, limit)
     except TimeoutError:
         raise BodyError("the request took too long", reason="body_slow", status=408) from None
-    except ClientDisconnect:
-        raise BodyError("the request was cut short", reason="body_cut", status=400) from None
+
+
+async def _whole(receive: Receive, limit: int) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyError("the request was cut short", reason="body_cut", status=400)
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise BodyError("the request is too large", reason="body_too_large", status=413)
+        more = message.get("more_body", False)
     return bytes(body)

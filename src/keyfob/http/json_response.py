@@ -20,9 +20,18 @@ NO_STORE: Final[Mapping[str, str]] = MappingProxyType(
 
 def json_response(document: object, *, headers: Mapping[str, str], status: int = 200) -> Response:
     """Answer with a JSON document; every caller decides whether it may be cached."""
-    return Response(
-        msgspec.json.encode(document),
-        status_code=status,
-        media_type="application/json",
-        headers=dict(headers),
-    )
+    return _JsonResponse(msgspec.json.encode(document), status_code=status, headers=headers)
+
+
+class _JsonResponse(Response):
+    """A ``Response`` whose headers are written at once, without a look at which there are."""
+
+    media_type = "application/json"
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.raw_headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in (headers or {}).items()
+        ]
+        length = str(len(self.body)).encode("ascii")
+        self.raw_headers += ((b"content-type", b"application/json"), (b"content-length", length))

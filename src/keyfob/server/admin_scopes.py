@@ -16,8 +16,14 @@ __all__ = [
     "AUDIT_READ",
     "DEVICES_READ",
     "DEVICES_WRITE",
+    "GRANTS_READ",
+    "GRANTS_WRITE",
     "KEYS_READ",
     "KEYS_WRITE",
+    "OPERATORS_READ",
+    "OPERATORS_WRITE",
+    "RECEIVERS_READ",
+    "RECEIVERS_WRITE",
     "REGISTRATION_READ",
     "REGISTRATION_WRITE",
     "SERVICES_READ",
@@ -37,10 +43,17 @@ KEYS_READ: Final = "keyfob.admin.keys:read"
 KEYS_WRITE: Final = "keyfob.admin.keys:write"
 REGISTRATION_READ: Final = "keyfob.admin.registration:read"
 REGISTRATION_WRITE: Final = "keyfob.admin.registration:write"
+GRANTS_READ: Final = "keyfob.admin.grants:read"
+GRANTS_WRITE: Final = "keyfob.admin.grants:write"
+OPERATORS_READ: Final = "keyfob.admin.operators:read"
+OPERATORS_WRITE: Final = "keyfob.admin.operators:write"
+RECEIVERS_READ: Final = "keyfob.admin.receivers:read"
+RECEIVERS_WRITE: Final = "keyfob.admin.receivers:write"
 AUDIT_READ: Final = "keyfob.admin.audit:read"
 
 ADMIN_SCOPES: Final = (
     *(DEVICES_READ, DEVICES_WRITE, APPLICATIONS_READ, APPLICATIONS_WRITE),
     *(SERVICES_READ, SERVICES_WRITE, KEYS_READ, KEYS_WRITE),
-    *(REGISTRATION_READ, REGISTRATION_WRITE, AUDIT_READ),
+    *(REGISTRATION_READ, REGISTRATION_WRITE, GRANTS_READ, GRANTS_WRITE),
+    *(OPERATORS_READ, OPERATORS_WRITE, RECEIVERS_READ, RECEIVERS_WRITE, AUDIT_READ),
 )

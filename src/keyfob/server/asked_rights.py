@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from keyfob.authorization.syntaxes.scopes import CONNECT
 from keyfob.server.authorization_details import (
@@ -120,7 +122,7 @@ def _check_closed(parameters: Mapping[str, str]) -> None:
 
 def _check_room(scopes: tuple[str, ...], details: tuple[Detail, ...]) -> None:
     """Refuse more than a token holds: what two sides have in common may be longer than either."""
-    length = len(" ".join(scopes)) + len(details_text(details).encode())
+    length = len(" ".join(scopes)) + (len(details_text(details).encode()) if details else 0)
     if len(scopes) > MAX_SCOPES or length > MAX_SCOPE_LENGTH:
         raise OAuthError(
             "invalid_scope", "a token does not hold so much; ask for less", reason="rights_too_long"

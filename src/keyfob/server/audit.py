@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from keyfob.server.records import Record
 
 __all__ = ["AuditSink", "RequestKind", "TokenEvent", "ignore"]
 
@@ -23,8 +24,7 @@ RequestKind: TypeAlias = Literal[
 """What can be asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenEvent:
+class TokenEvent(Record, frozen=True, kw_only=True):
     """A token was issued or revoked, or a request for one or about one refused.
 
     Also an operator signed in, or approved or denied a device.

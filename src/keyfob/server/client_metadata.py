@@ -85,6 +85,8 @@ class ClientMetadata(
     @property
     def certificate(self) -> CertificateIdentity:
         """What its certificate has to be; empty where it does not authenticate by one."""
+        if self is NO_METADATA:  # nearly every device
+            return _NO_CERTIFICATE
         return CertificateIdentity(
             subject_dn=self.tls_client_auth_subject_dn,
             san_dns=self.tls_client_auth_san_dns,
@@ -110,6 +112,7 @@ class ClientMetadata(
 
 
 NO_METADATA: Final = ClientMetadata()
+_NO_CERTIFICATE: Final = CertificateIdentity()
 NO_METADATA_TEXT: Final = "{}"
 _DECODER: Final = msgspec.json.Decoder(ClientMetadata)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from keyfob.server.admin_scopes import ADMIN_SCOPES
 from keyfob.server.certificates.identity import CertificateIdentity
@@ -19,6 +19,7 @@ from keyfob.server.client_metadata import (
     ClientMetadata,
     read_metadata,
 )
+from keyfob.server.records import Record
 
 __all__ = [
     "ADMIN_GRANTS",
@@ -75,8 +76,7 @@ SERVICE_SCOPES: Final = (GUARD_SCOPE, INTROSPECTION_SCOPE, PROOF_KEY_SCOPE, *ADM
 """What services may be registered for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class Client(Record, frozen=True, kw_only=True):
     """One row of the register, as every flow reads it.
 
     Args:
@@ -97,9 +97,11 @@ class Client:
         old_hash: Of the secret before, which may work besides; until when is the store's matter.
     """
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"secret_hash", "jwks", "old_hash"})
+
     client_id: str
     kind: ClientKind
-    secret_hash: str | None = field(repr=False)
+    secret_hash: str | None
     grants: tuple[str, ...]
     scopes: tuple[str, ...]
     lifetime: int | None = None
@@ -107,11 +109,11 @@ class Client:
     created_at: float
     last_token_at: float | None = None
     revoked_through: int = 0
-    jwks: str | None = field(default=None, repr=False)
+    jwks: str | None = None
     metadata: ClientMetadata = NO_METADATA
     pending: bool = False
     groups: tuple[str, ...] = ()
-    old_hash: str | None = field(default=None, repr=False)
+    old_hash: str | None = None
 
     @property
     def public(self) -> bool:
@@ -119,8 +121,7 @@ class Client:
         return self.secret_hash is None and self.jwks is None and not self.metadata.certificate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSecret:
+class StoredSecret(Record, frozen=True, kw_only=True):
     """What a client has to prove: no more of it is read before it did.
 
     Args:
@@ -133,11 +134,13 @@ class StoredSecret:
         old_ends_on_use: Whether the first use of the new secret ends the old one.
     """
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"secret_hash", "jwks", "metadata", "old_hash"})
+
     kind: ClientKind
-    secret_hash: str | None = field(repr=False)
-    jwks: str | None = field(default=None, repr=False)
-    metadata: str = field(default=NO_METADATA_TEXT, repr=False)
-    old_hash: str | None = field(default=None, repr=False)
+    secret_hash: str | None
+    jwks: str | None = None
+    metadata: str = NO_METADATA_TEXT
+    old_hash: str | None = None
     old_ends_on_use: bool = False
 
     @property

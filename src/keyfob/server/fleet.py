@@ -264,11 +264,15 @@ class Fleet:
                 names, overlap=overlap, until_used=until_used
             )
 
-    def import_batch(self, reader: RowReader) -> BatchOutcome:
+    def import_batch(self, reader: RowReader, *, gateways: bool = True) -> BatchOutcome:
         """Register the devices of a few rows in one transaction; see ``fleet_batch``."""
         with self._refused("device.import"):
             batch = DeviceBatch(
-                self._store, template=self._template, clock=self._clock, actor=self._actor
+                self._store,
+                template=self._template,
+                clock=self._clock,
+                actor=self._actor,
+                gateways=gateways,
             )
             return batch.run(reader)
 

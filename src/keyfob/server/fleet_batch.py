@@ -15,7 +15,7 @@ from keyfob.errors import ConfigError, KeyfobError
 from keyfob.server.admin_trail import note_done
 from keyfob.server.credentials import generate_secrets, hash_secret
 from keyfob.server.fleet_import import Prepared, new_device, reject_conflicts
-from keyfob.server.fleet_rows import RowReader
+from keyfob.server.fleet_rows import Row, RowReader
 from keyfob.server.names import shown_name
 from keyfob.server.stores.fleet import NewDevice, insert_devices
 from keyfob.server.stores.store import Store
@@ -60,6 +60,7 @@ class DeviceBatch:
         template: What MQTT client identifiers are made of.
         clock: Unix seconds.
         actor: Who does it, for the trail.
+        gateways: Whether a row may say for which devices its own acts.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class DeviceBatch:
         template: ClientIdTemplate,
         clock: Callable[[], float],
         actor: str,
+        gateways: bool = True,
     ) -> None:
         self._store = store
         self._template = template
         self._clock = clock
         self._actor = actor
+        self._gateways = gateways
 
     def run(self, reader: RowReader) -> BatchOutcome:
         """Register them; rows that are wrong are passed over, and told.
@@ -90,7 +93,7 @@ class DeviceBatch:
                 prepared.rejects.append((line, "", row))
                 continue
             try:
-                prepared.devices.append((line, new_device(row, self._template)))
+                prepared.devices.append((line, self._device(row)))
             except KeyfobError as error:
                 prepared.rejects.append((line, row.device, error))
         secrets = _with_secrets(prepared)
@@ -115,6 +118,12 @@ class DeviceBatch:
                 if line in secrets
             ),
         )
+
+    def _device(self, row: Row) -> NewDevice:
+        device = new_device(row, self._template)
+        if device.metadata.may_act_for and not self._gateways:
+            raise ConfigError("may_act_for needs the right to change grants")
+        return device
 
 
 def _with_secrets(prepared: Prepared) -> dict[int, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from keyfob.server.authorization_details import Detail
 from keyfob.server.oauth_errors import OAuthError
+from keyfob.server.records import Record
 from keyfob.server.refresh_token import RefreshToken
 from keyfob.server.settings import ServerSettings
 from keyfob.tokens.sign import SigningKey
@@ -17,8 +17,7 @@ from keyfob.tokens.sign import SigningKey
 __all__ = ["Access", "IssuedToken", "TokenIssuer", "told", "token_type"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Access(Record, frozen=True, kw_only=True):
     """What a grant allows a token to say.
 
     Args:
@@ -47,29 +46,32 @@ class Access:
         keep: Writes down what has to be on the disk before the token is given out; it may refuse.
     """
 
+    hidden: ClassVar[frozenset[str]] = frozenset(
+        {"secret_hash", "device_code", "shown_confirmations", "keep"}
+    )
+
     subject: str
     client_id: str
     scopes: tuple[str, ...]
     lifetime: int | None
     revoked_through: int
     renewable: bool = False
-    secret_hash: str | None = field(default=None, repr=False)
+    secret_hash: str | None = None
     refresh_token: RefreshToken | None = None
-    device_code: bytes | None = field(default=None, repr=False)
+    device_code: bytes | None = None
     audience: str | tuple[str, ...] | None = None
     closed: bool = False
     details: tuple[Detail, ...] = ()
     ends_by: int | None = None
-    claims: Mapping[str, object] = field(default_factory=dict)
+    claims: Mapping[str, object] = {}
     certificate: str | None = None
     jkt: str | None = None
-    answer: Mapping[str, object] = field(default_factory=dict)
-    shown_confirmations: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
-    keep: Callable[[IssuedToken], Awaitable[None]] | None = field(default=None, repr=False)
+    answer: Mapping[str, object] = {}
+    shown_confirmations: tuple[Mapping[str, object], ...] = ()
+    keep: Callable[[IssuedToken], Awaitable[None]] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
+class IssuedToken(Record, frozen=True, kw_only=True):
     """A token and what is told about it; ``refresh_token`` where one goes with it.
 
     ``cnf`` is the symmetric key that an opaque one is bound to (RFC 9201 section 3.2);
@@ -77,17 +79,19 @@ class IssuedToken:
     ``members`` are what the answer says beside what the other fields do.
     """
 
-    access_token: str = field(repr=False)
+    hidden: ClassVar[frozenset[str]] = frozenset({"access_token", "refresh_token", "cnf"})
+
+    access_token: str
     token_id: str
     issued_at: int
     expires_in: int
     expires_at: int
     scope: str
     token_type: str = "Bearer"  # noqa: S105 - RFC 6750
-    refresh_token: str | None = field(default=None, repr=False)
-    cnf: Mapping[str, object] | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    members: Mapping[str, object] = field(default_factory=dict)
+    refresh_token: str | None = None
+    cnf: Mapping[str, object] | None = None
+    headers: Mapping[str, str] = {}
+    members: Mapping[str, object] = {}
 
 
 class SigningKeys(Protocol):

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Final, Protocol
+from types import MappingProxyType, TracebackType
+from typing import Final, Protocol, Self
 
 from keyfob.errors import ConfigError
 from keyfob.server.clients import ClientKind
@@ -145,15 +144,45 @@ class NoLimits:
         """Let everybody be wrong."""
 
 
-@dataclass(slots=True)
 class Attempt:
-    """One try to prove something."""
+    """One try to prove something, as a context: an OAuthError of a wrong proof is counted.
 
-    kind: ClientKind | None = None
+    A class of its own and no generator, because every request for a token has one.
+
+    Args:
+        store: What has been used up.
+        name: Who it claims to be.
+        network: Where it came from.
+    """
+
+    __slots__ = ("_kind", "_name", "_network", "_store")
+
+    def __init__(self, store: LimitStore, name: str, network: str) -> None:
+        self._store = store
+        self._name = name
+        self._network = network
+        self._kind: ClientKind | None = None
 
     def proved(self, kind: ClientKind) -> None:
         """Say who it was, when that was proven; a public client has nothing to prove."""
-        self.kind = kind
+        self._kind = kind
+
+    async def __aenter__(self) -> Self:
+        refusal = await self._store.admit(self._name, self._network)
+        if refusal is not None:
+            raise _too_many(refusal)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None and self._kind is not None:
+            await self._store.proven(self._name, self._network, self._kind)
+        elif isinstance(error, OAuthError) and error.error in _FAILURES:
+            await self._store.failed(self._name, self._network)
 
 
 class Limits:
@@ -166,8 +195,7 @@ class Limits:
     def __init__(self, store: LimitStore) -> None:
         self._store = store
 
-    @asynccontextmanager
-    async def attempt(self, name: str, address: str) -> AsyncIterator[Attempt]:
+    def attempt(self, name: str, address: str) -> Attempt:
         """Let somebody prove himself inside; an OAuthError of a wrong proof is counted.
 
         Args:
@@ -178,19 +206,7 @@ class Limits:
             OAuthError: ``temporarily_unavailable`` with status 429, before anything was looked up.
         """
         # What is no name is nobody's: one of them for all, or each would cost memory.
-        pair = (name if is_name(name) else "?", network_of(address))
-        refusal = await self._store.admit(*pair)
-        if refusal is not None:
-            raise _too_many(refusal)
-        made = Attempt()
-        try:
-            yield made
-        except OAuthError as error:
-            if error.error in _FAILURES:
-                await self._store.failed(*pair)
-            raise
-        if made.kind is not None:
-            await self._store.proven(*pair, made.kind)
+        return Attempt(self._store, name if is_name(name) else "?", network_of(address))
 
     async def nameless(self, address: str, error: OAuthError) -> OAuthError:
         """Return what to answer to a request that was wrong before it named anybody."""

@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from keyfob.errors import UpstreamError
 from keyfob.server.access_tokens import AccessTokenStore, found_token
 from keyfob.server.credentials import ACCESS_TOKEN_PREFIX
@@ -134,7 +136,9 @@ class OpaqueTokens:
             ) from None
         if salt is None:
             return token
-        return replace(token, cnf={"jwk": _proof_key(salt, token.access_token, kid)})
+        return msgspec.structs.replace(
+            token, cnf={"jwk": _proof_key(salt, token.access_token, kid)}
+        )
 
     async def find(self, token: str, now: float, *, good: bool = True) -> FoundToken | None:
         """Return the token if it is one of ours; see ``TokenLookup``."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from keyfob.errors import UpstreamError
+from keyfob.server.events.receiver_register import ReceiverRegister
+from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.registration.registrar import Registrar
@@ -34,6 +36,8 @@ class Registers:
     register: Register
     keys: KeyRegister
     registration_tokens: RegistrationTokens
+    operators: OperatorRegister
+    receivers: ReceiverRegister
 
 
 class RegisterThread:
@@ -64,6 +68,7 @@ class RegisterThread:
                 stayed locked, or the disk is full.
         """
         template, clock = self._settings.client_id_template, self._clock
+        sealer = self._settings.signing.sealer
 
         def done(store: Store) -> _T:
             return work(
@@ -73,6 +78,8 @@ class RegisterThread:
                     registration_tokens=RegistrationTokens(
                         store, client_id_template=template, clock=clock, actor=actor
                     ),
+                    operators=OperatorRegister(store, clock=clock, actor=actor),
+                    receivers=ReceiverRegister(store, sealer, clock=clock, actor=actor),
                 )
             )
 

@@ -21,8 +21,10 @@ from keyfob.server.metrics import ServerMetrics
 from keyfob.server.operators_app import operators_app
 from keyfob.server.settings import ServerSettings
 from keyfob.server.signing.events import KeyAudit, ignore_keys
+from keyfob.server.trusted_issuers.assertions import TrustedAssertions
+from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 
-__all__ = ["HttpServer", "Listen", "Operators", "make_server", "serve"]
+__all__ = ["HttpServer", "Listen", "Operators", "Server", "make_server", "serve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ def make_server(
     delivery_audit: DeliveryAudit = ignore_deliveries,
     on_ready: Callable[[], None] | None = None,
     operators: Operators | None = None,
-) -> HttpServer:
+) -> Server:
     """Make a server that listens and does not answer before ``run``.
 
     Args:
@@ -74,7 +76,8 @@ def make_server(
 
         metrics: ServerMetrics | None = None
         app = create_app(settings, audit=sink, key_audit=key_audit, delivery_audit=delivery_audit)
-        made = _Server(app, listen, sockets, on_ready=on_ready, on_stop=app.state.stopping.set)
+        made = Server(app, listen, sockets, on_ready=on_ready, on_stop=app.state.stopping.set)
+        made.settings, made.assertions = settings, app.state.assertions
         if operators is not None and theirs is not None:
             metrics = ServerMetrics(
                 limited=lambda: app.state.limits.refusals,
@@ -103,9 +106,11 @@ def serve(
     make_server(settings, listen, audit=audit, on_ready=on_ready).run()
 
 
-class _Server(HttpServer):
+class Server(HttpServer):
     """The server, and the listener of operators beside it for as long as it serves."""
 
+    settings: ServerSettings
+    assertions: TrustedAssertions
     beside: HttpServer | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -119,6 +124,15 @@ class _Server(HttpServer):
         finally:
             self.beside.should_exit = True
             await running
+
+    def trust(self, issuers: tuple[TrustedAssertionIssuer, ...]) -> None:
+        """Take the assertions of these issuers from now on, and of no others.
+
+        Raises:
+            ConfigError: One cannot be trusted; those from before stay.
+        """
+        replace(self.settings, trusted_issuers=issuers)  # checks them with what counts here
+        self.assertions.trust(issuers)
 
     def reload_certificate(self) -> None:
         """Show the certificates that are in the files now.

@@ -16,7 +16,7 @@ from typing import Final
 
 from keyfob.tokens.issuers import TrustedIssuer
 
-__all__ = ["MAX_OPAQUE_BYTES", "MIN_OPAQUE_BYTES", "opaque_issuer"]
+__all__ = ["MAX_OPAQUE_BYTES", "MIN_OPAQUE_BYTES", "looks_opaque", "opaque_issuer"]
 
 # A guess must succeed at most once in 2**128 (RFC 6749 section 10.10), which takes 22 characters
 # of base64; what is much shorter is a password, and nobody else's business.
@@ -42,12 +42,16 @@ def opaque_issuer(token: bytes, prefixes: Mapping[bytes, TrustedIssuer]) -> Trus
     Returns:
         The issuer; None: nobody is asked about this one, it is a JWT or no token at all.
     """
-    if not MIN_OPAQUE_BYTES <= len(token) <= MAX_OPAQUE_BYTES:
-        return None
-    if not _B64TOKEN.fullmatch(token) or _is_jose(token):
+    if not looks_opaque(token):
         return None
     fitting = [prefix for prefix in prefixes if token.startswith(prefix)]
     return prefixes[max(fitting, key=len)] if fitting else None
+
+
+def looks_opaque(token: bytes) -> bool:
+    """Tell whether a text has the form of an opaque token, whosever it is."""
+    fits = MIN_OPAQUE_BYTES <= len(token) <= MAX_OPAQUE_BYTES
+    return fits and _B64TOKEN.fullmatch(token) is not None and not _is_jose(token)
 
 
 def _is_jose(token: bytes) -> bool:

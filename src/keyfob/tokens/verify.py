@@ -36,6 +36,7 @@ from keyfob.tokens.introspected import claims_set
 from keyfob.tokens.issuers import TrustedIssuer
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.kinds import other_kind
+from keyfob.tokens.proof_keys import SymmetricKey, refuse_secrets, take_symmetric_key
 from keyfob.tokens.signer import NeedKeys, check_algorithm, find_issuer, find_signer, shown
 
 __all__ = [
@@ -70,6 +71,8 @@ class VerifiedToken:
         device: What the issuer's ``device_claim`` says: a clean, non-empty text.
         expires_at: When it stops being good: ``exp`` and the issuer's ``expiry_leeway``.
         introspected: The issuer was asked about it and said that it is active.
+        proof_key: The symmetric key that it is bound to, as its issuer told it; it is in nothing
+            else here, and is not to be kept. None: it is bound to none, or it was not told.
     """
 
     issuer: TrustedIssuer
@@ -79,6 +82,7 @@ class VerifiedToken:
     device: str
     expires_at: float
     introspected: bool = False
+    proof_key: SymmetricKey | None = field(default=None, repr=False)
     seal: InitVar[object]
 
     @property
@@ -150,6 +154,7 @@ def verify(
     claims = _claims(members, issuer)
     _require(claims, issuer)
     _check_claims(claims, issuer, now)
+    refuse_secrets(members)
     verified = VerifiedToken(
         issuer=issuer,
         claims=claims,
@@ -186,7 +191,7 @@ def verify_introspected(
         ClaimError: A claim says no, or is not what the token itself says.
     """
     own = None if presented is None else presented.claims.members
-    members = claims_set(members, issuer, own)
+    members, proof_key = take_symmetric_key(claims_set(members, issuer, own))
     claims = _claims(members, issuer)
     if claims.issuer != issuer.issuer:
         raise UntrustedTokenError(
@@ -198,7 +203,7 @@ def verify_introspected(
         if device != presented.device:
             raise invalid(issuer.device_claim, "is not what the issuer says of the token")
         if presented.claims.expires_at < claims.expires_at:
-            members["exp"] = presented.claims.expires_at
+            members = {**members, "exp": presented.claims.expires_at}
             claims = _claims(members, issuer)
     _check_claims(claims, issuer, now)
     return VerifiedToken(
@@ -209,6 +214,7 @@ def verify_introspected(
         device=device,
         expires_at=claims.expires_at + issuer.expiry_leeway,
         introspected=True,
+        proof_key=proof_key,
         seal=_SEAL,
     )
 

@@ -105,6 +105,17 @@ async def test_a_guard_that_takes_too_long_is_given_up_on(tmp_path: Path) -> Non
         assert asking(here).open[0].cancelled()
 
 
+async def test_a_client_that_is_in_takes_nobodys_question_away(tmp_path: Path) -> None:
+    """It shows its next token while somebody waits to connect under its identifier."""
+    async with house(tmp_path, guard=Asking) as here:
+        plugin, _ = await here.plugin()
+        await slow(here, plugin, "slow-1", delayed=True, wait_ms=5000)
+        plugin.say(frames.Continue(epoch=9, client_id="slow-1", data=b"", wait_ms=200))
+        assert await decision(plugin) == (9, UNAVAILABLE)
+        asking(here).open[0].set_result(None)
+        assert await decision(plugin) == (1, 0)
+
+
 async def test_a_second_question_takes_the_place_of_the_first(tmp_path: Path) -> None:
     """Whoever asked the first is gone, or the broker would not have asked again."""
     async with house(tmp_path, guard=Asking) as here:

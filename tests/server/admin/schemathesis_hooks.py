@@ -22,6 +22,9 @@ _THERE = {
     "groups": [f"group{number}" for number in range(20)],
     "applications": [f"app{number}" for number in range(20)],
     "services": [f"svc{number}" for number in range(20)],
+    "grants": [f"dev{number}" for number in range(20)],
+    "operators": [f"person{number}" for number in range(20)],
+    "receivers": [f"hears{number}" for number in range(20)],
     "registration-tokens": [f"line{number}" for number in range(20)],
 }
 

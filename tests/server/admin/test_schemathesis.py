@@ -22,6 +22,8 @@ import pytest
 
 from keyfob.server.admin.routes import OPERATIONS
 from keyfob.server.admin_scopes import ADMIN_SCOPES, DEVICES_READ
+from keyfob.server.events.receiver_register import ReceiverRegister
+from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
 from keyfob.server.stores.store import open_store
@@ -109,6 +111,10 @@ def api(tmp_path: Path) -> Iterator[Api]:
     tokens = RegistrationTokens(store)
     for number in range(20):
         tokens.add(f"line{number}", uses=1, seconds=60, template=Template())
+    people, receivers = OperatorRegister(store), ReceiverRegister(store, None)
+    for number in range(20):
+        people.add(f"person{number}", None, openid_subject=f"subject{number}")
+        receivers.add(f"hears{number}", url="https://[::1]:1/")
     store.close()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -21,6 +21,7 @@ from keyfob.server.signing.timetable import (
     planned,
     reconfigured,
     scheduled,
+    signing_key,
     timetable,
 )
 from tests.server.signing.keys import DAY, NOW, key, moments, stored_keys
@@ -42,6 +43,13 @@ def test_every_key_has_exactly_one_place(keys: tuple[StoredKey, ...], now: float
     table = timetable(keys, now)
     places = [*table.published, *table.forgotten]
     assert sorted(each.kid for each in places) == sorted(each.kid for each in keys)
+
+
+@given(stored_keys(), moments)
+def test_the_key_that_signs_is_the_one_of_the_timetable(
+    keys: tuple[StoredKey, ...], now: float
+) -> None:
+    assert signing_key(keys, now) == timetable(keys, now).signing
 
 
 @given(stored_keys(), moments, st.randoms(use_true_random=False))

@@ -15,13 +15,22 @@ from typing import Final, Literal, get_args
 
 from keyfob.errors import ConfigError
 
-__all__ = ["Decisions", "MosquittoSettings", "PluginSettings", "render", "render_plugin"]
+__all__ = [
+    "LEAST_PACKET",
+    "Decisions",
+    "Mode",
+    "MosquittoSettings",
+    "PluginSettings",
+    "render",
+    "render_plugin",
+]
 
 Decisions = Literal["auto", "blocking", "delayed"]
+Mode = Literal["exclusive", "mixed"]
 
 _TLS_VERSIONS: Final = frozenset({"tlsv1.2", "tlsv1.3"})
 # Two fields of 65,535 bytes in one CONNECT must reach the guard, to be refused by their content.
-_LEAST_PACKET: Final = 262_144
+LEAST_PACKET: Final = 262_144
 _MOST_PACKET: Final = 268_435_460  # MQTT 5.0 section 2.1.4
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?")
@@ -38,6 +47,8 @@ class PluginSettings:
         guard_socket: Where the guard listens.
         decisions: Whether the broker stops while it waits for a decision (``blocking``), or goes on
             (``delayed``, Mosquitto 2.1 and later). ``auto``: goes on where it can.
+        mode: Whether nobody comes in without a token (``exclusive``), or what is none is left to
+            the broker's other ways in (``mixed``).
         guard_timeout_ms: How long a broker that stops waits for a decision, so this is short.
         decision_timeout_ms: How long a client waits where the broker goes on.
         guard_users: Users that the guard may run as, besides the broker's own and root.
@@ -53,6 +64,7 @@ class PluginSettings:
     plugin: Path
     guard_socket: Path
     decisions: Decisions = "auto"
+    mode: Mode = "exclusive"
     guard_timeout_ms: int = 200
     decision_timeout_ms: int = 5_000
     guard_users: tuple[str, ...] = ()
@@ -66,6 +78,8 @@ class PluginSettings:
         _check_path("guard_socket", self.guard_socket, 107)  # sun_path in unix(7)
         if self.decisions not in get_args(Decisions):
             raise ConfigError(f"mosquitto: decisions is one of {sorted(get_args(Decisions))}")
+        if self.mode not in get_args(Mode):
+            raise ConfigError(f"mosquitto: mode is one of {sorted(get_args(Mode))}")
         _check_number("guard_timeout_ms", self.guard_timeout_ms, 1, 10_000)
         _check_number("decision_timeout_ms", self.decision_timeout_ms, 100, 60_000)
         if len(self.guard_users) > 16:
@@ -142,7 +156,7 @@ class MosquittoSettings(PluginSettings):
         if self.tls_version not in _TLS_VERSIONS:
             raise ConfigError(f"mosquitto: tls_version is one of {sorted(_TLS_VERSIONS)}")
         _check_number("autosave_interval", self.autosave_interval, 1, 86_400)
-        _check_number("max_packet_size", self.max_packet_size, _LEAST_PACKET, _MOST_PACKET)
+        _check_number("max_packet_size", self.max_packet_size, LEAST_PACKET, _MOST_PACKET)
         _check_number("sys_interval", self.sys_interval, 0, 65_535)
 
 
@@ -151,6 +165,7 @@ def render_plugin(settings: PluginSettings) -> str:
     options = {
         "guard_socket": settings.guard_socket,
         "decisions": settings.decisions,
+        "mode": settings.mode,
         "guard_timeout_ms": settings.guard_timeout_ms,
         "decision_timeout_ms": settings.decision_timeout_ms,
         "guard_users": ",".join(settings.guard_users),

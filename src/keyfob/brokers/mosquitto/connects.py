@@ -71,7 +71,8 @@ class Connects:
 
     def ask(self, frame: Question, request: int) -> None:
         """Put a question to the guard; its DECISION is sent now or later."""
-        key = frame.client_id or frame.epoch
+        # Who is in may ask while somebody waits to connect under the same identifier.
+        key = (isinstance(frame, frames.Connect) and frame.client_id) or frame.epoch
         if (given_up := self._waiting.pop(key, None)) is not None:
             given_up.cancel()
         shown = self._asked(frame)

@@ -48,11 +48,12 @@ class ExchangeContext:
     """What there is to know when an exchange begins.
 
     Attributes:
-        client_id: The MQTT client identifier.
+        client_id: The MQTT client identifier, as the broker uses it.
         broker: The broker's name.
         server_nonce: 32 fresh random bytes, of this exchange only.
         now: Unix seconds.
         reauthenticating: The client is connected, and shows its next token (section 4.12.1).
+        assigned: The broker made up the client identifier, because the client sent none.
     """
 
     client_id: str
@@ -60,6 +61,7 @@ class ExchangeContext:
     server_nonce: bytes = field(repr=False)
     now: float
     reauthenticating: bool
+    assigned: bool = False
 
 
 class Exchange(Protocol):

@@ -27,8 +27,8 @@ __all__ = ["LONGEST", "MAX_OPEN", "MAX_STEPS", "OpenExchanges"]
 MAX_OPEN: Final = 4096
 """Exchanges of one link that wait for their client; about 4 MB. The oldest gives way."""
 
-LONGEST: Final = 30.0
-"""Seconds that an exchange may take in all, and that the plugin waits for a client, too."""
+LONGEST: Final = 60.0
+"""Seconds that an exchange may take in all: the longest that a plugin lets a client have."""
 
 MAX_STEPS: Final = 8
 """Packets of a client in one exchange; the methods here need two."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from keyfob.server.admin.certificates import CertificateForm
 from keyfob.server.admin.devices import JwkSet, NewKeys, TokenForm
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import APPLICATIONS_READ, APPLICATIONS_WRITE
@@ -30,6 +31,8 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device_code: bool = False
     jwks: JwkSet | None = None
     tokens: TokenForm = TokenForm()
+    certificate: CertificateForm | None = None
+    certificate_bound: bool = False
 
     @property
     def wish(self) -> ApplicationWish:
@@ -41,6 +44,8 @@ class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             device_code=self.device_code,
             jwks=None if self.jwks is None else self.jwks.document,
             metadata=self.tokens.metadata,
+            certificate=None if self.certificate is None else self.certificate.identity,
+            certificate_bound=self.certificate_bound,
         )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from keyfob.server import devices, wishes
+from keyfob.server.admin.certificates import CertificateForm
 from keyfob.server.admin.operations import Call, Name, Operation, Page
 from keyfob.server.admin_scopes import DEVICES_READ, DEVICES_WRITE
 from keyfob.server.client_keys import MAX_CLIENT_KEYS
@@ -138,7 +139,10 @@ class TokenForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A device to register; with keys it has no secret; a pending one gets no token yet."""
+    """A device to register; a pending one gets no token yet.
+
+    With keys or a certificate it has no secret.
+    """
 
     id: Name
     rights: Rights = Rights()
@@ -148,6 +152,8 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     labels: Labels = {}
     pending: bool = False
     tokens: TokenForm = TokenForm()
+    certificate: CertificateForm | None = None
+    certificate_bound: bool = False
 
     @property
     def wish(self) -> DeviceWish:
@@ -161,6 +167,8 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             labels=self.labels,
             pending=self.pending,
             metadata=self.tokens.metadata,
+            certificate=None if self.certificate is None else self.certificate.identity,
+            certificate_bound=self.certificate_bound,
         )
 
 

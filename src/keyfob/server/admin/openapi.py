@@ -65,7 +65,7 @@ def description(
         "info": {
             "title": "Keyfob admin API",
             "version": __version__,
-            "description": "Devices, applications, services and keys of a Keyfob server. "
+            "description": "Devices, applications, services, keys and people of a Keyfob server. "
             "Times are seconds since 1970.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -16,6 +16,8 @@ from starlette.requests import Request
 
 from keyfob.server.admin.access import Caller
 from keyfob.server.admin.problems import ProblemError
+from keyfob.server.events.receiver_register import ReceiverRegister
+from keyfob.server.operator_register import OperatorRegister
 from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister
@@ -96,6 +98,8 @@ class Call:
         register: The register.
         keys: The signing keys.
         registration_tokens: Initial access tokens.
+        operators: People who approve.
+        receivers: Who is told of revocations.
         target: What the path names; empty where it names nothing.
         body: Of the operation's type.
         query: The same.
@@ -105,6 +109,8 @@ class Call:
     register: Register
     keys: KeyRegister
     registration_tokens: RegistrationTokens
+    operators: OperatorRegister
+    receivers: ReceiverRegister
     target: str
     body: Any
     query: Any

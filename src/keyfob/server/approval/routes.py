@@ -4,73 +4,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from starlette.routing import Route
 
-from keyfob.server.admission import Admission
 from keyfob.server.approval.browser import Browser
-from keyfob.server.approval.desk import ApprovalStore, Desk, DeviceLookup
+from keyfob.server.approval.desk import Desk
 from keyfob.server.approval.endpoint import ApprovalEndpoint
 from keyfob.server.approval.openid import OpenIdSignIn
 from keyfob.server.approval.pages import Pages
 from keyfob.server.approval.sessions import Sessions
 from keyfob.server.approval.sign_in import SignIn
-from keyfob.server.audit import AuditSink
-from keyfob.server.device_codes import DeviceCodes
 from keyfob.server.endpoints.device_authorization import DeviceAuthorizationEndpoint
 from keyfob.server.endpoints.metadata import DEVICE_AUTHORIZATION_PATH, DEVICE_PATH
 from keyfob.server.openid.provider import OpenIdIssuer
+from keyfob.server.parts import Parts
 from keyfob.server.passwords import PasswordChecker
-from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.operators import StoredOperators
 
 __all__ = ["approval_routes"]
 
 
 def approval_routes(
-    settings: ServerSettings,
-    *,
-    admission: Admission,
-    devices: DeviceLookup,
-    requests: ApprovalStore,
-    codes: DeviceCodes,
-    operators: StoredOperators,
-    checker: PasswordChecker,
-    openid: OpenIdIssuer | None,
-    audit: AuditSink,
-    clock: Callable[[], float],
+    parts: Parts, checker: PasswordChecker, openid: OpenIdIssuer | None
 ) -> list[Route]:
-    """Make the routes: the endpoint that begins a request, and the pages that decide it."""
-    page = settings.base + DEVICE_PATH
+    """Make the routes: the endpoint that begins a request, and the pages that decide it.
+
+    Args:
+        parts: What they have in common with other endpoints.
+        checker: Compares the passwords of operators.
+        openid: The issuer at which they may sign in instead; None: there is none.
+    """
+    settings, at = parts.settings, parts.settings.path + DEVICE_PATH
     begin = DeviceAuthorizationEndpoint(
-        admission=admission, codes=codes, resources=settings.targets, page=page
+        admission=parts.admission,
+        codes=parts.device_codes,
+        resources=settings.targets,
+        page=settings.base + DEVICE_PATH,
     )
-    sessions = Sessions(operators, clock)
-    browser = Browser(settings.issuer)
-    elsewhere = None
-    if openid is not None:
-        elsewhere = OpenIdSignIn(
-            issuer=openid,
-            redirect_uri=f"{page}/openid/back",
-            browser=browser,
-            operators=operators,
-            sessions=sessions,
-            admission=admission,
-        )
-    pages = ApprovalEndpoint(
-        page=page,
-        pages=Pages(settings.path + DEVICE_PATH),
-        browser=browser,
-        openid=elsewhere,
-        sign_in=SignIn(operators, sessions, checker, admission),
-        sessions=sessions,
-        desk=Desk(requests, devices, clock, time.monotonic),
-        admission=admission,
-        audit=audit,
-        clock=clock,
-    )
-    at = settings.path + DEVICE_PATH
+    pages = _pages(parts, checker, openid)
     forms = {
         "sign-in": pages.post_sign_in,
         "request": pages.post_request,
@@ -86,3 +57,33 @@ def approval_routes(
         *(Route(f"{at}/{name}", form, methods=["POST"]) for name, form in forms.items()),
         *(Route(f"{at}/{name}", pages.back) for name in forms),
     ]
+
+
+def _pages(parts: Parts, checker: PasswordChecker, openid: OpenIdIssuer | None) -> ApprovalEndpoint:
+    settings, admission, clock = parts.settings, parts.admission, parts.clock
+    page = settings.base + DEVICE_PATH
+    operators = StoredOperators(parts.opened.reading, parts.opened.writer)
+    sessions = Sessions(operators, clock)
+    browser = Browser(settings.issuer)
+    elsewhere = None
+    if openid is not None:
+        elsewhere = OpenIdSignIn(
+            issuer=openid,
+            redirect_uri=f"{page}/openid/back",
+            browser=browser,
+            operators=operators,
+            sessions=sessions,
+            admission=admission,
+        )
+    return ApprovalEndpoint(
+        page=page,
+        pages=Pages(settings.path + DEVICE_PATH),
+        browser=browser,
+        openid=elsewhere,
+        sign_in=SignIn(operators, sessions, checker, admission),
+        sessions=sessions,
+        desk=Desk(parts.device_requests, parts.reads, clock, time.monotonic),
+        admission=admission,
+        audit=parts.audit,
+        clock=clock,
+    )

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from keyfob.server.clients import Client, StoredSecret
+from keyfob.server.records import Record
 
 __all__ = ["ClientStore", "Method", "Proven"]
 
@@ -24,8 +24,7 @@ class ClientStore(Protocol):
         """Let the old secret of a client stop, if the new one is still this one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
+class Proven(Record, frozen=True, kw_only=True):
     """A client has proven to be itself.
 
     Args:
@@ -34,9 +33,11 @@ class Proven:
         secret_hash: The one that was proven, of the new secret or the old; None where none was.
     """
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"secret_hash"})
+
     client_id: str
     stored: StoredSecret
-    secret_hash: str | None = field(default=None, repr=False)
+    secret_hash: str | None = None
 
     def still_holds_for(self, client: Client) -> bool:
         """Say whether the client is still registered with what was proven."""

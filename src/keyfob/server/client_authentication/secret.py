@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from keyfob.server.client_authentication.proven import ClientStore, Proven
 from keyfob.server.clients import StoredSecret
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.forms import decode_component
 from keyfob.server.oauth_errors import OAuthError, invalid_client
+from keyfob.server.records import Record
 from keyfob.server.rotation import proven_hash
 
 __all__ = ["ClientSecret", "PresentedSecret", "read_basic", "read_post"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresentedSecret:
+class PresentedSecret(Record, frozen=True, kw_only=True):
     """A name and a secret; an empty secret means that none was sent."""
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"secret"})
+
     client_id: str
-    secret: str = field(repr=False)
+    secret: str
 
     @property
     def is_name_alone(self) -> bool:

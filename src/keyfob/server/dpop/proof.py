@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a DPoP proof must say, and that the key in it has signed it (RFC 9449 sections 4.2 and 4.3).
 
-This is the one JWT whose own header brings the key: it vouches for nothing but that whoever made
+Such a JWT brings its own key (``tokens.proof_jwt``): it vouches for nothing but that whoever made
 the proof has that key. The steps, by the numbers of section 4.3:
 
     1      exactly one header
@@ -20,16 +20,14 @@ somebody writes them (RFC 7519 section 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from keyfob.errors import ClaimError, TokenError
 from keyfob.server.dpop.address import MAX_URL_CHARS, normalised
 from keyfob.server.oauth_errors import OAuthError
-from keyfob.tokens.claims import date_of, text_fault
-from keyfob.tokens.jws import CompactJws, json_object, octets, parse_compact, segments
-from keyfob.tokens.keys import ALGORITHMS, KeySet, VerificationKey
+from keyfob.tokens.keys import VerificationKey
+from keyfob.tokens.proof_jwt import MAX_JTI_CHARS, MAX_NONCE_CHARS, ProofJwt, ProofJwtError
 
 __all__ = [
     "CLOCK_SKEW",
@@ -48,8 +46,6 @@ CLOCK_SKEW: Final = 30
 LONGEST_GOOD: Final = PROOF_SECONDS + 2 * CLOCK_SKEW
 """Seconds after which no proof that was good is good any more by its ``iat``."""
 
-MAX_JTI_CHARS: Final = 256
-MAX_NONCE_CHARS: Final = 256
 _TYPE: Final = "dpop+jwt"
 _METHOD: Final = "POST"
 
@@ -59,7 +55,6 @@ class Proof:
     """A proof, taken apart; its signature is not checked.
 
     Args:
-        key: The public key in it.
         token_id: ``jti``.
         method: ``htm``.
         url: ``htu``.
@@ -67,9 +62,9 @@ class Proof:
         expires_at: ``exp``, where there is one.
         not_before: ``nbf``, where there is one.
         nonce: ``nonce``, where there is one.
+        jwt: What it was read from.
     """
 
-    key: VerificationKey
     token_id: str
     method: str
     url: str
@@ -77,7 +72,12 @@ class Proof:
     expires_at: float | None
     not_before: float | None
     nonce: str | None
-    jws: CompactJws = field(repr=False)
+    jwt: ProofJwt = field(repr=False)
+
+    @property
+    def key(self) -> VerificationKey:
+        """The public key in it."""
+        return self.jwt.key
 
 
 def read_proof(values: Sequence[str]) -> Proof:
@@ -92,26 +92,19 @@ def read_proof(values: Sequence[str]) -> Proof:
     if len(values) != 1:
         raise invalid_proof("repeated")
     try:
-        jws = parse_compact(values[0])
-        claims = json_object(jws.payload, "payload")
-        header = json_object(octets(segments(values[0])[0], "header"), "header")
-    except TokenError as error:
-        raise invalid_proof(error.code.removeprefix("token_")) from None
-    if jws.header.typ != _TYPE:
-        raise invalid_proof("typ_refused")
-    if jws.header.alg not in ALGORITHMS:
-        raise invalid_proof("alg_refused")
-    return Proof(
-        key=_key(header.get("jwk"), jws.header.alg),
-        token_id=_text(claims, "jti", MAX_JTI_CHARS),
-        method=_text(claims, "htm", 32),
-        url=_text(claims, "htu", MAX_URL_CHARS),
-        issued_at=_date(claims, "iat", required=True) or 0.0,
-        expires_at=_date(claims, "exp"),
-        not_before=_date(claims, "nbf"),
-        nonce=_text(claims, "nonce", MAX_NONCE_CHARS) if "nonce" in claims else None,
-        jws=jws,
-    )
+        jwt = ProofJwt.read(values[0], _TYPE)
+        return Proof(
+            token_id=jwt.text("jti", MAX_JTI_CHARS),
+            method=jwt.text("htm", 32),
+            url=jwt.text("htu", MAX_URL_CHARS),
+            issued_at=jwt.required_date("iat"),
+            expires_at=jwt.date("exp"),
+            not_before=jwt.date("nbf"),
+            nonce=jwt.text("nonce", MAX_NONCE_CHARS) if "nonce" in jwt.claims else None,
+            jwt=jwt,
+        )
+    except ProofJwtError as error:
+        raise invalid_proof(error.fault) from None
 
 
 def check_proof(proof: Proof, endpoints: frozenset[str], now: float, *, fresh: bool) -> None:
@@ -147,41 +140,12 @@ def check_signature(proof: Proof) -> None:
     Raises:
         OAuthError: ``invalid_dpop_proof``.
     """
-    if not proof.key.verify(proof.jws.signing_input, proof.jws.signature):
-        raise invalid_proof("signature_wrong")
+    try:
+        proof.jwt.check_signature()
+    except ProofJwtError as error:
+        raise invalid_proof(error.fault) from None
 
 
 def invalid_proof(fault: str, description: str = "the DPoP proof is not valid") -> OAuthError:
     """Return the error for a proof that is not good (RFC 9449 section 5)."""
     return OAuthError("invalid_dpop_proof", description, reason=f"dpop_{fault}")
-
-
-def _key(jwk: object, alg: str) -> VerificationKey:
-    if not isinstance(jwk, Mapping):
-        raise invalid_proof("jwk_missing" if jwk is None else "jwk_invalid")
-    if jwk.get("alg", alg) != alg:  # one key, one algorithm (RFC 8725 section 3.1)
-        raise invalid_proof("jwk_alg_refused")
-    found = KeySet.from_jwks({"keys": [{**jwk, "alg": alg}]}).keys
-    if not found:
-        raise invalid_proof("jwk_refused")
-    return found[0]
-
-
-def _text(claims: Mapping[str, Any], name: str, longest: int) -> str:
-    if name not in claims:
-        raise invalid_proof(f"{name}_missing")
-    value = claims[name]
-    if text_fault(value, longest):
-        raise invalid_proof(f"{name}_invalid")
-    return str(value)
-
-
-def _date(claims: Mapping[str, Any], name: str, *, required: bool = False) -> float | None:
-    if name not in claims:
-        if required:
-            raise invalid_proof(f"{name}_missing")
-        return None
-    try:
-        return date_of(name, claims[name])
-    except ClaimError:
-        raise invalid_proof(f"{name}_invalid") from None

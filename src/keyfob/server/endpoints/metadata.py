@@ -18,6 +18,7 @@ from keyfob.server.client_authentication.grant_assertion import JWT_BEARER
 from keyfob.server.clients import DEVICE_CODE, REFRESH_TOKEN, ClientKind
 from keyfob.server.endpoints.registration import REGISTRATION_PATH
 from keyfob.server.settings import ServerSettings
+from keyfob.server.trusted_issuers.assertions import TrustedAssertions
 from keyfob.tokens.keys import ALGORITHMS
 
 __all__ = [
@@ -82,11 +83,15 @@ class MetadataEndpoint:
     Args:
         settings: The issuer.
         clients: The register: the grants of applications are named once there is one.
+        assertions: Those of trusted issuers: their grant is named where there is one.
     """
 
-    def __init__(self, settings: ServerSettings, clients: ApplicationStore) -> None:
+    def __init__(
+        self, settings: ServerSettings, clients: ApplicationStore, assertions: TrustedAssertions
+    ) -> None:
         self._settings = settings
         self._clients = clients
+        self._assertions = assertions
 
     async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everybody
         """Answer with the metadata (RFC 8414 section 2)."""
@@ -102,7 +107,7 @@ class MetadataEndpoint:
             "grant_types_supported": [
                 "client_credentials",
                 *["password", REFRESH_TOKEN, DEVICE_CODE] * applications,
-                *[JWT_BEARER] * bool(self._settings.trusted_issuers),
+                *[JWT_BEARER] * bool(self._assertions),
                 TOKEN_EXCHANGE,
             ],
             "authorization_details_types_supported": [*DETAILS_TYPES],  # RFC 9396 section 10

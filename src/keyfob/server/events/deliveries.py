@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import httpx
 
-from keyfob.errors import ConfigError
+from keyfob.errors import ConfigError, UpstreamError
 from keyfob.server.events.answer import Answer, Verdict
 from keyfob.server.events.credentials import opened
 from keyfob.server.events.push import Push
@@ -100,6 +100,7 @@ class Deliveries:
     async def run(self) -> None:
         """Deliver until cancelled."""
         seen: int | None = None
+        away = False
         try:
             while True:
                 try:
@@ -107,9 +108,16 @@ class Deliveries:
                     if counter != seen:
                         await self._follow(await self._store.receivers())
                         seen = counter
+                except UpstreamError as error:
+                    if not away:
+                        _log.warning("nothing is delivered meanwhile: %s", error.message)
+                    away = True
+                    await asyncio.sleep(_ANEW)
+                    continue
                 except Exception:  # noqa: BLE001 - whatever it is, what was revoked stays there
                     _log.warning("the register cannot be read for deliveries", exc_info=True)
                     await asyncio.sleep(_ANEW)
+                away = False
                 await asyncio.sleep(_POLL if self._streams else _IDLE_POLL)
         finally:
             await self._end(list(self._streams))

@@ -12,11 +12,14 @@ from keyfob.config.urls import url_fault
 from keyfob.errors import ConfigError
 
 __all__ = [
+    "MAX_AUDIENCE_CHARS",
     "MAX_CA_CHARS",
     "MAX_CREDENTIAL_CHARS",
+    "MAX_URL_CHARS",
     "PendingEvent",
     "Receiver",
     "ReceiverStatus",
+    "ShownReceiver",
     "check_ca",
     "check_credential",
     "check_url",
@@ -24,8 +27,8 @@ __all__ = [
 
 MAX_CREDENTIAL_CHARS: Final = 512
 MAX_CA_CHARS: Final = 262_144
-_MAX_URL_CHARS: Final = 2_048
-_MAX_AUDIENCE_CHARS: Final = 512
+MAX_URL_CHARS: Final = 2_048
+MAX_AUDIENCE_CHARS: Final = 512
 # RFC 6750 section 2.1: what can stand behind ``Bearer``. No colon: never taken for a sealed one.
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
@@ -49,6 +52,49 @@ class Receiver:
     credential: bytes | None = field(default=None, repr=False)
     ca: str | None = field(default=None, repr=False)
     created_at: float
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether something is shown as ``Authorization: Bearer``."""
+        return self.credential is not None
+
+    @property
+    def has_ca(self) -> bool:
+        """Whether CA certificates of its own are trusted, and not the system's."""
+        return self.ca is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownReceiver:
+    """A receiver, as operators see it: never its secret.
+
+    Attributes:
+        name: What the operator calls it.
+        url: Where events are pushed to.
+        audience: What they carry as ``aud``.
+        has_secret: Whether something is shown as ``Authorization: Bearer``.
+        has_ca: Whether CA certificates of its own are trusted, and not the system's.
+        created_at: When it was added, in Unix seconds.
+    """
+
+    name: str
+    url: str
+    audience: str
+    has_secret: bool
+    has_ca: bool
+    created_at: float
+
+    @classmethod
+    def of(cls, receiver: Receiver) -> ShownReceiver:
+        """Return what is shown of one."""
+        return cls(
+            name=receiver.name,
+            url=receiver.url,
+            audience=receiver.audience,
+            has_secret=receiver.has_secret,
+            has_ca=receiver.has_ca,
+            created_at=receiver.created_at,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +153,12 @@ def check_url(url: str, audience: str) -> None:
     Raises:
         ConfigError: Neither https nor this machine, or something is too long or empty.
     """
-    if len(url) > _MAX_URL_CHARS:
-        raise ConfigError(f"the URL has more than {_MAX_URL_CHARS} characters")
+    if len(url) > MAX_URL_CHARS:
+        raise ConfigError(f"the URL has more than {MAX_URL_CHARS} characters")
     if (fault := url_fault(url)) is not None:
         raise ConfigError(f"the URL {fault}")
-    if not 0 < len(audience) <= _MAX_AUDIENCE_CHARS or not audience.isprintable():
-        raise ConfigError(f"an audience is a text of 1 to {_MAX_AUDIENCE_CHARS} characters")
+    if not 0 < len(audience) <= MAX_AUDIENCE_CHARS or not audience.isprintable():
+        raise ConfigError(f"an audience is a text of 1 to {MAX_AUDIENCE_CHARS} characters")
 
 
 def check_credential(secret: str) -> None:
@@ -137,6 +183,8 @@ def check_ca(pem: str) -> None:
     if len(pem) > MAX_CA_CHARS:
         raise ConfigError(f"the CA file has more than {MAX_CA_CHARS} characters")
     fault = "there is no CA certificate in PEM in that file"
+    if not pem.isascii():  # comments may have them, and the library does not take those
+        raise ConfigError("the CA file has characters that are not ASCII; leave them out")
     if not pem.strip():  # to the library that would mean: the system's
         raise ConfigError(fault)
     try:

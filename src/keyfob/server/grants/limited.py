@@ -7,7 +7,8 @@ A login by password may be worth less than one by a key, whoever's it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from keyfob.server.clients import Client
 from keyfob.server.grants import Grant

@@ -19,7 +19,14 @@ from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.signing.events import KeyAudit, KeyEvent, differences, ignore_keys
 from keyfob.server.signing.keys import loaded, made
 from keyfob.server.signing.settings import SigningSettings
-from keyfob.server.signing.timetable import Change, StoredKey, outdated, planned, timetable
+from keyfob.server.signing.timetable import (
+    Change,
+    StoredKey,
+    outdated,
+    planned,
+    signing_key,
+    timetable,
+)
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.sign import SigningKey
 
@@ -82,7 +89,7 @@ class Keyring:
             OAuthError: This process cannot read it. It does not sign with another: that one's
                 place in the key set would end before its tokens do.
         """
-        key = self._keys.get(timetable(self._stored, now).signing.kid)
+        key = self._keys.get(signing_key(self._stored, now).kid)
         if key is None:
             raise OAuthError(
                 "temporarily_unavailable", "try again later", reason="signing_key_unreadable"
@@ -91,7 +98,7 @@ class Keyring:
 
     def can_sign(self, now: float) -> bool:
         """Say whether this process can read the key that signs at a moment."""
-        return timetable(self._stored, now).signing.kid in self._keys
+        return signing_key(self._stored, now).kid in self._keys
 
     def public_keys(self, now: float) -> list[dict[str, str]]:
         """Return the public keys that are published at a moment, the signing one first."""

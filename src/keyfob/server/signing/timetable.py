@@ -144,6 +144,18 @@ class Change:
     remove: frozenset[str] = frozenset()
 
 
+def signing_key(keys: Sequence[StoredKey], now: float) -> StoredKey:
+    """Return the key that signs at a moment, as ``timetable`` does.
+
+    Args:
+        keys: At least one, in any order.
+        now: Unix seconds.
+    """
+    begun = [key for key in keys if key.signs_from <= now]
+    # A clock that was set back: the first key signs, as it did first.
+    return max(begun, key=_order) if begun else min(keys, key=_order)
+
+
 def timetable(keys: Iterable[StoredKey], now: float) -> Timetable:
     """Say what each key is at a moment.
 

@@ -61,18 +61,46 @@ class Assertions:
     keys: IssuerKeys
 
 
+class _Known:
+    """The issuers of one moment: whoever began with them goes on with them."""
+
+    def __init__(self, issuers: Sequence[Assertions]) -> None:
+        self.issuers: Final = {one.settings.issuer: one for one in issuers}
+        self.rules: Final = {iss: one.rules for iss, one in self.issuers.items()}
+
+
 class TrustedAssertions:
     """The assertions of every issuer that is trusted.
 
     Args:
-        issuers: They, with their keys.
+        ours: What this server is called in assertions.
         used: Which assertions were used.
     """
 
-    def __init__(self, issuers: Sequence[Assertions], used: UsedAssertionStore) -> None:
-        self._issuers: Final = {one.settings.issuer: one for one in issuers}
-        self._rules: Final = {iss: one.rules for iss, one in self._issuers.items()}
+    def __init__(self, ours: AssertionRules, used: UsedAssertionStore) -> None:
+        self._audiences = frozenset(filter(None, (ours.issuer, ours.token_endpoint)))
         self._used = used
+        self._known = _Known(())
+
+    def __bool__(self) -> bool:
+        return bool(self._known.issuers)
+
+    def trust(self, issuers: Sequence[TrustedAssertionIssuer]) -> None:
+        """Trust these from now on, and no others; where one cannot be, everything stays.
+
+        Keys that were fetched from one whose settings have not changed are kept.
+
+        Raises:
+            ConfigError: A file of keys cannot be used.
+        """
+        before = self._known.issuers
+        made = []
+        for one in issuers:
+            known = before.get(one.issuer)
+            if known is None or known.settings != one:
+                known = Assertions(one, one.rules(self._audiences), keys_of(one, time.monotonic))
+            made.append(known)
+        self._known = _Known(made)
 
     async def read(self, assertion: str, now: float) -> GoodAssertion:
         """Return what an assertion is good for.
@@ -81,10 +109,11 @@ class TrustedAssertions:
             OAuthError: ``invalid_grant``, one answer for everything that can be wrong with it;
                 ``temporarily_unavailable``: there are no keys to check it with.
         """
-        verified = await self._verified(assertion, now)
-        settings = self._issuers[verified.claims.issuer].settings
+        known = self._known
+        verified = await _verified(known, assertion, now)
+        settings = known.issuers[verified.claims.issuer].settings
         claims = verified.claims
-        if not self._rules[claims.issuer].audiences.issuperset(claims.audience):
+        if not known.rules[claims.issuer].audiences.issuperset(claims.audience):
             raise _refused("aud_others")
         if claims.expires_at > now + settings.lifetime + CLOCK_SKEW:
             raise _refused("exp_too_far")
@@ -126,23 +155,24 @@ class TrustedAssertions:
         if not first:
             raise _refused("replayed", assertion.device)
 
-    async def _verified(self, assertion: str, now: float) -> VerifiedToken:
-        keys: dict[str, KeySet] = {}
-        try:
-            found = verify(assertion, self._rules, keys, now)
-            for again in (False, True):
-                if not isinstance(found, NeedKeys):
-                    break
-                iss = found.issuer.issuer
-                keys[iss] = await self._issuers[iss].keys.current(again=again)
-                found = verify(assertion, self._rules, keys, now)
-        except TokenError as error:
-            raise _refused(error.code) from None
-        except UpstreamError:
-            raise _not_now("issuer_keys_unavailable") from None
-        if isinstance(found, (NeedKeys, NeedIntrospection)):
-            raise _refused("key_unknown")
-        return found
+
+async def _verified(known: _Known, assertion: str, now: float) -> VerifiedToken:
+    keys: dict[str, KeySet] = {}
+    try:
+        found = verify(assertion, known.rules, keys, now)
+        for again in (False, True):
+            if not isinstance(found, NeedKeys):
+                break
+            iss = found.issuer.issuer
+            keys[iss] = await known.issuers[iss].keys.current(again=again)
+            found = verify(assertion, known.rules, keys, now)
+    except TokenError as error:
+        raise _refused(error.code) from None
+    except UpstreamError:
+        raise _not_now("issuer_keys_unavailable") from None
+    if isinstance(found, (NeedKeys, NeedIntrospection)):
+        raise _refused("key_unknown")
+    return found
 
 
 def trusted_assertions(
@@ -158,9 +188,9 @@ def trusted_assertions(
     Raises:
         ConfigError: A file of keys cannot be used.
     """
-    audiences = frozenset(filter(None, (ours.issuer, ours.token_endpoint)))
-    made = [Assertions(one, one.rules(audiences), keys_of(one, time.monotonic)) for one in issuers]
-    return TrustedAssertions(made, used)
+    made = TrustedAssertions(ours, used)
+    made.trust(issuers)
+    return made
 
 
 def _hash(issuer: str, token_id: str) -> bytes:

@@ -274,6 +274,7 @@ class Device:
         self._client.on_message = lambda _c, _u, m: self.messages.put((m.topic, bytes(m.payload)))
         self._client.on_publish = lambda _c, _u, mid, code, _p: self._note(mid, code.value)
         self._client.on_subscribe = lambda _c, _u, mid, codes, _p: self._note(mid, codes[0].value)
+        self._client.on_unsubscribe = lambda _c, _u, mid, codes, _p: self._note(mid, codes[0].value)
 
     def __enter__(self) -> Self:
         self.connect()
@@ -303,13 +304,25 @@ class Device:
         self._client.connect("127.0.0.1", self._port, 60, **how)
         self._client.loop_start()
 
-    def publish(self, topic: str, payload: bytes = b"x", *, retain: bool = False) -> int | None:
-        """Publish at QoS 1; return the reason code of PUBACK, None where the connection ended."""
-        return self._code(self._client.publish(topic, payload, 1, retain).mid)
+    def publish(
+        self, topic: str, payload: bytes = b"x", *, qos: int = 1, retain: bool = False
+    ) -> int | None:
+        """Publish at QoS 1 or 2.
+
+        Returns the reason code of PUBACK or PUBCOMP (paho does not tell what a PUBREC says), None
+        where the connection ended.
+        """
+        return self._code(self._client.publish(topic, payload, qos, retain).mid)
 
     def subscribe(self, topic: str, qos: int = 1) -> int | None:
         """Subscribe; return the code of SUBACK, None where the connection ended."""
         _, mid = self._client.subscribe(topic, qos)
+        assert mid is not None
+        return self._code(mid)
+
+    def unsubscribe(self, topic: str) -> int | None:
+        """Unsubscribe; return the code of UNSUBACK, None where the connection ended."""
+        _, mid = self._client.unsubscribe(topic)
         assert mid is not None
         return self._code(mid)
 
@@ -332,6 +345,9 @@ class Device:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+        # paho leaves its pair of sockets to the collector, which may find them before it finds
+        # paho, and warns.
+        self._client._reset_sockets(sockpair_only=True)
 
     def _code(self, mid: int) -> int | None:
         until(lambda: mid in self._codes or self.closed.is_set(), "an acknowledgement")

@@ -7,6 +7,7 @@
 #include "runner.h"
 
 #include "breaker.h"
+#include "credentials.h"
 #include "deadline.h"
 #include "topic.h"
 
@@ -85,6 +86,8 @@ bool topic_command(struct words *words)
     } else if (strcmp(verb, "overlaps") == 0) {
         answer(
             topic_overlaps(topic_share(text(words, 1)).filter, topic_share(text(words, 2)).filter));
+    } else if (strcmp(verb, "token") == 0) {
+        answer(credential_is_token(text(words, 1)));
     } else if (strcmp(verb, "log") == 0) {
         char shown[TEXT_FOR_LOG_SIZE];
         puts(text_for_log(text(words, 1), shown));

@@ -29,7 +29,7 @@ BUILDS: Final = {
 
 _PURE: Final = (
     *("text", "topic", "buffer", "wire", "permissions", "hash", "record", "records"),
-    *("pendings", "route", "wire_write"),
+    *("pendings", "route", "wire_write", "credentials"),
 )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keyfob.authorization.permissions import Effect, Form, Operation, Permissions, Rule
 from keyfob.errors import TopicError
+from keyfob.guard.credentials import has_token_shape
 from keyfob.mqtt.topics import TopicFilter, TopicName, covers, matches, overlaps
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.runner import Runner, utf8
@@ -152,3 +153,16 @@ def test_a_request_that_is_no_filter_is_refused(runner: Runner) -> None:
         assert not runner.says("subscribe", text.encode(), 0)
     assert not runner.says("publish", b"", 0, 0)
     assert not runner.says("receive", b"")
+
+
+@agreeing
+@given(
+    credential=st.one_of(
+        st.binary(max_size=12),
+        st.text("eyw{vz09-_.AE=+ \n", max_size=14).map(str.encode),
+        st.from_regex(r"e[w-z0-9_-][a-z]*(\.[A-Z0-9_-]*){1,3}\n?", fullmatch=True).map(str.encode),
+    )
+)
+def test_both_tell_a_token_from_a_password(runner: Runner, credential: bytes) -> None:
+    own = credential.startswith(b"kfa_")
+    assert runner.says("token", credential) is (own or has_token_shape(credential))

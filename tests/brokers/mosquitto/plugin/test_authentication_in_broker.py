@@ -314,6 +314,51 @@ def test_what_cannot_be_decided_leaves_the_connection_as_it_was(
         assert guard.told.count(Admitted(epoch=record.epoch, client_id="dev1")) == 1
 
 
+def test_an_end_that_has_come_is_not_put_off(broker: Broker, guard: FakeGuard) -> None:
+    """Whichever is first there, the kick or the AUTH: the connection ends."""
+    with Client(broker.port, "dev1") as client:
+        client.connect(TOKEN)
+        guard.push(frames.replace(allowed(), "dev1", epoch=guard.connects[-1].epoch, expires_at=1))
+        client.send_auth(REAUTHENTICATE, TOKEN)
+        client.rest()
+    assert not any(isinstance(frame, Reauthenticate) for frame in guard.asked) or (
+        "it was ended meanwhile" in broker.log
+    )
+    until(lambda: guard.heard(Offline, epoch=guard.connects[-1].epoch), "OFFLINE")
+
+
+def test_a_stored_session_queues_by_the_last_token_that_was_taken(
+    broker: Broker, guard: FakeGuard
+) -> None:
+    guard.decide = allow(["#"], ["#"])
+    with Client(broker.port, "dev1") as client, Client(broker.port, "sender") as sender:
+        sender.connect(TOKEN)
+        client.connect(TOKEN, clean=False, expiry=3600)
+        for topic in ("news/a", "news/b", "news/c"):
+            assert client.subscribe(topic) == 1
+        guard.decide = allow(["#"], ["news/a", "news/c"], seconds=0.5)
+        assert client.auth(REAUTHENTICATE, TOKEN)
+        assert client.find(DISCONNECT) is not None  # it has run out
+        for topic in ("news/a", "news/b"):
+            assert sender.publish(topic) in TAKEN
+        guard.decide = allow(["#"], ["#"])
+        with Client(broker.port, "dev1") as again:
+            again.connect(TOKEN, clean=False, expiry=3600)
+            assert again.received()[0] == "news/a"
+            assert again.nothing_waits()
+        # A refused one leaves the session as it was, too.
+        with Client(broker.port, "dev1") as again:
+            again.connect(TOKEN, clean=False, expiry=3600)
+            guard.decide = refuse()
+            assert again.auth(REAUTHENTICATE, TOKEN)
+            again.rest()
+        assert sender.publish("news/c") in TAKEN
+        guard.decide = allow(["#"], ["#"])
+        with Client(broker.port, "dev1") as again:
+            again.connect(TOKEN, clean=False, expiry=3600)
+            assert again.received()[0] == "news/c"
+
+
 def test_another_owners_grant_ends_it(broker: Broker, guard: FakeGuard) -> None:
     """The guard would not say so; the plugin looks again."""
     with Client(broker.port, "dev1") as client:
@@ -440,7 +485,66 @@ def test_a_takeover_by_either_kind_of_authentication(broker: Broker, guard: Fake
                 assert again.publish("dev1/x") in TAKEN
 
 
+def test_who_waits_for_the_same_identifier_takes_nobody_out_of_the_brokers_hands(
+    directory: Path, plugin: Plugin, guard: FakeGuard, newest: str
+) -> None:
+    """Were it let in while the AUTH is decided about, the broker would free whom it is handling."""
+    with (
+        Broker(directory, plugin, guard.path, program=newest) as broker,
+        Client(broker.port, "dev1") as client,
+    ):
+        client.connect(TOKEN)
+        waiting: list[tuple[Question, int]] = []
+        guard.decide = lambda question, request: waiting.append((question, request))
+        device = Device(broker.port, "dev1")
+        device.begin()
+        until(lambda: waiting, "a CONNECT that waits")
+
+        def let_in_first(question: Question, request: int) -> bytes:
+            decide = allow()
+            first, second = decide(*waiting[0]), decide(question, request)
+            assert first is not None
+            assert second is not None
+            return first + second
+
+        guard.decide = let_in_first
+        answer = client.auth(REAUTHENTICATE, TOKEN)
+        assert answer is not None
+        assert (answer.kind, answer.reason) == (AUTH, 0)
+        assert "somebody waits to connect under its identifier" in broker.log
+        assert not any(isinstance(frame, Reauthenticate) for frame in guard.asked)
+        first = allow()(*waiting[0])
+        assert first is not None
+        guard.push(first)
+        assert device.outcome() == 0
+        assert device.publish("dev1/x") in TAKEN
+        client.rest()
+        device.stop()
+
+
 # Who is asked and does not answer
+
+
+def test_who_is_asked_and_does_not_answer_is_closed(
+    directory: Path, plugin: Plugin, guard: FakeGuard, any_program: str
+) -> None:
+    options = {"exchange_timeout_ms": "300"}
+    with Broker(directory, plugin, guard.path, options, program=any_program) as broker:
+        guard.decide = asking(b"", allow())
+        with Client(broker.port, "dev1") as client, Client(broker.port, "dev2") as other:
+            assert other.connect()
+            assert other.auth(CONTINUE, TOKEN)
+            assert client.connect()
+            assert all(packet.kind == DISCONNECT for packet in client.rest())
+            until(lambda: guard.heard(Offline, client_id="dev1", kept=False), "OFFLINE")
+            # Who is in and does not answer stays as it was; a later answer is none.
+            assert other.auth(REAUTHENTICATE)
+            with Client(broker.port, "dev3") as third:
+                assert third.connect()
+                third.rest()
+            other.send_auth(CONTINUE, TOKEN)
+            other.rest()
+            until(lambda: guard.heard(Offline, client_id="dev2"), "OFFLINE")
 
 
 def test_ten_thousand_who_were_asked_and_hung_up_leave_nothing(

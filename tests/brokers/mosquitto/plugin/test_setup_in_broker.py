@@ -50,6 +50,7 @@ def test_a_listener_of_its_own_works_and_denies_what_has_run_out(
         ({"guard_timeout_ms": "0"}, "guard_timeout_ms must be a number from 1 to 10000"),
         ({"decision_timeout_ms": "99"}, "decision_timeout_ms must be a number from 100 to 60000"),
         ({"decisions": "later"}, "decisions must be auto, blocking or delayed"),
+        ({"mode": "both"}, "mode must be exclusive or mixed"),
         ({"offline_records": "many"}, "offline_records must be a number"),
         ({"guard_users": "root no-such-user"}, "guard_users names a user that does not exist"),
     ],
@@ -63,6 +64,23 @@ def test_a_wrong_option_stops_the_broker_and_is_named(
     assert broker.process is not None
     assert broker.process.wait(10) != 0
     assert complaint in broker.log
+    assert broker.reports() == ""
+
+
+def test_listeners_differ_in_their_mode_and_in_nothing_else(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    lines = (
+        f"listener {free_port()} 127.0.0.1",
+        f"plugin {plugin.library}",
+        f"plugin_opt_guard_socket {guard.path}",
+        "plugin_opt_broker_name another",
+    )
+    broker = Broker(directory, plugin, guard.path, lines=lines, per_listener=True)
+    broker.start(wait=False)
+    assert broker.process is not None
+    assert broker.process.wait(10) != 0
+    assert "options, but for mode, must be the same for every listener" in broker.log
     assert broker.reports() == ""
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from keyfob.authorization.permissions import Effect, Form, Operation, Permissions, Rule
 from keyfob.mqtt.topics import TopicFilter
+from keyfob.server.opaque_tokens import generate_opaque_token
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.runner import Runner, utf8
 
@@ -26,6 +27,25 @@ PERMISSIONS: list[dict[str, Any]] = json.loads(
 WIRE: list[dict[str, Any]] = json.loads((VECTORS / "wire.json").read_text(encoding="utf-8"))[
     "frames"
 ]
+CREDENTIALS: list[dict[str, Any]] = json.loads(
+    (VECTORS / "credentials.json").read_text(encoding="utf-8")
+)["credentials"]
+
+
+# Credentials
+
+
+def test_a_credential_is_a_token_where_the_vectors_say_so(runner: Runner) -> None:
+    wrong = [
+        vector
+        for vector in CREDENTIALS
+        if runner.says("token", utf8(vector["text"])) is not (vector["jws"] or vector["opaque"])
+    ]
+    assert wrong == []
+
+
+def test_the_opaque_tokens_of_our_own_server_are_tokens(runner: Runner) -> None:
+    assert runner.says("token", utf8(generate_opaque_token()))
 
 
 # Topics

@@ -43,6 +43,17 @@ void admission_reloaded(struct keyfob *keyfob, int64_t now)
     keyfob->recheck_until = now + RECHECK_MS;
 }
 
+static bool may_be_new(const struct keyfob *keyfob, const struct mosquitto *client)
+{
+    return !keyfob->ticked ||
+           (keyfob->lws && mosquitto_client_protocol(client) == MOSQ_PROTOCOL_WEBSOCKETS);
+}
+
+bool admission_is_recheck(const struct keyfob *keyfob, const struct mosquitto *client)
+{
+    return boottime_ms() < keyfob->recheck_until && !may_be_new(keyfob, client);
+}
+
 static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
 {
     const struct record *record =
@@ -52,9 +63,7 @@ static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
     if (known && record->client == client) {
         return MOSQ_ERR_SUCCESS;
     }
-    bool may_be_new = !keyfob->ticked || (keyfob->lws && mosquitto_client_protocol(client) ==
-                                                             MOSQ_PROTOCOL_WEBSOCKETS);
-    if (may_be_new) {
+    if (may_be_new(keyfob, client)) {
         return NOT_A_RECHECK;
     }
     return known && record->state == RECORD_OFFLINE ? MOSQ_ERR_SUCCESS : MOSQ_ERR_AUTH;

@@ -11,15 +11,8 @@ static bool belongs_to_another(const struct keyfob *keyfob, const struct wire_co
                                const struct wire_grant *grant)
 {
     const struct record *record = records_find(&keyfob->records, connect->client_id);
-    if (record == NULL || record_has_owner(record, grant->issuer, grant->subject)) {
-        return false;
-    }
-    if (record->client != NULL) {
-        return true;
-    }
-    /* What a revoked client left behind goes with a clean start. */
-    bool goes = record->state == RECORD_REVOKED && (connect->flags & WIRE_CLEAN);
-    return !goes && !(record->flags & RECORD_UNKEPT);
+    return record != NULL && !record_has_owner(record, grant->issuer, grant->subject) &&
+           record_holds_session(record, connect->flags & WIRE_CLEAN);
 }
 
 static uint8_t flags_of(const struct wire_connect *connect)
@@ -85,6 +78,9 @@ void arrival_complete(struct keyfob *keyfob, struct record *record)
 {
     const struct record *older = records_find(&keyfob->records, record_client_id(record));
     bool was_revoked = older != NULL && older->state == RECORD_REVOKED;
+    if (older != NULL && (older->client != NULL || older->was != NULL)) {
+        record->flags |= RECORD_HEIR;
+    }
     records_put(&keyfob->records, record); /* there is room */
     keyfob->refusing_queue = was_revoked ? record->client : NULL;
     links_admitted(&keyfob->links, record->epoch, record_client_id(record));

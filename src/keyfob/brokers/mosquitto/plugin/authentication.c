@@ -33,6 +33,7 @@
 enum { LONGEST_METHOD = 255, SPOILT = 0x01 };
 
 static const char AWAY[] = "the guard does not answer";
+static const char TAKEN[] = "somebody waits to connect under its identifier";
 
 static struct text client_id_of(const struct mosquitto_evt_extended_auth *event)
 {
@@ -65,6 +66,19 @@ static int refuse_it(const struct mosquitto_evt_extended_auth *event, uint8_t re
     return refuse_extended(client_id_of(event), reason, why);
 }
 
+/* A client that is in keeps what it has, and is told that this is over. */
+static int goes_on_as_it_was(struct mosquitto_evt_extended_auth *event, const char *why)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    mosquitto_log_printf(MOSQ_LOG_WARNING,
+                         "Keyfob: client %s goes on with the token that it had: %s",
+                         text_for_log(client_id_of(event), shown), why);
+    free(event->data_out); /* what would go with a new one */
+    event->data_out = NULL;
+    event->data_out_len = 0;
+    return MOSQ_ERR_SUCCESS;
+}
+
 /* Asking for more: connect says of whom, NULL: of a client that is in. */
 static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event, uint64_t epoch,
                const struct wire_connect *connect, struct text data)
@@ -72,7 +86,7 @@ static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event,
     const struct exchange exchange = {
         .client = event->client,
         .epoch = epoch,
-        .deadline = boottime_ms() + EXCHANGE_MS,
+        .deadline = boottime_ms() + keyfob->options.exchange_timeout_ms,
         .flags = connect == NULL ? 0 : connect->flags,
         .protocol_level = connect == NULL ? 0 : connect->protocol_level,
         .renewing = connect == NULL,
@@ -82,7 +96,9 @@ static int ask(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event,
                  mosquitto_set_username(event->client, delayed_name(keyfob, epoch, name)) ==
                      MOSQ_ERR_SUCCESS;
     if (!named || !give(event, data) || !exchanges_add(&keyfob->exchanges, &exchange)) {
-        return refuse_it(event, SERVER_UNAVAILABLE, "too many are asked for more, or no memory");
+        const char *why = "too many are asked for more, or no memory";
+        return connect == NULL ? goes_on_as_it_was(event, why)
+                               : refuse_it(event, SERVER_UNAVAILABLE, why);
     }
     return MOSQ_ERR_AUTH_CONTINUE;
 }
@@ -143,13 +159,12 @@ static int connect_continue(struct keyfob *keyfob, struct mosquitto_evt_extended
 
 /* Going on with the next token */
 
-static int goes_on_as_it_was(const struct mosquitto_evt_extended_auth *event, const char *why)
+/* A decision that is delayed may come while this one is waited for, and let somebody in. Were that
+ * under this identifier, the broker would take this client away while it is in its hands. */
+static bool contested(const struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event)
 {
-    char shown[TEXT_FOR_LOG_SIZE];
-    mosquitto_log_printf(MOSQ_LOG_WARNING,
-                         "Keyfob: client %s goes on with the token that it had: %s",
-                         text_for_log(client_id_of(event), shown), why);
-    return MOSQ_ERR_SUCCESS;
+    return delayed_pending(keyfob) &&
+           pendings_of_client(&keyfob->pendings, client_id_of(event)) != NULL;
 }
 
 static int renew(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event, uint64_t epoch,
@@ -183,6 +198,9 @@ static int renew_start(struct keyfob *keyfob, struct mosquitto_evt_extended_auth
 {
     if (!replacement_possible(record)) {
         return refuse_it(event, NOT_AUTHORIZED, "its token has run out, or was revoked");
+    }
+    if (contested(keyfob, event)) {
+        return goes_on_as_it_was(event, TAKEN);
     }
     uint8_t thumbprint[WIRE_THUMBPRINT];
     const struct wire_reauthenticate asked = {
@@ -252,6 +270,9 @@ int authentication_continue(struct keyfob *keyfob, struct mosquitto_evt_extended
     }
     const struct exchange exchange = *found;
     exchanges_remove(&keyfob->exchanges, found);
+    if (exchange.renewing && contested(keyfob, event)) {
+        return goes_on_as_it_was(event, TAKEN);
+    }
     const struct wire_continue more = {
         .epoch = exchange.epoch,
         .client_id = client_id_of(event),
@@ -311,7 +332,7 @@ void authentication_tick(struct keyfob *keyfob, int64_t now)
         }
         char name[DELAYED_NAME];
         /* It comes back with its DISCONNECT; a WebSocket of libwebsockets is not found this way. */
-        keyfob->exchanges.open[i].deadline = now + EXCHANGE_MS;
+        keyfob->exchanges.open[i].deadline = now + keyfob->options.exchange_timeout_ms;
         mosquitto_kick_client_by_username(delayed_name(keyfob, exchange.epoch, name), false);
     }
 }

@@ -2,6 +2,7 @@
 #include "enforcement.h"
 
 #include "deadline.h"
+#include "stranger.h"
 
 enum {
     MOST_KICKS = 500,    /* per TICK: each closes a connection, and the broker has others */
@@ -17,8 +18,9 @@ enum {
  * certificate with use_identity_as_username, another plugin) chooses its client identifier, and
  * must not act on the record that it finds there.
  *
- * While the record has a connection, another one must carry its principal as username: that is the
- * old connection of a client that has taken its own place, with its will.
+ * While the record has a connection, another one may only be the old connection of a client that
+ * has taken its own place, with its will: the record knows that there was one, and it carries the
+ * principal as username.
  *
  * Without a connection the broker asks with the struct of the last one, which it keeps with the
  * session. One that it has read from its disk, and the one that is made up, have never had a
@@ -40,8 +42,10 @@ static bool is_the_clients(const struct record *record, const struct mosquitto *
     if (record->client == client) {
         return true;
     }
-    bool may_be =
-        record->client != NULL || record->was == client || mosquitto_client_address(client) == NULL;
+    bool never_connected = mosquitto_client_address(client) == NULL;
+    bool was_connected =
+        record->client != NULL ? (record->flags & RECORD_HEIR) != 0 : record->was == client;
+    bool may_be = never_connected || was_connected;
     return may_be && is_principal(record, client);
 }
 
@@ -145,18 +149,19 @@ static bool allowed_offline(const struct keyfob *keyfob, const struct record *re
     }
 }
 
-int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event)
+int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event,
+                      enum option_mode mode)
 {
-    const struct record *record =
+    struct record *record =
         records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
     if (waits_from_before(keyfob, record, event)) {
         return MOSQ_ERR_ACL_DENIED;
     }
+    if (record == NULL || !is_the_clients(record, event->client)) {
+        return stranger_check(keyfob, record, event, mode);
+    }
     if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
         return MOSQ_ERR_SUCCESS;
-    }
-    if (record == NULL || !is_the_clients(record, event->client)) {
-        return MOSQ_ERR_ACL_DENIED;
     }
     bool allowed = false;
     switch ((enum record_state)record->state) {
@@ -175,6 +180,12 @@ void keyfob_went_offline(struct keyfob *keyfob, struct record *record)
     links_offline(&keyfob->links, record->epoch, record_client_id(record),
                   !(record->flags & RECORD_UNKEPT));
     records_disconnect(&keyfob->records, record);
+}
+
+void keyfob_session_gone(struct keyfob *keyfob, struct record *record)
+{
+    links_offline(&keyfob->links, record->epoch, record_client_id(record), false);
+    records_drop(&keyfob->records, record);
 }
 
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over)

@@ -5,9 +5,11 @@
 
 #include "keyfob.h"
 
-/* ACL_CHECK: returns what the event returns to the broker, MOSQ_ERR_SUCCESS or _ACL_DENIED. Any
- * other value would drop the client. */
-int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event);
+/* ACL_CHECK: returns what the event returns to the broker, MOSQ_ERR_SUCCESS or _ACL_DENIED, and
+ * about strangers MOSQ_ERR_PLUGIN_DEFER where the mode is mixed. Any other value would drop the
+ * client. */
+int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event,
+                      enum option_mode mode);
 
 /* DISCONNECT and CLIENT_OFFLINE; over: the event says that the session ended with the connection.
  */

@@ -12,10 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    EXCHANGES_MOST = 4096, /* as many as the guard keeps of one link */
-    EXCHANGE_MS = 30000,   /* the time that one has */
-};
+enum { EXCHANGES_MOST = 4096 }; /* as many as the guard keeps of one link */
 
 struct exchange {
     const void *client; /* compared, never followed */

@@ -113,9 +113,16 @@ void links_service(struct guard_links *links, int64_t now)
         links->link[i].quiet = links->workers == 0 && i > 0;
         link_service(&links->link[i], now);
     }
-    if (links->pause > 0 && all_ready(links)) {
+    if ((links->pause > 0 || !links->met) && all_ready(links)) {
         links->pause = 0;
+        links->met = true;
     }
+}
+
+bool links_met(struct guard_links *links)
+{
+    links->met = links->met || all_ready(links);
+    return links->met;
 }
 
 static void wait_for_any(const struct guard_links *links, int64_t longest)

@@ -15,6 +15,7 @@ struct guard_links {
     struct link_hooks hooks;
     struct wire_hello hello;
     unsigned workers;    /* 0: nobody has said it yet */
+    bool met;            /* all of them were ready at the same time, once */
     int64_t pause;       /* how long nobody is asked where workers disagree */
     int64_t pause_until; /* this time */
     int64_t startup_wait_ms;
@@ -32,6 +33,9 @@ bool links_start(struct guard_links *links);
 
 /* Does what there is to do without waiting. */
 void links_service(struct guard_links *links, int64_t now);
+
+/* Have all sessions been told that the guard knew of when the broker started? */
+bool links_met(struct guard_links *links);
 
 /* The worker that a client belongs to; 0 while their number is not known. */
 unsigned links_owner(const struct guard_links *links, struct text client_id);

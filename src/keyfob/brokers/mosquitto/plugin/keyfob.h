@@ -33,12 +33,24 @@ struct keyfob {
     uint64_t epoch;        /* of the last connection */
     int64_t recheck_until; /* until then the broker may be asking again about clients it has */
     int64_t last_poll;
+    int64_t stranger_told;      /* when the log was last told of a client that nobody asked about */
     int64_t clock_offset;       /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
     const void *kicking;        /* the connection that is being closed for its token's expiry */
     const void *refusing_queue; /* what waits for this connection is from before a revocation */
 };
 
+/* What the broker makes when it loads the plugin, once for each listener that names it where
+ * per_listener_settings are on. Each tells by which listener a client came. */
+struct instance {
+    struct keyfob *keyfob; /* shared by all */
+    mosquitto_plugin_id_t *identifier;
+    enum option_mode mode;
+};
+
 /* The connection of this record is gone; the guard is told. The record may be gone too. */
 void keyfob_went_offline(struct keyfob *keyfob, struct record *record);
+
+/* What the broker kept for this record, which has no connection, is gone; so is the record. */
+void keyfob_session_gone(struct keyfob *keyfob, struct record *record);
 
 #endif

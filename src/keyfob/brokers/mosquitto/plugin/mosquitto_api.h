@@ -39,7 +39,7 @@ enum {
     MOSQ_ERR_AUTH = 11,
     MOSQ_ERR_ACL_DENIED = 12,
     MOSQ_ERR_UNKNOWN = 13,
-    MOSQ_ERR_PLUGIN_DEFER = 17,
+    MOSQ_ERR_PLUGIN_DEFER = 17, /* not mine; 2.1 also has IGNORE, 32: as if I were not here */
 };
 
 enum {

@@ -92,6 +92,13 @@ static bool read_decisions(const char *key, const char *value, enum option_decis
     return wrong(key, "must be auto, blocking or delayed");
 }
 
+static bool read_mode(const char *key, const char *value, enum option_mode *into)
+{
+    *into = strcmp(value, "mixed") == 0 ? MODE_MIXED : MODE_EXCLUSIVE;
+    return *into == MODE_MIXED || strcmp(value, "exclusive") == 0 ||
+           wrong(key, "must be exclusive or mixed");
+}
+
 static bool read_option(struct options *options, const char *key, const char *value)
 {
     if (strcmp(key, "guard_socket") == 0) {
@@ -112,8 +119,14 @@ static bool read_option(struct options *options, const char *key, const char *va
     if (strcmp(key, "decisions") == 0) {
         return read_decisions(key, value, &options->decisions);
     }
+    if (strcmp(key, "mode") == 0) {
+        return read_mode(key, value, &options->mode);
+    }
     if (strcmp(key, "decision_timeout_ms") == 0) {
         return read_number(key, value, 100, 60000, &options->decision_timeout_ms);
+    }
+    if (strcmp(key, "exchange_timeout_ms") == 0) {
+        return read_number(key, value, 100, 60000, &options->exchange_timeout_ms);
     }
     if (strcmp(key, "startup_wait_ms") == 0) {
         return read_number(key, value, 0, 60000, &options->startup_wait_ms);
@@ -131,6 +144,7 @@ bool options_read(struct options *options, const struct mosquitto_opt *given, in
     strcpy(options->auto_id_prefix, "auto-"); /* Mosquitto's own default */
     options->guard_timeout_ms = 200;
     options->decision_timeout_ms = 5000;
+    options->exchange_timeout_ms = 30000;
     options->startup_wait_ms = 3000;
     options->offline_records = 100000;
     for (int i = 0; i < count; i++) {

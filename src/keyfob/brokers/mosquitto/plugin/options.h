@@ -17,6 +17,11 @@ enum option_decisions {
     DECISIONS_DELAYED,  /* it goes on; Mosquitto 2.1 and later */
 };
 
+enum option_mode {
+    MODE_EXCLUSIVE, /* nobody comes in but with a token */
+    MODE_MIXED,     /* what is no token is left to the password_file, the acl_file, other plugins */
+};
+
 struct options {
     char guard_socket[OPTION_TEXT];   /* guard_socket: the guard's Unix socket; required */
     char broker_name[OPTION_TEXT];    /* broker_name: how the guard calls this broker */
@@ -24,8 +29,10 @@ struct options {
     uid_t guard_users[GUARD_USERS]; /* guard_users: who the guard may run as, besides us and root */
     size_t guard_user_count;
     enum option_decisions decisions;
+    enum option_mode mode;       /* mode: may differ from listener to listener */
     int64_t guard_timeout_ms;    /* guard_timeout_ms: how long the broker waits for a decision */
     int64_t decision_timeout_ms; /* decision_timeout_ms: how long a client does, when delayed */
+    int64_t exchange_timeout_ms; /* exchange_timeout_ms: how long one that is asked for more has */
     int64_t startup_wait_ms; /* startup_wait_ms: how long the broker's start waits for the guard */
     int64_t offline_records; /* offline_records: how many records without a connection are kept */
 };

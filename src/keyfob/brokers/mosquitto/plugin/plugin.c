@@ -6,15 +6,16 @@
  * broker's one thread.
  *
  * With per_listener_settings the broker loads the plugin once for each listener that names it. They
- * share one state, one link and one set of options: the first mosquitto_plugin_init makes it, the
- * last mosquitto_plugin_cleanup ends it.
+ * share one state, one link and one set of options, except for the mode: the first
+ * mosquitto_plugin_init makes it, the last mosquitto_plugin_cleanup ends it.
  */
 #include "admission.h"
 #include "authentication.h"
 #include "deadline.h"
 #include "delayed.h"
 #include "enforcement.h"
-#include "replacement.h"
+#include "link_hooks.h"
+#include "stranger.h"
 #include "wake.h"
 
 #include <dlfcn.h>
@@ -30,6 +31,12 @@ enum {
     BROKER_2_1 = 2001000,
 };
 
+/* What it was built from, for `keyfob mosquitto doctor`, which looks for it in the file. */
+#ifndef KEYFOB_MARK
+#define KEYFOB_MARK ""
+#endif
+static const char mark[] __attribute__((used)) = KEYFOB_MARK;
+
 static struct keyfob *shared;
 static unsigned users;
 
@@ -44,19 +51,31 @@ EXPORTED int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *opti
 static int on_basic_auth(int event, void *data, void *userdata)
 {
     (void)event;
-    return admission_check(userdata, data);
+    const struct instance *instance = userdata;
+    struct keyfob *keyfob = instance->keyfob;
+    bool asks = instance->mode == MODE_EXCLUSIVE || !stranger_asks(keyfob, data);
+    return asks ? admission_check(keyfob, data) : stranger_answer(keyfob, data);
 }
 
 static int on_authentication(int event, void *data, void *userdata)
 {
-    return event == MOSQ_EVT_EXT_AUTH_START ? authentication_start(userdata, data)
-                                            : authentication_continue(userdata, data);
+    const struct instance *instance = userdata;
+    struct keyfob *keyfob = instance->keyfob;
+    bool starts = event == MOSQ_EVT_EXT_AUTH_START;
+    if (instance->mode == MODE_MIXED && !starts && stranger_continues(keyfob, data)) {
+        return MOSQ_ERR_PLUGIN_DEFER;
+    }
+    int answer =
+        starts ? authentication_start(keyfob, data) : authentication_continue(keyfob, data);
+    bool unknown = answer == MOSQ_ERR_NOT_SUPPORTED;
+    return unknown && instance->mode == MODE_MIXED ? stranger_method(keyfob, data) : answer;
 }
 
 static int on_acl_check(int event, void *data, void *userdata)
 {
     (void)event;
-    struct keyfob *keyfob = userdata;
+    const struct instance *instance = userdata;
+    struct keyfob *keyfob = instance->keyfob;
     const struct mosquitto_evt_acl_check *check = data;
     if (delayed_arriving(keyfob)) {
         delayed_called_back(keyfob, check->client);
@@ -66,13 +85,13 @@ static int on_acl_check(int event, void *data, void *userdata)
          * for this may be one of them, but they may do nothing any more. */
         links_service(&keyfob->links, boottime_ms());
     }
-    return enforcement_check(keyfob, check);
+    return enforcement_check(keyfob, check, instance->mode);
 }
 
 static int on_disconnect(int event, void *data, void *userdata)
 {
     const struct mosquitto_evt_disconnect *ended = data;
-    struct keyfob *keyfob = userdata;
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
     if (delayed_arriving(keyfob)) {
         delayed_called_back(keyfob, ended->client);
     }
@@ -87,8 +106,9 @@ static int on_connect(int event, void *data, void *userdata)
 {
     (void)event;
     const struct mosquitto_evt_connect *connected = data;
-    if (delayed_arriving(userdata)) {
-        delayed_called_back(userdata, connected->client);
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
+    if (delayed_arriving(keyfob)) {
+        delayed_called_back(keyfob, connected->client);
     }
     return MOSQ_ERR_SUCCESS;
 }
@@ -97,7 +117,7 @@ static int on_tick(int event, void *data, void *userdata)
 {
     (void)event;
     (void)data; /* 2.0 fills in no time; asking 2.1 for another interval does not work */
-    struct keyfob *keyfob = userdata;
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
     keyfob->ticked = true;
     keyfob->recheck_until = 0;
     keyfob->refusing_queue = NULL;
@@ -124,7 +144,7 @@ static int on_reload(int event, void *data, void *userdata)
 {
     (void)event;
     (void)data; /* the broker passes no options: what is in plugin_opt_* needs a restart */
-    struct keyfob *keyfob = userdata;
+    struct keyfob *keyfob = ((const struct instance *)userdata)->keyfob;
     admission_reloaded(keyfob, boottime_ms());
     /* 2.0 asks no other plugin after a SUCCESS; 2.1 ends the broker after anything else. */
     return keyfob->broker_2_1 ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
@@ -148,77 +168,7 @@ static const struct {
 
 enum { EVENT_COUNT = sizeof EVENTS / sizeof EVENTS[0] };
 
-/* What the link asks for */
-
-struct listing {
-    const struct guard_links *links;
-    unsigned worker;
-    struct buffer *out;
-};
-
-static bool write_record(void *context, const struct record *record)
-{
-    const struct listing *listing = context;
-    bool gone = record->client == NULL && (record->flags & RECORD_UNKEPT);
-    return gone || links_owner(listing->links, record_client_id(record)) != listing->worker ||
-           record_write(record, listing->out);
-}
-
-static bool write_records(void *context, unsigned worker, size_t bucket, struct buffer *out,
-                          bool *fit)
-{
-    struct keyfob *keyfob = context;
-    struct listing listing = {.links = &keyfob->links, .worker = worker, .out = out};
-    return records_visit(&keyfob->records, bucket, write_record, &listing, fit);
-}
-
-/* What a worker knows of clients that are not its own is from a time when there were more of them,
- * or fewer. Taking rights away it may be heard in nevertheless, so END is always obeyed. */
-static bool is_its_own(const struct keyfob *keyfob, unsigned worker, struct text client_id)
-{
-    return links_owner(&keyfob->links, client_id) == worker;
-}
-
-static void on_record(void *context, unsigned worker, const struct wire_record *record)
-{
-    if (is_its_own(context, worker, record->client_id)) {
-        enforcement_on_record(context, record);
-    }
-}
-
-static void on_end(void *context, const struct wire_end *end)
-{
-    enforcement_on_end(context, end);
-}
-
-static void on_replace(void *context, unsigned worker, const struct wire_replace *replace)
-{
-    if (is_its_own(context, worker, replace->client_id)) {
-        replacement_apply(context, replace);
-    }
-}
-
-static void on_decision(void *context, unsigned worker, uint32_t request,
-                        const struct wire_decision *decision)
-{
-    delayed_decided(context, worker, request, decision);
-}
-
-static void on_down(void *context, unsigned worker)
-{
-    struct keyfob *keyfob = context;
-    size_t count = pendings_give_up_on(&keyfob->pendings, worker);
-    if (count > 0) {
-        mosquitto_log_printf(MOSQ_LOG_NOTICE,
-                             "Keyfob: %zu clients waited for that guard's decision: closed", count);
-    }
-}
-
-static uint64_t last_epoch(void *context)
-{
-    const struct keyfob *keyfob = context;
-    return keyfob->epoch;
-}
+/* Beginning and end */
 
 static void on_evicted(void *context, const struct record *record)
 {
@@ -227,8 +177,6 @@ static void on_evicted(void *context, const struct record *record)
         links_offline(&keyfob->links, record->epoch, record_client_id(record), false);
     }
 }
-
-/* Beginning and end */
 
 static bool random_bytes(void *into, size_t size)
 {
@@ -273,16 +221,7 @@ static struct keyfob *create(const struct options *options)
     keyfob->clock_offset = wall_ms() - boottime_ms();
     hello.broker_version = keyfob->broker_2_1 ? BROKER_2_1 : BROKER_2_0;
     hello.broker_name = text_of(keyfob->options.broker_name);
-    const struct link_hooks hooks = {
-        .context = keyfob,
-        .write_records = write_records,
-        .on_record = on_record,
-        .on_end = on_end,
-        .on_replace = on_replace,
-        .on_decision = on_decision,
-        .on_down = on_down,
-        .last_epoch = last_epoch,
-    };
+    const struct link_hooks hooks = link_hooks_of(keyfob);
     links_init(&keyfob->links, &keyfob->options, &hooks, &hello);
     if (!wake_install()) {
         mosquitto_log_printf(MOSQ_LOG_WARNING, "Keyfob: SIGIO is taken; news takes up to 100 ms");
@@ -296,18 +235,26 @@ static struct keyfob *create(const struct options *options)
     return keyfob;
 }
 
-static void unregister(mosquitto_plugin_id_t *identifier)
+/* What is one listener's own, and the last to leave ends the rest */
+
+static void leave(struct instance *instance)
 {
     for (size_t i = 0; i < EVENT_COUNT; i++) {
-        mosquitto_callback_unregister(identifier, EVENTS[i].event, EVENTS[i].callback, NULL);
+        mosquitto_callback_unregister(instance->identifier, EVENTS[i].event, EVENTS[i].callback,
+                                      NULL);
+    }
+    free(instance);
+    if (--users == 0) {
+        destroy(shared);
+        shared = NULL;
     }
 }
 
-static int register_events(mosquitto_plugin_id_t *identifier)
+static int register_events(struct instance *instance)
 {
     for (size_t i = 0; i < EVENT_COUNT; i++) {
-        int result = mosquitto_callback_register(identifier, EVENTS[i].event, EVENTS[i].callback,
-                                                 NULL, shared);
+        int result = mosquitto_callback_register(instance->identifier, EVENTS[i].event,
+                                                 EVENTS[i].callback, NULL, instance);
         if (result != MOSQ_ERR_SUCCESS && !EVENTS[i].optional) {
             mosquitto_log_printf(MOSQ_LOG_ERR, "Keyfob: event %d cannot be registered (%d)",
                                  EVENTS[i].event, result);
@@ -317,12 +264,19 @@ static int register_events(mosquitto_plugin_id_t *identifier)
     return MOSQ_ERR_SUCCESS;
 }
 
-static void leave(void)
+/* The shared state, made by whoever comes first. */
+static int join(const struct options *options)
 {
-    if (--users == 0) {
-        destroy(shared);
-        shared = NULL;
+    if (shared == NULL) {
+        shared = create(options);
+        return shared == NULL ? MOSQ_ERR_NOMEM : MOSQ_ERR_SUCCESS;
     }
+    if (memcmp(options, &shared->options, sizeof *options) == 0) {
+        return MOSQ_ERR_SUCCESS;
+    }
+    mosquitto_log_printf(MOSQ_LOG_ERR,
+                         "Keyfob: its options, but for mode, must be the same for every listener");
+    return MOSQ_ERR_INVAL;
 }
 
 int mosquitto_plugin_version(int count, const int *versions)
@@ -347,24 +301,26 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
                                            "2.1 or later: write auto or blocking");
         return MOSQ_ERR_INVAL;
     }
-    if (shared == NULL) {
-        shared = create(&options);
-    } else if (memcmp(&options, &shared->options, sizeof options) != 0) {
-        mosquitto_log_printf(MOSQ_LOG_ERR,
-                             "Keyfob: its options must be the same for every listener");
-        return MOSQ_ERR_INVAL;
-    }
-    if (shared == NULL) {
+    struct instance *instance = calloc(1, sizeof *instance);
+    if (instance == NULL) {
         return MOSQ_ERR_NOMEM;
     }
-    users++;
-    int result = register_events(identifier);
+    instance->identifier = identifier;
+    instance->mode = options.mode;
+    options.mode = MODE_EXCLUSIVE; /* what all share says nothing about it */
+    int result = join(&options);
     if (result != MOSQ_ERR_SUCCESS) {
-        unregister(identifier);
-        leave();
+        free(instance);
         return result;
     }
-    *userdata = identifier; /* what mosquitto_plugin_cleanup will be given */
+    users++;
+    instance->keyfob = shared;
+    result = register_events(instance);
+    if (result != MOSQ_ERR_SUCCESS) {
+        leave(instance);
+        return result;
+    }
+    *userdata = instance; /* what mosquitto_plugin_cleanup will be given */
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -373,8 +329,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
     (void)options;
     (void)option_count;
     if (userdata != NULL) {
-        unregister(userdata);
-        leave();
+        leave(userdata);
     }
     return MOSQ_ERR_SUCCESS;
 }

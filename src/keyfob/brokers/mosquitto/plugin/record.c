@@ -100,6 +100,15 @@ bool record_principal_usable(struct text principal)
     return principal.length > 0;
 }
 
+bool record_holds_session(const struct record *record, bool clean)
+{
+    if (record->client != NULL) {
+        return true;
+    }
+    bool goes = record->state == RECORD_REVOKED && clean;
+    return !goes && !(record->flags & RECORD_UNKEPT);
+}
+
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject)
 {
     return text_equal(text_at(record, ISSUER), issuer) &&

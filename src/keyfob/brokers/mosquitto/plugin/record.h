@@ -29,6 +29,7 @@ enum record_flag {
     RECORD_CLEAN = 1,   /* the CONNECT asked for a clean start */
     RECORD_DROPPED = 2, /* without a connection there is no session: clean, before MQTT 5.0 */
     RECORD_UNKEPT = 4,  /* without a connection the guard need not remember it */
+    RECORD_HEIR = 8,    /* it took the place of a connection of its own, which may send its will */
 };
 
 enum { RECORD_TEXTS = 5 };
@@ -75,6 +76,10 @@ struct text record_principal(const struct record *record); /* terminated */
 
 /* Can it be a username? The broker puts that into its log as it is. */
 bool record_principal_usable(struct text principal);
+
+/* May the broker keep a session for it that a stranger would take over with this identifier?
+ * clean: the stranger's CONNECT asks for a clean start, which ends what a revoked client left. */
+bool record_holds_session(const struct record *record, bool clean);
 
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject);
 const struct permissions *record_permissions(const struct record *record);

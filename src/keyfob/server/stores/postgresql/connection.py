@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -104,6 +104,17 @@ class PostgresqlConnection:
             return cursor
 
         return self._do(run)
+
+    def copy_in(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Send rows by ``COPY … FROM STDIN``, one after the other; in a transaction."""
+        text = statement.encode()
+
+        def run(raw: psycopg.Connection[Any]) -> None:
+            with raw.cursor() as cursor, cursor.copy(text) as copy:
+                for row in rows:
+                    copy.write_row(row)
+
+        self._do(run)
 
     def script(self, sql: str) -> None:
         """Run statements without parameters, one after the other, in one round trip."""
