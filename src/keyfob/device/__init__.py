@@ -13,6 +13,7 @@ who is asking.
 """
 
 from keyfob.device.clock import Clock, Moment
+from keyfob.device.encrypted_store import EncryptedFileStore
 from keyfob.device.grants import (
     ClientCredentials,
     DeviceCode,
@@ -22,6 +23,7 @@ from keyfob.device.grants import (
     Password,
     RefreshToken,
 )
+from keyfob.device.keyring_store import KeyringStore
 from keyfob.device.renewal import Freshness
 from keyfob.device.source import TokenSource
 from keyfob.device.store import FileStore, MemoryStore, TokenStore
@@ -39,11 +41,13 @@ __all__ = [
     "ClientSecretPost",
     "Clock",
     "DeviceCode",
+    "EncryptedFileStore",
     "FileStore",
     "Freshness",
     "Grant",
     "Invitation",
     "JWTBearer",
+    "KeyringStore",
     "MemoryStore",
     "Moment",
     "Password",

@@ -11,6 +11,7 @@ wall clock has to help.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class Moment:
     """One moment on two clocks.
 
     Attributes:
-        boot: Which run of the machine ``elapsed`` belongs to; empty: this process's alone.
+        boot: Which run of the machine ``elapsed`` belongs to, or of the process, where that is all
+            that is known.
         elapsed: Seconds on a clock that nobody sets.
         wall: Unix seconds, as the machine believes.
         sleepless: Whether ``elapsed`` went on while the machine slept.
@@ -74,7 +76,8 @@ def system_clock() -> Clock:
         return lambda: Moment(
             boot=boot, elapsed=time.clock_gettime(time.CLOCK_BOOTTIME), wall=time.time()
         )
-    return lambda: Moment(boot="", elapsed=time.monotonic(), wall=time.time(), sleepless=False)
+    alone = f"process {secrets.token_hex(8)}"
+    return lambda: Moment(boot=alone, elapsed=time.monotonic(), wall=time.time(), sleepless=False)
 
 
 def _boot_id() -> str:

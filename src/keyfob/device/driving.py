@@ -9,6 +9,7 @@ this machine.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, TypeVar
@@ -17,10 +18,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from keyfob.device.flow import Answer, Exchange, Flow, Pause
-from keyfob.errors import TokenUnavailableError
-from keyfob.oauth.urls import is_loopback, require_safe
+from keyfob.errors import ConfigError, TokenUnavailableError
+from keyfob.loopback import is_loopback
+from keyfob.oauth.urls import require_safe
 
-__all__ = ["DEADLINE", "MAX_BODY", "drive"]
+__all__ = ["DEADLINE", "MAX_BODY", "drive", "tls_context"]
 
 T = TypeVar("T")
 
@@ -29,6 +31,32 @@ MAX_BODY: Final = 256 * 1024
 
 DEADLINE: Final = 10.0
 """Seconds for a whole exchange, however slowly the body drips."""
+
+
+def tls_context(
+    ca: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None
+) -> ssl.SSLContext:
+    """Say whom to trust, and with which certificate to appear.
+
+    Args:
+        ca: A file of CA certificates that alone are trusted; None: the system's.
+        certificate: A file with the client's certificate and its key, not encrypted; None: none.
+
+    Raises:
+        ConfigError: A file is unusable.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{ca}: no certificates to trust ({error.strerror})") from error
+    if certificate is not None:
+        try:
+            # An empty password, for without one OpenSSL would ask whoever sits at the terminal.
+            context.load_cert_chain(certificate, password="")
+        except (OSError, ssl.SSLError) as error:
+            said = f"{certificate}: no certificate with its key, unencrypted ({error.strerror})"
+            raise ConfigError(said) from error
+    return context
 
 
 async def drive(flow: Flow[T], context: ssl.SSLContext) -> T:
@@ -88,7 +116,7 @@ def _client(url: str, context: ssl.SSLContext) -> httpx.AsyncClient:
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         timeout=None,  # noqa: S113 - the whole exchange is bounded, not each read
         # A proxy from the environment serves the world, not this machine's own ports.
-        trust_env=not is_loopback(urlsplit(url)),
+        trust_env=not is_loopback(urlsplit(url).hostname or ""),
     )
 
 
@@ -96,7 +124,7 @@ async def _read(response: httpx.Response, url: str) -> Answer:
     body = bytearray()
     if response.headers.get("content-encoding", "identity") != "identity":
         raise _broken(url, "a compressed body unasked")
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_BODY:
             raise _broken(url, f"more than {MAX_BODY} bytes")
@@ -116,4 +144,9 @@ def _why(error: Exception) -> str:
         return f"its certificate is not trusted ({cause.verify_message})"
     if not isinstance(error, httpx.ConnectError):
         return f"no answer ({type(error).__name__})"
-    return f"no connection ({cause.strerror})" if isinstance(cause, OSError) else "no connection"
+    if not isinstance(cause, OSError):
+        return "no connection"
+    # A resolver's numbers are below 0 and its own; of several addresses there may be none.
+    number = cause.errno or 0
+    said = os.strerror(number) if number > 0 else cause.strerror
+    return f"no connection ({said})" if said else "no connection"

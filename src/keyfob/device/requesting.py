@@ -7,8 +7,10 @@ Where the endpoints are is known, or the issuer says so (RFC 8414) and is believ
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from keyfob.device.clock import Clock, Moment, age
@@ -25,6 +27,8 @@ from keyfob.errors import (
 )
 from keyfob.oauth.client_authentication import ClientAuthentication
 from keyfob.oauth.metadata import Metadata, metadata_urls, read_metadata
+from keyfob.oauth.urls import require_safe
+from keyfob.tokens import base64url
 from keyfob.tokens.sign import SigningKey
 
 __all__ = ["Requesting", "Wish"]
@@ -35,9 +39,12 @@ METADATA_FRESH: Final = 3600.0
 INTERVAL: Final = 5.0
 """Seconds between two questions about a device code, where the server names none (RFC 8628 3.2)."""
 
+LEAST_INTERVAL: Final = 1.0
 LONGEST_INTERVAL: Final = 300.0
 SLOWER: Final = 5.0
 LONGEST_LOGIN: Final = 3600.0
+
+_NONCE: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,1024}")  # RFC 9449 section 8.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +61,17 @@ class Wish:
     scope: str = ""
     audience: str = ""
     resource: str = ""
-    parameters: Mapping[str, str] | None = None
+    parameters: Mapping[str, str] | None = field(default=None, repr=False)
 
-    def form(self) -> dict[str, str]:
-        """Return the parameters that say so."""
+    def form(self, *, scope: bool = True) -> dict[str, str]:
+        """Return the parameters that say so.
+
+        Args:
+            scope: Whether the scope is among them.
+        """
         stated = {"scope": self.scope, "audience": self.audience, "resource": self.resource}
+        if not scope:
+            del stated["scope"]
         return {name: value for name, value in stated.items() if value} | dict(
             self.parameters or {}
         )
@@ -75,6 +88,7 @@ class Requesting:
         token_endpoint: Its URL; empty: the issuer says it.
         device_authorization_endpoint: The same, for ``DeviceCode``.
         dpop: The key that tokens are to be bound to (RFC 9449); None: they are not.
+        mutual_tls: Whether the client shows a certificate.
 
     Raises:
         ConfigError: Neither issuer nor endpoint, or no URL that may be called.
@@ -90,11 +104,14 @@ class Requesting:
         token_endpoint: str = "",
         device_authorization_endpoint: str = "",
         dpop: SigningKey | None = None,
+        mutual_tls: bool = False,
     ) -> None:
         if not issuer and not token_endpoint:
             raise ConfigError("name the authorization server: its issuer, or its token_endpoint")
         if issuer:
             metadata_urls(issuer)
+        for endpoint in filter(None, (token_endpoint, device_authorization_endpoint)):
+            require_safe(endpoint)
         self._issuer = issuer
         self._authentication = authentication
         self._wish = wish
@@ -104,6 +121,9 @@ class Requesting:
             "device_authorization_endpoint": device_authorization_endpoint,
         }
         self._dpop = dpop
+        self._mutual_tls = mutual_tls
+        self.origin = _origin(issuer or token_endpoint, authentication.client_id, wish, dpop)
+        """A digest of who asks whom for what, for ``Token.origin``."""
         self._nonce = ""
         self._metadata: Metadata | None = None
         self._read_at: Moment | None = None
@@ -122,21 +142,30 @@ class Requesting:
     def refreshed(self, token: Token) -> Flow[Token]:
         """Ask for the next token with the last one's refresh token (RFC 6749 section 6).
 
-        A server that does not rotate refresh tokens sends none: the old one stays.
+        A server that does not rotate refresh tokens sends none: the old one stays. No scope is
+        named: it is the old one's then, even where the server had given less than was wanted.
 
         Raises:
             TokenRequestError: The server refuses it.
             TokenUnavailableError: It cannot be asked, or cannot answer, now.
         """
         old = token.refresh_token or ""
-        form = {"grant_type": "refresh_token", "refresh_token": old} | self._wish.form()
+        form = {"grant_type": "refresh_token", "refresh_token": old}
+        form |= self._wish.form(scope=False)
         return (yield from self._ask(form, refresh_token=old))
 
     def _ask(self, form: Mapping[str, str], refresh_token: str = "") -> Flow[Token]:
         url = yield from self._address("token_endpoint")
         obtained = self._clock()
         answer = yield from self._post(url, form)
-        token = read_token(url, answer, obtained=obtained, scope=self._wish.scope)
+        try:
+            token = read_token(
+                url, answer, obtained=obtained, scope=self._wish.scope, origin=self.origin
+            )
+        except TokenUnavailableError as error:
+            if error.code == "upstream_invalid":
+                self._read_at = None  # it may have moved: ask the issuer again
+            raise
         if token.refresh_token is None and refresh_token:
             return dataclasses.replace(token, refresh_token=refresh_token)
         return token
@@ -158,7 +187,9 @@ class Requesting:
             )
         answer = yield Exchange(url=url, form={**form, **proof.parameters}, headers=headers)
         assert answer is not None  # noqa: S101 - what an Exchange is answered with
-        self._nonce = answer.headers.get("dpop-nonce", self._nonce)
+        nonce = answer.headers.get("dpop-nonce", "")
+        if _NONCE.fullmatch(nonce):
+            self._nonce = nonce
         return answer
 
     # Where
@@ -169,13 +200,13 @@ class Requesting:
         if self._read_at is None or age(self._read_at, self._clock()) > METADATA_FRESH:
             try:
                 self._metadata = yield from self._discover()
-                self._read_at = self._clock()
             except TokenUnavailableError:
                 if self._metadata is None:
                     raise  # else: it has most likely not moved
+            self._read_at = self._clock()
         assert self._metadata is not None  # noqa: S101 - read, or raised
         try:
-            return self._metadata.address(name)
+            return self._metadata.address(name, mutual_tls=self._mutual_tls)
         except UpstreamError as error:
             raise TokenUnavailableError(error.message, code=error.code) from None
 
@@ -216,7 +247,9 @@ class Requesting:
             raise refusal(url, answer)
         members = read_json(url, answer)
         invitation, device_code = _invitation(url, members)
-        interval = _seconds(members.get("interval"), INTERVAL, LONGEST_INTERVAL)
+        interval = max(
+            _seconds(members.get("interval"), INTERVAL, LONGEST_INTERVAL), LEAST_INTERVAL
+        )
         form = {**grant.parameters(), "device_code": device_code}
         grant.prompt(invitation)
         began = self._clock()
@@ -235,10 +268,16 @@ class Requesting:
 
 def _invitation(url: str, members: Mapping[str, object]) -> tuple[Invitation, str]:
     texts = [members.get(name) for name in ("device_code", "user_code", "verification_uri")]
-    complete = members.get("verification_uri_complete", "")
+    complete = members.get("verification_uri_complete") or ""
     if not all(isinstance(text, str) and text.isprintable() for text in (*texts, complete)):
         raise TokenUnavailableError(f"{url}: answered with no device code", code="upstream_invalid")
     device_code, user_code, verification_uri = (str(text) for text in texts)
+    try:
+        for address in filter(None, (verification_uri, str(complete))):
+            require_safe(address)
+    except ConfigError:
+        said = f"{url}: answered with a verification_uri that nobody should open"
+        raise TokenUnavailableError(said, code="upstream_invalid") from None
     invitation = Invitation(
         user_code=user_code,
         verification_uri=verification_uri,
@@ -252,3 +291,9 @@ def _seconds(value: object, default: float, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         return default
     return min(float(value), most)
+
+
+def _origin(server: str, client_id: str, wish: Wish, dpop: SigningKey | None) -> str:
+    parts = (server, client_id, wish.scope, wish.audience, wish.resource, dpop.kid if dpop else "")
+    digest = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).digest()
+    return base64url.encode(digest[:16]).decode("ascii")

@@ -8,7 +8,9 @@ A renewal that failed is tried again after a while that grows (full jitter, or w
 says), never because somebody asked again in between. Nothing but the token's own end makes it
 EXPIRED: a server that is away costs nothing until then.
 
-Renewals run in threads of their own, so they serve programs with and without an event loop alike.
+A renewal runs in a thread of its own with an event loop of its own, so it serves programs with and
+without one alike. Such a thread keeps no program from ending, but while it spends a refresh token
+the interpreter waits for it: what the server gives for that must be stored.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import asyncio
 import logging
 import os
 import random
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -25,22 +26,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyfob.device.clock import Clock, Moment, age, stepped, system_clock
-from keyfob.device.driving import drive
-from keyfob.device.flow import Flow, Pause
-from keyfob.device.grants import ClientCredentials, DeviceCode, Grant
+from keyfob.device.driving import drive, tls_context
+from keyfob.device.forks import after_fork
+from keyfob.device.grants import ClientCredentials, Grant, JWTBearer
+from keyfob.device.leaving import before_leaving
 from keyfob.device.renewal import Freshness, freshness, renewal_age
+from keyfob.device.renewing import Renewing
 from keyfob.device.requesting import Requesting, Wish
+from keyfob.device.retrying import again, wait_after
 from keyfob.device.store import MemoryStore, TokenStore
+from keyfob.device.subscribers import Renewed, Subscribers
 from keyfob.device.token import Token
-from keyfob.errors import (
-    ConfigError,
-    KeyfobError,
-    TokenRequestError,
-    TokenUnavailableError,
-)
+from keyfob.errors import ConfigError, KeyfobError, TokenUnavailableError
 from keyfob.oauth.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
+    NoClient,
     PublicClient,
 )
 from keyfob.tokens.sign import SigningKey
@@ -50,21 +51,8 @@ __all__ = ["Renewed", "TokenSource"]
 _log = logging.getLogger("keyfob.device")
 _RANDOM: Final = random.SystemRandom()
 
-TURN_POLL: Final = 0.05
-"""Seconds between two looks whether another process has renewed."""
-
-FIRST_CEILING: Final = 1.0
-MOST_CEILING: Final = 300.0
-LEAST_CEILING: Final = 5.0
-
-REFUSED_AGAIN: Final = 900.0
-"""Seconds after which a refused device asks again: somebody may have enabled it."""
-
 YOUNG: Final = 30.0
 """Seconds in which a broker's refusal is not the token's age: a new one would fare no better."""
-
-Renewed = Callable[[Token], object]
-"""Is told of each new token, in the thread that fetched it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,28 +122,38 @@ class TokenSource:
         clock: Clock | None = None,
         chance: Callable[[], float] = _RANDOM.random,
     ) -> None:
+        if auth is not None and (client_id or client_secret):
+            raise ConfigError("give auth, or client_id and client_secret, not both")
+        if leeway is not None and not leeway >= 0:
+            raise ConfigError("leeway is a number of seconds")
         self._clock = clock or system_clock()
         self._chance = chance
-        self._grant: Grant = grant or ClientCredentials()
-        self._store: TokenStore = store or MemoryStore()
+        grant = grant or ClientCredentials()
         self._leeway = leeway
-        self._context = _tls_context(ca, certificate)
-        self._requesting = Requesting(
+        self._context = tls_context(ca, certificate)
+        requesting = Requesting(
             issuer,
-            auth or _authentication(client_id, client_secret),
+            auth or _authentication(client_id, client_secret, grant),
             wish=Wish(scope=scope, audience=audience, resource=resource, parameters=parameters),
             clock=self._clock,
             token_endpoint=token_endpoint,
             device_authorization_endpoint=device_authorization_endpoint,
             dpop=dpop,
+            mutual_tls=certificate is not None,
+        )
+        self._renewing = Renewing(
+            requesting, grant, store=store or MemoryStore(), clock=self._clock, leeway=leeway
         )
         self._lock = threading.Lock()
         self._running: Future[Token] | None = None
         self._held: _Held | None = None
         self._failure: _Failure | None = None
+        self._refused = ""
         self._looked = False
         self._first = True
-        self._renewed: list[Renewed] = []
+        self._subscribers = Subscribers()
+        after_fork(self)
+        before_leaving(self)
 
     # The present token
 
@@ -184,42 +182,49 @@ class TokenSource:
             TokenRequestError: There is none: the server refuses.
         """
         token, running = self._usable()
-        if token is not None:
-            return token
-        assert running is not None  # noqa: S101 - one of the two
+        if running is None:
+            return self._sound(token)
         try:
             return running.result(timeout)
         except TimeoutError:
-            raise TokenUnavailableError(f"no token within {timeout:g} s") from None
+            late = TokenUnavailableError(f"no token within {timeout:g} s")
+            return self._sound(token, late)
+        except KeyfobError as error:
+            return self._sound(token, error)
 
     async def aget(self, timeout: float = 30.0) -> Token:  # noqa: ASYNC109 - as get
         """Return a token that can be shown now, in an event loop; as ``get``."""
         token, running = self._usable()
-        if token is not None:
-            return token
-        assert running is not None  # noqa: S101 - one of the two
-        waiting = asyncio.wrap_future(running)
-        # Not wait_for: it would cancel what others wait for, too.
-        await asyncio.wait([waiting], timeout=timeout)
-        if not waiting.done():
-            waiting.add_done_callback(_forget)
-            raise TokenUnavailableError(f"no token within {timeout:g} s")
-        return waiting.result()
+        if running is None:
+            return self._sound(token)
+        try:
+            # That this one waits no more ends nothing: a Future that runs cannot be cancelled.
+            return await asyncio.wait_for(asyncio.wrap_future(running), timeout)
+        except TimeoutError:
+            late = TokenUnavailableError(f"no token within {timeout:g} s")
+            return self._sound(token, late)
+        except KeyfobError as error:
+            return self._sound(token, error)
 
-    def renew(self) -> Future[Token]:
+    def renew(self, *, anew: bool = False) -> Future[Token]:
         """Fetch a new token now, whatever the state of the present one, and whoever failed before.
+
+        Args:
+            anew: Begin with the grant again, without the refresh token that is there.
 
         Returns:
             What becomes the token; the same for everybody who asks meanwhile.
         """
         with self._lock:
-            return self._begin()
+            self._look()
+            return self._begin(anew=anew)
 
     def refused(self, token: Token) -> bool:
         """Take note that a broker refused a token as such.
 
-        One that is older than half a minute may have ended before its time: a new one is fetched.
-        A younger one would be followed by one that fares no better.
+        One that is older than half a minute may have ended before its time: a new one is fetched,
+        and whoever asks for a token waits for it; where there is none to be had, the old one
+        serves on. A younger one would be followed by one that fares no better.
 
         Returns:
             Whether a new one is being fetched, or is there already.
@@ -230,8 +235,9 @@ class TokenSource:
                 return True
             if age(token.obtained, self._clock()) < min(YOUNG, token.lifetime / 2):
                 return False
-            if not self._may_try():
+            if self._running is None and self._pause() > 0:
                 return False
+            self._refused = token.access_token
             self._begin()
             return True
 
@@ -257,63 +263,49 @@ class TokenSource:
         Returns:
             What ends that.
         """
-        with self._lock:
-            self._renewed.append(renewed)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                if renewed in self._renewed:
-                    self._renewed.remove(renewed)
-
-        return unsubscribe
+        return self._subscribers.add(renewed)
 
     # Under the lock
 
     def _usable(self) -> tuple[Token | None, Future[Token] | None]:
+        """Return what can be shown, and what is to be waited for before that."""
         with self._lock:
             self._look()
-            state = self._freshness()
+            state, present = self._freshness(), self._held.token if self._held else None
             if state is Freshness.FRESH:
-                return self._present(), None
+                return present, None
             if state is Freshness.STALE:
-                if self._may_try():
+                if self._pause() <= 0:
                     self._begin()
-                return self._present(), None
-            if self._running is None and not self._may_try():
+                refused = present is not None and present.access_token == self._refused
+                return present, self._running if refused else None
+            if self._running is None and (wait := self._pause()) > 0:
                 assert self._failure is not None  # noqa: S101 - or it might try
-                raise _again(self._failure.error)
+                raise again(self._failure.error, retry_after=wait)
             return None, self._begin()
-
-    def _present(self) -> Token:
-        assert self._held is not None  # noqa: S101 - asked after its freshness
-        return self._held.token
 
     def _freshness(self) -> Freshness:
         if self._held is None:
             return Freshness.EXPIRED
         token, now = self._held.token, self._clock()
         found = freshness(age(token.obtained, now), token.lifetime, self._held.renewal)
-        if found is Freshness.FRESH and stepped(token.obtained, now):
+        unsure = token.access_token == self._refused or stepped(token.obtained, now)
+        if found is Freshness.FRESH and unsure:
             # The clock that went on may be the wrong one: ask, and go on with the token meanwhile.
             return Freshness.STALE
         return found
 
-    def _may_try(self) -> bool:
+    def _pause(self) -> float:
+        """Return the seconds in which nothing is asked, after a failure."""
         failure = self._failure
-        return failure is None or age(failure.at, self._clock()) >= failure.wait
+        return 0.0 if failure is None else failure.wait - age(failure.at, self._clock())
 
     def _look(self) -> None:
         """Read the store, once."""
-        if self._looked:
-            return
-        self._looked = True
-        try:
-            stored = self._store.load()
-        except OSError as error:
-            _log.warning("the stored token cannot be read: %s", error.strerror)
-            return
-        if stored is not None:
-            self._hold(stored)
+        if not self._looked:
+            self._looked = True
+            if (stored := self._renewing.stored()) is not None:
+                self._hold(stored)
 
     def _hold(self, token: Token) -> None:
         renewal = renewal_age(
@@ -326,132 +318,87 @@ class TokenSource:
         self._held = _Held(token=token, renewal=renewal)
         self._first = False
 
-    def _begin(self) -> Future[Token]:
-        if self._running is None:
-            self._running = Future()
-            threading.Thread(
-                target=self._run, args=(self._running,), name="keyfob-renewal", daemon=True
-            ).start()
-        return self._running
-
-    # Renewing
-
-    def _run(self, running: Future[Token]) -> None:
+    def _begin(self, *, anew: bool = False) -> Future[Token]:
+        if self._running is not None:
+            return self._running
+        running: Future[Token] = Future()
+        running.set_running_or_notify_cancel()  # many wait for it: none of them may cancel it
+        self._running = running
+        before = None if self._held is None else self._held.token
         try:
-            token = asyncio.run(drive(self._renewal(), self._context))
-        except KeyfobError as error:
-            self._failed(error)
+            threading.Thread(
+                target=self._run, args=(running, before, anew), name="keyfob-renewal", daemon=True
+            ).start()
+        except RuntimeError:  # too many threads, or the interpreter is ending
+            error = TokenUnavailableError("no thread for a renewal")
+            self._note(error)
             running.set_exception(error)
-        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-            # Neither its message nor its context: either may hold a secret.
-            _log.error("a renewal failed: %s", type(error).__name__)
-            failure = TokenUnavailableError(f"a renewal failed: {type(error).__name__}")
-            self._failed(failure)
-            running.set_exception(failure)
-        else:
-            told = self._succeeded(token)
-            running.set_result(token)
-            for each in told:
-                each(token)
+        return running
 
-    def _succeeded(self, token: Token) -> tuple[Renewed, ...]:
+    def _note(self, error: KeyfobError) -> None:
+        count = 1 if self._failure is None else self._failure.count + 1
+        lifetime = 0.0 if self._held is None else self._held.token.lifetime
+        wait = wait_after(error, count=count, lifetime=lifetime, chance=self._chance())
+        self._failure = _Failure(error=error, at=self._clock(), wait=wait, count=count)
+        self._running = None
+        _log.warning("no new token, next try in %.1f s: %s", wait, error.message)
+
+    # In the thread of a renewal
+
+    def _run(self, running: Future[Token], before: Token | None, anew: bool) -> None:
+        try:
+            asyncio.run(self._renew(running, before, anew))
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+            if not running.done():
+                # Neither its message nor its context: either may hold a secret.
+                said = f"a renewal failed: {type(error).__name__}"
+                self._failed(running, TokenUnavailableError(said))
+        if running.exception() is None:
+            self._subscribers.tell(running.result())
+
+    async def _renew(self, running: Future[Token], before: Token | None, anew: bool) -> None:
+        """Let whoever waits go on as soon as it is known: the loop may take a while to close."""
+        try:
+            token = await drive(self._renewing.renewal(before, anew=anew), self._context)
+        except KeyfobError as error:
+            self._failed(running, again(error, retry_after=getattr(error, "retry_after", None)))
+            return
         with self._lock:
             self._hold(token)
             self._failure = None
+            self._refused = ""
             self._running = None
-            return tuple(self._renewed)
+        running.set_result(token)
 
-    def _failed(self, error: KeyfobError) -> None:
+    def _failed(self, running: Future[Token], error: KeyfobError) -> None:
         with self._lock:
-            count = 1 if self._failure is None else self._failure.count + 1
-            wait = self._wait_after(error, count)
-            self._failure = _Failure(error=error, at=self._clock(), wait=wait, count=count)
-            self._running = None
-        _log.warning("no new token, next try in %.1f s: %s", wait, error.message)
+            self._note(error)
+        running.set_exception(error)
 
-    def _wait_after(self, error: KeyfobError, count: int) -> float:
-        if isinstance(error, TokenRequestError):
-            return REFUSED_AGAIN * (0.75 + 0.5 * self._chance())
-        if isinstance(error, TokenUnavailableError) and error.retry_after is not None:
-            return error.retry_after
-        # A short life leaves no time for long pauses.
-        lifetime = 0.0 if self._held is None else self._held.token.lifetime
-        most = min(max(lifetime / 4, LEAST_CEILING), MOST_CEILING) if lifetime else MOST_CEILING
-        ceiling = min(most, FIRST_CEILING * 2.0 ** min(count - 1, 32))
-        return ceiling * self._chance()
-
-    def _renewal(self) -> Flow[Token]:
-        """One renewal, in its turn among those who share the store."""
+    def _sound(self, token: Token | None, error: KeyfobError | None = None) -> Token:
+        """Return a token, if it still lives; raise what kept a better one away."""
+        if token is not None:
+            lives = freshness(age(token.obtained, self._clock()), token.lifetime, 0.0)
+            if error is None or lives is not Freshness.EXPIRED:
+                return token
         with self._lock:
-            before = None if self._held is None else self._held.token
-        turn = self._store.turn()
-        while not turn.take():
-            yield Pause(TURN_POLL)
-        try:
-            stored = self._stored()
-            if stored is not None and self._is_news(stored, before):
-                return stored
-            token = yield from self._next(stored or before)
-            try:
-                # Before anybody uses it: its refresh token is the only one that still works.
-                self._store.save(token)
-            except OSError as error:
-                _log.warning("the new token cannot be stored: %s", error.strerror)
-            return token
-        finally:
-            turn.give_back()
+            wait = self._pause()
+        error = error or TokenUnavailableError("no token")
+        raise again(error, retry_after=wait if wait > 0 else None) from None
 
-    def _stored(self) -> Token | None:
-        try:
-            return self._store.load()
-        except OSError as error:
-            _log.warning("the stored token cannot be read: %s", error.strerror)
-            return None
+    def forked(self) -> None:
+        """Begin anew in a forked process: the renewal that was under way is the parent's."""
+        self._lock = threading.Lock()
+        self._running = None
 
-    def _is_news(self, stored: Token, before: Token | None) -> bool:
-        """Whether another process has renewed meanwhile."""
-        if before is not None and stored.access_token == before.access_token:
-            return False
-        now = self._clock()
-        latest = renewal_age(stored.lifetime, 0.0, first=False, leeway=self._leeway)
-        return age(stored.obtained, now) < latest and not stepped(stored.obtained, now)
-
-    def _next(self, last: Token | None) -> Flow[Token]:
-        if last is not None and last.refresh_token is not None:
-            try:
-                return (yield from self._requesting.refreshed(last))
-            except TokenRequestError as error:
-                if error.error != "invalid_grant" or isinstance(self._grant, DeviceCode):
-                    raise
-        return (yield from self._requesting.token(self._grant))
+    def leaving(self) -> Future[Token] | None:
+        """Say what the interpreter has to wait for before it ends."""
+        return self._running if self._renewing.spending else None
 
 
-def _forget(done: asyncio.Future[Token]) -> None:
-    """Nobody waits for it any more: its error, which was logged, is not to be told again."""
-    if not done.cancelled():
-        done.exception()
-
-
-def _again(error: KeyfobError) -> KeyfobError:
-    """Make an error anew: one that was raised before carries that place with it."""
-    if isinstance(error, TokenRequestError):
-        return TokenRequestError(error.message, error=error.error, status=error.status)
-    return TokenUnavailableError(error.message, code=error.code)
-
-
-def _authentication(client_id: str, client_secret: str) -> ClientAuthentication:
+def _authentication(client_id: str, client_secret: str, grant: Grant) -> ClientAuthentication:
     if client_secret:
         return ClientSecretBasic(client_id=client_id, client_secret=client_secret)
+    if not client_id and isinstance(grant, JWTBearer):
+        return NoClient()
     return PublicClient(client_id=client_id)
-
-
-def _tls_context(
-    ca: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None
-) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        if certificate is not None:
-            context.load_cert_chain(certificate)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"cannot use {ca or certificate}: {error}") from error
-    return context

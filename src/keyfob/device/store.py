@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a device keeps its token between two runs, and between two processes.
-
-A store also says whose turn it is: of several processes that share one, the one that holds the
-lock renews, and the others take what it brought. A refresh token that two of them spend at once
-looks like a stolen one, and costs the family (RFC 9700 section 4.14.2).
-"""
+"""Where a device keeps its token between two runs, and between two processes."""
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -15,32 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
-from keyfob.device.clock import Moment
+from keyfob.device.forks import after_fork
+from keyfob.device.kept import MAX_KEPT, decode_token, encode_token
 from keyfob.device.token import Token
+from keyfob.device.turns import FileTurn, ThreadTurn, Turn
 from keyfob.errors import ConfigError
 
-try:
-    import fcntl
-except ImportError:  # no POSIX: then one process has the file to itself
-    fcntl = None  # type: ignore[assignment]
+__all__ = ["FileStore", "MemoryStore", "TokenStore", "Turn"]
 
-__all__ = ["FileStore", "MemoryStore", "Turn", "TokenStore", "decode_token", "encode_token"]
-
-
-class Turn(Protocol):
-    """The right to renew."""
-
-    def take(self) -> bool:
-        """Take it if nobody has it; never waits."""
-
-    def give_back(self) -> None:
-        """Let the next one have it."""
+_log = logging.getLogger("keyfob.device")
 
 
 class TokenStore(Protocol):
-    """Keeps one token."""
+    """Keeps one token, of one source: one client of one server, with one wish."""
 
     def load(self) -> Token | None:
         """Return what is kept; None: nothing that can be used.
@@ -66,6 +49,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._token: Token | None = None
         self._lock = threading.Lock()
+        after_fork(self)
 
     def load(self) -> Token | None:
         """Return the token, if there is one."""
@@ -77,18 +61,11 @@ class MemoryStore:
 
     def turn(self) -> Turn:
         """Return the turn of those who share this object."""
-        return _ThreadTurn(self._lock)
+        return ThreadTurn(self._lock)
 
-
-class _ThreadTurn:
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def take(self) -> bool:
-        return self._lock.acquire(blocking=False)
-
-    def give_back(self) -> None:
-        self._lock.release()
+    def forked(self) -> None:
+        """Be free again in the child: whoever had the turn is not there."""
+        self._lock = threading.Lock()
 
 
 class FileStore:
@@ -96,7 +73,7 @@ class FileStore:
 
     Args:
         path: Where. Its folder has to be there; beside it lies a file of the same name and
-            ``.lock``.
+            ``.lock``. What else is in the file is replaced by the next token.
 
     Raises:
         ConfigError: The folder is not there.
@@ -114,9 +91,14 @@ class FileStore:
             OSError: It cannot be read.
         """
         try:
-            return decode_token(self._path.read_bytes())
+            with self._path.open("rb") as file:
+                data = file.read(MAX_KEPT)
         except FileNotFoundError:
             return None
+        token = self._decoded(data)
+        if token is None:
+            _log.warning("%s: no token that can be read; the next one replaces it", self._path)
+        return token
 
     def save(self, token: Token) -> None:
         """Write the file.
@@ -124,11 +106,11 @@ class FileStore:
         Raises:
             OSError: It cannot be written; the old one is still there.
         """
-        # mkstemp makes it 0600, whatever the umask is.
         handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(encode_token(token))
+                os.fchmod(handle, 0o600)  # a umask can take from mkstemp's 0600, too
+                file.write(self._encoded(token))
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(self._path)
@@ -136,84 +118,27 @@ class FileStore:
             with suppress(OSError):
                 Path(name).unlink()
             raise
+        self._sweep()
         _sync_folder(self._path.parent)
 
     def turn(self) -> Turn:
         """Return the turn of all processes that use this file."""
-        return _FileTurn(self._path.with_name(f"{self._path.name}.lock"))
+        return FileTurn(self._path.with_name(f"{self._path.name}.lock"))
 
+    def _encoded(self, token: Token) -> bytes:
+        return encode_token(token)
 
-class _FileTurn:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handle: int | None = None
+    def _decoded(self, data: bytes) -> Token | None:
+        return decode_token(data)
 
-    def take(self) -> bool:
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return False
-        self._handle = handle
-        return True
-
-    def give_back(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            os.close(handle)  # and the lock with it
-
-
-class _Kept(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a store writes; a newer version's file reads as nothing."""
-
-    version: int
-    access_token: str
-    token_type: str
-    scope: str
-    lifetime: float
-    boot: str
-    elapsed: float
-    wall: float
-    refresh_token: str | None = None
-
-
-_VERSION = 1
-
-
-def encode_token(token: Token) -> bytes:
-    """Write a token as a store keeps it: JSON."""
-    kept = _Kept(
-        version=_VERSION,
-        access_token=token.access_token,
-        token_type=token.token_type,
-        scope=token.scope,
-        lifetime=token.lifetime,
-        boot=token.obtained.boot,
-        elapsed=token.obtained.elapsed,
-        wall=token.obtained.wall,
-        refresh_token=token.refresh_token,
-    )
-    return msgspec.json.encode(kept)
-
-
-def decode_token(data: bytes) -> Token | None:
-    """Read what ``encode_token`` wrote; None: it is something else."""
-    try:
-        kept = msgspec.json.decode(data, type=_Kept)
-    except msgspec.MsgspecError:
-        return None
-    if kept.version != _VERSION or not kept.lifetime > 0:
-        return None
-    return Token(
-        access_token=kept.access_token,
-        token_type=kept.token_type,
-        scope=kept.scope,
-        lifetime=kept.lifetime,
-        obtained=Moment(boot=kept.boot, elapsed=kept.elapsed, wall=kept.wall),
-        refresh_token=kept.refresh_token,
-    )
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed while they wrote: there is a token in it."""
+        prefix = f".{self._path.name}."
+        for left in self._path.parent.iterdir():
+            # mkstemp's eight characters; whoever saves has the turn, so nobody is at it now.
+            if left.name.startswith(prefix) and len(left.name) == len(prefix) + 8:
+                with suppress(OSError):
+                    left.unlink()
 
 
 def _sync_folder(path: Path) -> None:

@@ -8,15 +8,12 @@ Nothing is quoted that could repeat a secret: a server can echo what it was sent
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Final
-
-import msgspec
+from typing import Final, TypeGuard
 
 from keyfob.device.clock import Moment
 from keyfob.device.flow import Answer
-from keyfob.device.token import Token
+from keyfob.device.token import Token, is_token_text
 from keyfob.errors import TokenRequestError, TokenUnavailableError
 from keyfob.tokens import base64url
 from keyfob.tokens.json_strict import JsonError, loads
@@ -29,8 +26,8 @@ DEFAULT_LIFETIME: Final = 3600.0
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 """Seconds beyond which a lifetime is a mistake."""
 
-LONGEST_TOKEN: Final = 65_535
-"""Bytes that fit into a field of a CONNECT (MQTT 5.0 section 1.5.4)."""
+SHORTEST_LIFETIME: Final = 1.0
+"""Seconds below which a lifetime is one, too: every use would be another request."""
 
 LONGEST_RETRY_AFTER: Final = 3600.0
 
@@ -55,11 +52,16 @@ _ERRORS: Final = frozenset(
         "temporarily_unavailable",
     }
 )
-_LATER: Final = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
+_LATER: Final = frozenset(
+    {"server_error", "temporarily_unavailable", "slow_down", "use_dpop_nonce"}
+)
+"""Said for now; of a nonce the last one may have just ended (RFC 9449 section 8)."""
 _BUSY: Final = frozenset({408, 425, 429})
 
 
-def read_token(url: str, answer: Answer, *, obtained: Moment, scope: str) -> Token:
+def read_token(
+    url: str, answer: Answer, *, obtained: Moment, scope: str, origin: str = ""
+) -> Token:
     """Read the answer to a token request.
 
     Args:
@@ -67,6 +69,7 @@ def read_token(url: str, answer: Answer, *, obtained: Moment, scope: str) -> Tok
         answer: What it was.
         obtained: When it was asked for.
         scope: What was asked for.
+        origin: Who asked whom for what, for ``Token.origin``.
 
     Raises:
         TokenRequestError: The server refuses.
@@ -76,18 +79,25 @@ def read_token(url: str, answer: Answer, *, obtained: Moment, scope: str) -> Tok
         raise refusal(url, answer)
     members = read_json(url, answer)
     access_token = _text(url, members, "access_token")
-    if not access_token or len(access_token) > LONGEST_TOKEN or not _visible(access_token):
+    if not is_token_text(access_token):
         raise _nonsense(url, "an access_token that is none")
     token_type = _text(url, members, "token_type")
     if token_type.lower() not in ("bearer", "dpop"):
         raise _nonsense(url, "a token_type other than Bearer and DPoP")
+    refresh_token = _text(url, members, "refresh_token", "")
+    if refresh_token and not is_token_text(refresh_token):
+        raise _nonsense(url, "a refresh_token that is none")
+    granted = _text(url, members, "scope", scope)
+    if not granted.isprintable():
+        raise _nonsense(url, "a scope that is none")
     return Token(
         access_token=access_token,
         token_type="Bearer" if token_type.lower() == "bearer" else "DPoP",
-        scope=_text(url, members, "scope", scope),
+        scope=granted,
         lifetime=_lifetime(url, members, access_token),
         obtained=obtained,
-        refresh_token=_text(url, members, "refresh_token", "") or None,
+        refresh_token=refresh_token or None,
+        origin=origin,
     )
 
 
@@ -132,48 +142,44 @@ def refusal(url: str, answer: Answer) -> TokenRequestError | TokenUnavailableErr
 def _lifetime(url: str, members: Mapping[str, object], access_token: str) -> float:
     stated = members.get("expires_in")
     if stated is None:
-        return _own_lifetime(access_token) or DEFAULT_LIFETIME
+        stated = _own_lifetime(access_token)
     if isinstance(stated, str) and stated.isascii() and stated.isdigit() and len(stated) < 16:
         stated = int(stated)  # Microsoft's older endpoint writes it so
-    if isinstance(stated, bool) or not isinstance(stated, int | float):
+    if not _is_number(stated):
         raise _nonsense(url, "an expires_in that is no number")
-    if not 0 < stated <= LONGEST_LIFETIME or not math.isfinite(stated):
+    if not SHORTEST_LIFETIME <= stated <= LONGEST_LIFETIME:
         raise _nonsense(url, "an expires_in that no token can have")
     return float(stated)
 
 
-def _own_lifetime(access_token: str) -> float | None:
+def _own_lifetime(access_token: str) -> float:
     """Read how long a JWT lives, by its own account; neither clock matters for that."""
     parts = access_token.split(".")
     if len(parts) != 3:
-        return None
+        return DEFAULT_LIFETIME
     try:
         claims = loads(base64url.decode(parts[1].encode("ascii")))
     except (ValueError, JsonError):
-        return None
+        return DEFAULT_LIFETIME
     if not isinstance(claims, dict):
-        return None
+        return DEFAULT_LIFETIME
     issued, expires = claims.get("iat"), claims.get("exp")
     if not (_is_number(issued) and _is_number(expires)):
-        return None
-    lifetime = msgspec.convert(expires, float) - msgspec.convert(issued, float)
-    return lifetime if 0 < lifetime <= LONGEST_LIFETIME else None
+        return DEFAULT_LIFETIME
+    # As whole seconds: an int that no float holds is compared, and refused, as what it is.
+    return expires - issued
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(url: str, members: Mapping[str, object], name: str, default: str | None = None) -> str:
-    value = members.get(name, default)
+    value = members.get(name)
+    value = default if value is None else value  # some servers write null for what is not there
     if not isinstance(value, str):
         raise _nonsense(url, f"no {name}" if value is None else f"a {name} that is no text")
     return value
-
-
-def _visible(text: str) -> bool:
-    """Whether it is what RFC 6749 appendix A.12 calls 1*VSCHAR."""
-    return all(" " <= character <= "~" for character in text)
 
 
 def _retry_after(answer: Answer) -> float | None:

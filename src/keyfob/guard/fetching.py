@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from keyfob.errors import ConfigError, UpstreamError
-from keyfob.oauth.urls import is_loopback, require_safe
+from keyfob.loopback import is_loopback
+from keyfob.oauth.urls import require_safe
 
 __all__ = ["DEADLINE", "MAX_BODY", "Answer", "Fetcher"]
 
@@ -183,7 +184,7 @@ class Fetcher:
                     keepalive_expiry=KEEP_ALIVE,
                 ),
                 # A proxy from the environment serves the world, not this machine's own ports.
-                trust_env=not is_loopback(urlsplit(url)),
+                trust_env=not is_loopback(urlsplit(url).hostname or ""),
             )
         return self._client
 

@@ -24,6 +24,7 @@ __all__ = [
     "ClientAuthentication",
     "ClientSecretBasic",
     "ClientSecretPost",
+    "NoClient",
     "PrivateKeyJwt",
     "Proof",
     "PublicClient",
@@ -45,6 +46,10 @@ class Proof:
 
 class ClientAuthentication(Protocol):
     """One method of client authentication."""
+
+    @property
+    def client_id(self) -> str:
+        """What the client is registered as; empty: it is not."""
 
     def prove(self, now: float) -> Proof:
         """Make the proof for one request.
@@ -124,6 +129,20 @@ class PublicClient:
     def prove(self, now: float) -> Proof:  # noqa: ARG002 - a name has no time
         """Make the parameter."""
         return Proof(parameters={"client_id": self.client_id})
+
+
+@dataclass(frozen=True, slots=True)
+class NoClient:
+    """Nobody in particular: an assertion that is the grant says who asks (RFC 7521 section 4.1)."""
+
+    @property
+    def client_id(self) -> str:
+        """Nothing."""
+        return ""
+
+    def prove(self, now: float) -> Proof:  # noqa: ARG002 - nothing has no time
+        """Prove nothing."""
+        return Proof()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError, UpstreamError
-from keyfob.oauth.urls import is_loopback, require_safe
+from keyfob.loopback import is_loopback
+from keyfob.oauth.urls import require_safe
 from keyfob.tokens.json_strict import JsonError, loads
 
 __all__ = ["Metadata", "json_object", "metadata_urls", "read_metadata"]
@@ -31,15 +32,23 @@ class Metadata:
     url: str
     _members: Mapping[str, object] = field(repr=False)
 
-    def address(self, name: str) -> str:
+    def address(self, name: str, *, mutual_tls: bool = False) -> str:
         """Return the address under a name, such as ``jwks_uri``; it may be fetched.
 
         Only what is used is checked: an endpoint that is of no use here spoils no other.
+
+        Args:
+            name: The member's name.
+            mutual_tls: Whether the client shows a certificate: it goes to the endpoint that asks
+                for one, where there are two (RFC 8705 section 5).
 
         Raises:
             UpstreamError: There is none, or the issuer may not point there.
         """
         address = self._members.get(name)
+        if mutual_tls:
+            aliases = self._members.get("mtls_endpoint_aliases")
+            address = aliases.get(name, address) if isinstance(aliases, dict) else address
         if not isinstance(address, str):
             raise self._wrong(f"names no {name}")
         try:
@@ -108,4 +117,6 @@ def json_object(url: str, body: bytes) -> dict[str, object]:
 
 def _may_point_to(issuer: SplitResult, target: SplitResult) -> bool:
     """Keep an issuer elsewhere from steering its client to this machine or away from TLS."""
-    return is_loopback(issuer) or (target.scheme == "https" and not is_loopback(target))
+    if is_loopback(issuer.hostname or ""):
+        return True
+    return target.scheme == "https" and not is_loopback(target.hostname or "")
