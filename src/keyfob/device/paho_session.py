@@ -23,11 +23,11 @@ from typing import Any, Final
 import paho.mqtt.client as mqtt
 
 from keyfob.device import paho_internals as inside
-from keyfob.device.carrying import Field
+from keyfob.device.carrying import LONGEST_FIELD, Field
 from keyfob.device.methods import Exchange
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
-from keyfob.errors import KeyfobError
+from keyfob.errors import KeyfobError, ProtocolError
 from keyfob.mqtt.reason_codes import ReasonCode
 
 __all__ = ["MARK", "Session"]
@@ -294,10 +294,18 @@ class Session:
 
     def _reauthenticate(self, token: Token, now: float) -> Any:
         client, presenting = self._client, self._presenting
-        self._exchange = presenting.begin(token)
-        self._renewing = token, now
+        try:
+            exchange = presenting.begin(token)
+            data = exchange.begin()
+            if len(data) > LONGEST_FIELD:
+                raise ProtocolError(f"{len(data)} bytes of data, MQTT takes {LONGEST_FIELD}")
+        except KeyfobError as error:  # the connection goes on until its token ends
+            _log.warning("%s: %s", presenting.carry.method, error.message)
+            self._look_at = now + ANSWER
+            return mqtt.MQTT_ERR_SUCCESS
+        self._exchange, self._renewing = exchange, (token, now)
         code, method = ReasonCode.RE_AUTHENTICATE, presenting.carry.method
-        inside.send_auth(client, code, method, self._exchange.begin())
+        inside.send_auth(client, code, method, data)
         return mqtt.MQTT_ERR_SUCCESS
 
     def _drain(self, now: float) -> Any:
