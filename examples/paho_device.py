@@ -6,11 +6,15 @@ import sys
 
 import paho.mqtt.client as mqtt
 
-access_token = sys.argv[1]
+from keyfob.device import TokenSource
+from keyfob.device.paho import attach
 
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="dev1", protocol=mqtt.MQTTv5)
-client.username_pw_set(username=access_token, password="")
 client.tls_set("keyfob-data/ca.pem")
+source = TokenSource(
+    "https://localhost:8443", client_id="dev1", client_secret=sys.argv[1], ca="keyfob-data/ca.pem"
+)
+attach(client, source)
 
 
 def on_publish(client, userdata, mid, reason_code, properties):

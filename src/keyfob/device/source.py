@@ -253,6 +253,10 @@ class TokenSource:
                 wait = max(wait, self._failure.wait - age(self._failure.at, now))
             return max(wait, 0.0)
 
+    def age_of(self, token: Token) -> float:
+        """Return how many seconds ago a token was asked for, by this source's clock."""
+        return age(token.obtained, self._clock())
+
     def subscribe(self, renewed: Renewed) -> Callable[[], None]:
         """Have somebody told of each new token.
 

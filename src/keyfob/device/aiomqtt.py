@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""aiomqtt's client, kept in tokens: ``Client(…, auth=source)`` instead of ``aiomqtt.Client(…)``.
+
+    async for client in Client("broker.example", 8883, auth=source).reconnecting():
+        async with client:
+            await client.subscribe("cmd/#", qos=1)
+            async for message in client.messages:
+                ...
+
+Theory of operation. Within aiomqtt there is a paho client, which ``paho_session`` keeps in tokens
+as any other. aiomqtt takes every end of a connection for the end of its context; a planned
+reconnect is hidden from it, and happens in a thread, so the event loop goes on. Who publishes or
+subscribes meanwhile waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import aiomqtt
+import paho.mqtt.client as mqtt
+from aiomqtt.exceptions import MqttConnectError
+
+from keyfob.device.methods import Method, bearer
+from keyfob.device.paho import attach
+from keyfob.device.paho_session import Session
+from keyfob.device.source import TokenSource
+from keyfob.errors import ConfigError, TokenUnavailableError
+
+__all__ = ["Client"]
+
+_log = logging.getLogger("keyfob.device")
+
+
+class Client(aiomqtt.Client):
+    """An ``aiomqtt.Client`` that shows good tokens, and outlives each of them.
+
+    Args:
+        hostname: As aiomqtt's.
+        port: As aiomqtt's.
+        auth: Where the tokens come from.
+        carry: As for ``keyfob.device.paho.attach``; empty: the password.
+        renew: As for ``attach``.
+        method: As for ``attach``.
+        options: What else ``aiomqtt.Client`` takes.
+
+    Raises:
+        ConfigError: These do not fit together.
+    """
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int = 1883,
+        *,
+        auth: TokenSource,
+        carry: str = "",
+        renew: str = "auto",
+        method: Method = bearer,
+        **options: Any,
+    ) -> None:
+        super().__init__(hostname, port, **options)
+        self._auth = auth
+        session = attach(self._client, auth, carry=carry, renew=renew, method=method)
+        if not isinstance(session, Session):
+            raise ConfigError("this paho is not known inside: use paho-mqtt 2.0 to 2.2")
+        self.session = session
+        session.by_other_hands = self._begin_reconnect
+        session.shadow("publish", self._publish)
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._reconnect: asyncio.Task[None] | None = None
+        self._entered = False
+
+    # What the application does
+
+    async def publish(self, *arguments: Any, **named: Any) -> None:
+        """Publish; as aiomqtt's.
+
+        With QoS 1 or 2 the message is kept from the moment that this is called, also where it ends
+        with an error: it is sent with the next connection of this client. Do not publish it again.
+        """
+        await self._settled.wait()
+        await super().publish(*arguments, **named)
+
+    async def subscribe(self, *arguments: Any, **named: Any) -> Any:
+        """Subscribe; as aiomqtt's."""
+        await self._settled.wait()
+        return await super().subscribe(*arguments, **named)
+
+    async def unsubscribe(self, *arguments: Any, **named: Any) -> None:
+        """Unsubscribe; as aiomqtt's."""
+        await self._settled.wait()
+        await super().unsubscribe(*arguments, **named)
+
+    async def reconnecting(self) -> AsyncIterator[Self]:
+        """Yield this client, connected, again each time that its connection was lost; for ever.
+
+        Enter what is yielded by ``async with``: leaving that because of a lost connection
+        (``aiomqtt.MqttError``) is no error.
+        """
+        while True:
+            try:
+                await self._enter()
+            except aiomqtt.MqttError as error:
+                _log.warning("no connection: %s", error)
+                await asyncio.sleep(self.session.wait)
+                continue
+            self._entered = True
+            try:
+                yield self
+            finally:
+                if self._entered:  # nobody did
+                    self._entered = False
+                    await super().__aexit__(None, None, None)
+            await asyncio.sleep(self.session.wait)
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            aiomqtt.MqttError: There is no connection, or no token, now.
+        """
+        if not self._entered:
+            await self._enter()
+        return self
+
+    async def __aexit__(  # type: ignore[override]
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        """Disconnect."""
+        forgiving, self._entered = self._entered, False
+        if self._reconnect is not None:
+            await asyncio.wait({self._reconnect})
+        try:
+            await super().__aexit__(exc_type, exc, tb)
+        except aiomqtt.MqttError:
+            if not forgiving:
+                raise
+        return forgiving and isinstance(exc, aiomqtt.MqttError)
+
+    async def _enter(self) -> None:
+        try:
+            await self._auth.aget()
+        except TokenUnavailableError as error:
+            self.session.failed()
+            raise aiomqtt.MqttError(error.message) from error
+        if self._connected.done():  # of a connection that was lost
+            self._connected = asyncio.Future()
+        try:
+            await super().__aenter__()
+        except MqttConnectError:
+            raise
+        except aiomqtt.MqttError:
+            self.session.failed()
+            raise
+
+    # Within
+
+    def _publish(
+        self, topic: str, payload: Any = None, qos: int = 0, *rest: Any, **named: Any
+    ) -> Any:
+        """Say that a message is taken which paho keeps and sends later.
+
+        It says that there is no connection, and sends it nevertheless; whoever believes that and
+        publishes again has it delivered twice.
+        """
+        info = self.session.call("publish", topic, payload, qos, *rest, **named)
+        if qos > 0 and info.rc == mqtt.MQTT_ERR_NO_CONN:
+            info.rc = mqtt.MQTT_ERR_SUCCESS
+        return info
+
+    def _begin_reconnect(self) -> None:
+        """The next token is there, and the connection is to be made anew."""
+        if self._reconnect is None:
+            self._settled.clear()
+            self._reconnect = self._loop.create_task(self._renew_connection())
+
+    async def _renew_connection(self) -> None:
+        try:
+            await asyncio.sleep(0)  # what was asked of the event loop before is done first
+            sock = self._client.socket()
+            if sock is None:
+                return
+            # From here on the socket is the thread's.
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+            if self._misc_task is not None:
+                self._misc_task.cancel()
+            done = await self._loop.run_in_executor(None, self.session.reconnect)
+            if done != mqtt.MQTT_ERR_SUCCESS:
+                self._lost("the planned reconnect failed")
+                return
+            async with asyncio.timeout(self.timeout):
+                # paho tells aiomqtt of a second CONNACK nothing that one could wait for.
+                while not self.session.connected and not self._disconnected.done():  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            self._lost("no answer to the planned reconnect's CONNECT")
+        finally:
+            self._reconnect = None
+            self._settled.set()
+
+    def _lost(self, why: str) -> None:
+        if not self._disconnected.done():
+            self._disconnected.set_exception(aiomqtt.MqttError(why))
+
+    # What aiomqtt does at paho's calls, but for a planned reconnect
+
+    def _on_disconnect(self, *arguments: Any, **named: Any) -> None:
+        if not self.session.closing:
+            super()._on_disconnect(*arguments, **named)
+
+    def _on_socket_close(self, *arguments: Any, **named: Any) -> None:
+        if not self.session.closing:
+            super()._on_socket_close(*arguments, **named)
+
+    def _on_socket_register_write(self, *arguments: Any, **named: Any) -> None:
+        if not self.session.closing:
+            super()._on_socket_register_write(*arguments, **named)
+
+    def _on_socket_unregister_write(self, *arguments: Any, **named: Any) -> None:
+        if not self.session.closing:
+            super()._on_socket_unregister_write(*arguments, **named)

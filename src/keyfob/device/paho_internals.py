@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is needed of paho's inside, in one place, and how one gets between its calls.
+
+paho has no public way to answer an AUTH packet, to close a connection without losing what is on its
+way, or to look at a connection's end while the user's own callback stays the user's. So methods of
+the one client are shadowed by attributes of that instance: its callbacks are not touched, whenever
+they are set, and ``Shadows.remove`` leaves nothing behind. Read in 2.0.0, 2.1.0 and 2.2.0, tested
+with each.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+__all__ = [
+    "AUTH",
+    "HEARD_OUT",
+    "Shadows",
+    "connect_properties",
+    "hear_out",
+    "missing",
+    "packet_of",
+    "say_goodbye",
+    "send_auth",
+]
+
+AUTH: Final = 0xF0
+
+HEARD_OUT: Final = {0x40, 0x70, 0x90, 0xB0}
+"""PUBACK, PUBCOMP, SUBACK, UNSUBACK: what still counts when DISCONNECT has been sent. A PUBLISH
+does not: it could not be acknowledged any more, and comes again."""
+
+WRITE_PATIENCE: Final = 2.0
+HEAR_PATIENCE: Final = 1.0
+"""Seconds that a planned end waits for the broker to take, and to close, the connection."""
+
+_METHODS: Final = (
+    "_create_socket",
+    "_do_on_disconnect",
+    "_handle_connack",
+    "_handle_on_connect_fail",
+    "_packet_handle",
+    "_packet_queue",
+    "_packet_read",
+    "_reconnect_wait",
+    "_send_connect",
+    "_send_disconnect",
+    "_sock_close",
+    "disconnect",
+    "loop_misc",
+    "loop_write",
+    "publish",
+    "reconnect",
+)
+_VALUES: Final = (
+    "_client_id",
+    "_connect_properties",
+    "_in_packet",
+    "_out_messages",
+    "_password",
+    "_protocol",
+    "_reconnect_max_delay",
+    "_reconnect_min_delay",
+    "_sock",
+    "_username",
+)
+
+
+def missing(client: mqtt.Client) -> list[str]:
+    """Return what this client's inside lacks; nothing may be shadowed where anything is."""
+    lacking = [name for name in _METHODS if not callable(getattr(client, name, None))]
+    lacking += [name for name in _VALUES if not hasattr(client, name)]
+    packet = getattr(client, "_in_packet", None)
+    if not isinstance(packet, dict) or not {"command", "packet"} <= set(packet):
+        lacking.append("_in_packet's members")
+    return lacking
+
+
+class Shadows:
+    """Methods of one client that are replaced, for as long as it is wanted."""
+
+    def __init__(self, client: mqtt.Client) -> None:
+        self._own: dict[str, Any] = client.__dict__
+        self._client = client
+        self._before: dict[str, Any] = {}
+        self._there: set[str] = set()
+
+    def put(self, name: str, function: Callable[..., Any]) -> None:
+        """Have a function called instead of a method."""
+        if name in self._own:
+            self._there.add(name)
+        self._before[name] = getattr(self._client, name)
+        self._own[name] = function
+
+    def call(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """Call what a method was before."""
+        return self._before[name](*arguments, **named)
+
+    def remove(self) -> None:
+        """Let everything be as it was."""
+        for name, before in self._before.items():
+            if name in self._there:
+                self._own[name] = before
+            else:
+                self._own.pop(name, None)
+
+
+# Packets
+
+
+class _Unspoken(Properties):
+    """CONNECT's properties; paho logs them, and the authentication data is a secret."""
+
+    def __str__(self) -> str:
+        return "[…]"
+
+
+def connect_properties(given: Properties | None, method: str, data: bytes) -> Properties:
+    """Return CONNECT's properties with an authentication method in them."""
+    properties = _Unspoken(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    if given is not None:
+        properties.__dict__.update(given.__dict__)
+    properties.AuthenticationMethod = method
+    if data:
+        properties.AuthenticationData = data
+    return properties
+
+
+def packet_of(client: Any) -> tuple[int, int, Properties | None]:
+    """Read the AUTH or CONNACK that came: its kind, its code and its properties.
+
+    Raises:
+        mqtt.MQTTException: It is malformed.
+    """
+    kind = client._in_packet["command"] & 0xF0
+    body = bytes(client._in_packet["packet"])
+    at = 0 if kind == AUTH else 1  # CONNACK has its flags first
+    code = body[at] if len(body) > at else 0
+    if client._protocol != mqtt.MQTTv5 or len(body) <= at + 1:
+        return kind, code, None
+    properties = Properties(kind >> 4)  # type: ignore[no-untyped-call]
+    properties.unpack(body[at + 1 :])  # type: ignore[no-untyped-call]
+    return kind, code, properties
+
+
+def send_auth(client: Any, code: int, method: str, data: bytes) -> None:
+    """Send an AUTH packet (MQTT 5.0 section 3.15)."""
+    properties = Properties(PacketTypes.AUTH)  # type: ignore[no-untyped-call]
+    properties.AuthenticationMethod = method
+    if data:
+        properties.AuthenticationData = data
+    body = bytes((code,)) + properties.pack()  # type: ignore[no-untyped-call]
+    packet = bytearray((AUTH,))
+    size = len(body)
+    while True:  # a variable byte integer (section 1.5.5)
+        size, digit = divmod(size, 128)
+        packet.append(digit | (0x80 if size else 0))
+        if not size:
+            break
+    client._packet_queue(AUTH, packet + body, 0, 0)
+
+
+# A planned end
+
+
+def say_goodbye(client: Any) -> None:
+    """Send DISCONNECT, behind all that waits to be sent; paho closes the socket when it is out."""
+    goodbye: Any = None
+    if client._protocol == mqtt.MQTTv5:
+        goodbye = ReasonCode(PacketTypes.DISCONNECT, identifier=0)
+    client._send_disconnect(goodbye)
+    deadline = time.monotonic() + WRITE_PATIENCE
+    while (sock := client._sock) is not None:
+        client.loop_write()
+        if client._sock is None:
+            return
+        if time.monotonic() > deadline:
+            client._sock_close()  # it is dead: nobody can be told
+            return
+        select.select([], [sock], [], 0.05)
+
+
+def hear_out(client: Any) -> None:
+    """Close our half of the connection, and read what comes until the broker closes its own.
+
+    A socket that is closed with unread bytes in it sends a reset; the broker then may never see
+    the DISCONNECT that was before it, and sends the will.
+    """
+    sock = client._sock
+    raw = getattr(sock, "_socket", sock)  # within paho's WebSocket
+    try:
+        # Not SSLSocket's own, which would forget how to decrypt what is still to come.
+        socket.socket.shutdown(raw, socket.SHUT_WR)
+        deadline = time.monotonic() + HEAR_PATIENCE
+        while (left := deadline - time.monotonic()) > 0:
+            pending = sock.pending() if hasattr(sock, "pending") else 0
+            if not pending and not select.select([raw], [], [], left)[0]:
+                return
+            if client._packet_read() not in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_AGAIN}:
+                return
+    except (OSError, ValueError):
+        return

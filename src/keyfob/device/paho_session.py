@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What keeps one paho client in tokens, from within its own loop.
+
+Theory of operation. Everything happens in whatever thread runs the client's loop; there is none of
+our own. Before a connection is made the token is waited for; as CONNECT is written it is put in,
+and taken out again, so the client's own settings stay as the user made them. About four times a
+second a connected client looks for the next token. It shows it by re-authentication, where the
+broker took part in enhanced authentication (MQTT 5.0 section 4.12.1), or by a planned reconnect:
+acknowledgements on their way are waited for, DISCONNECT is sent, what the broker still says is
+heard, and the next CONNECT follows at once. paho sends again what was not acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import Enum
+from typing import Any, Final
+
+import paho.mqtt.client as mqtt
+
+from keyfob.device import paho_internals as inside
+from keyfob.device.carrying import LONGEST_FIELD, Field
+from keyfob.device.methods import Exchange
+from keyfob.device.presenting import Presenting
+from keyfob.device.token import Token
+from keyfob.errors import KeyfobError, ProtocolError
+from keyfob.mqtt.reason_codes import ReasonCode
+
+__all__ = ["MARK", "Session"]
+
+_log = logging.getLogger("keyfob.device")
+
+LOOK: Final = 0.25
+"""Seconds between two looks for the next token."""
+
+DRAIN: Final = 1.0
+"""Seconds that a planned reconnect waits for acknowledgements; what comes later comes again."""
+
+ANSWER: Final = 10.0
+"""Seconds that a broker has to answer a re-authentication."""
+
+MARK: Final = "_keyfob_session"
+"""The attribute by which a client knows its session."""
+
+
+class _Phase(Enum):
+    AWAY = "no connection, or none yet"
+    ASKED = "CONNECT has been sent"
+    IN = "CONNACK said yes"
+
+
+class Session:
+    """What keeps one client in tokens; made by ``attach``.
+
+    Args:
+        client: The client.
+        presenting: What it shows.
+        renew: How, as for ``attach``.
+    """
+
+    def __init__(self, client: mqtt.Client, presenting: Presenting, renew: str) -> None:
+        self._client: Any = client
+        self._presenting = presenting
+        self._renew = renew
+        self._phase = _Phase.AWAY
+        self._look_at = 0.0
+        self._draining_since: float | None = None
+        self._planned = False
+        self.closing = False
+        """Whether a planned reconnect is about to end the connection."""
+        self.wait = 0.0
+        """Seconds to wait before the next CONNECT."""
+        self.by_other_hands: Callable[[], object] | None = None
+        """Is called instead of ``reconnect``, by those who have no time for that in their loop."""
+        self._leaving: bool = False
+        self._lock = threading.Lock()
+        self._negotiated = False
+        self._exchange: Exchange | None = None
+        self._renewing: tuple[Token, float] | None = None
+        self._shadows = shadows = inside.Shadows(client)
+        setattr(client, MARK, self)
+        for name, function in (
+            ("_create_socket", self._create_socket),
+            ("_send_connect", self._send_connect),
+            ("_handle_connack", self._handle_connack),
+            ("_packet_handle", self._packet_handle),
+            ("_do_on_disconnect", self._do_on_disconnect),
+            ("_handle_on_connect_fail", self._handle_on_connect_fail),
+            ("_reconnect_wait", self._reconnect_wait),
+            ("_sock_close", self._sock_close),
+            ("loop_misc", self._loop_misc),
+            ("loop_write", self._loop_write),
+            ("disconnect", self._disconnect),
+        ):
+            shadows.put(name, function)
+
+    @property
+    def token(self) -> Token | None:
+        """The token that the broker has; None: none was shown yet."""
+        return self._presenting.shown
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has said yes, and the connection stands."""
+        return self._phase is _Phase.IN
+
+    def shadow(self, name: str, function: Callable[..., Any]) -> None:
+        """Have a function called instead of one more of the client's methods."""
+        self._shadows.put(name, function)
+
+    def call(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """Call what such a method was before."""
+        return self._shadows.call(name, *arguments, **named)
+
+    def refresh(self) -> Future[Token]:
+        """Fetch a new token now; a connected client shows it as soon as it is there."""
+        return self._presenting.source.renew()
+
+    def close(self) -> None:
+        """Let the client be as it was; a connection goes on until its token ends."""
+        self._shadows.remove()
+        if getattr(self._client, MARK, None) is self:
+            delattr(self._client, MARK)
+
+    # Before CONNECT
+
+    def _create_socket(self) -> Any:
+        """Have the token ready before there is a connection that a broker would time out."""
+        client, presenting = self._client, self._presenting
+        field = presenting.carry.field
+        # What the user wishes by reconnect_delay_set may change at any time.
+        presenting.first = max(client._reconnect_min_delay, 0.1)
+        presenting.most = max(client._reconnect_max_delay, presenting.first)
+        if not self._planned:
+            self._leaving = False
+        credentials = presenting.credentials(client_id=client._client_id.decode())
+        if field is not Field.HEADER:
+            return self._shadows.call("_create_socket")
+        given = client._websocket_extra_headers
+
+        def headers(usual: dict[str, str]) -> dict[str, str]:
+            made = given(usual) if callable(given) else {**usual, **(given or {})}
+            return {**made, **credentials.headers}
+
+        client._websocket_extra_headers = headers
+        try:
+            return self._shadows.call("_create_socket")
+        finally:
+            client._websocket_extra_headers = given
+
+    def _send_connect(self, keepalive: int) -> Any:
+        client = self._client
+        before = client._username, client._password, client._connect_properties
+        username, password = (_decoded(each) for each in before[:2])
+        credentials = self._presenting.credentials(
+            client_id=client._client_id.decode(), username=username, password=password
+        )
+        client._username = _encoded(credentials.username)
+        client._password = _encoded(credentials.password)
+        if credentials.method:
+            client._connect_properties = inside.connect_properties(
+                before[2], credentials.method, credentials.data
+            )
+        self._exchange, self._negotiated, self._renewing = credentials.exchange, False, None
+        self._phase = _Phase.ASKED
+        try:
+            return self._shadows.call("_send_connect", keepalive)
+        finally:
+            client._username, client._password, client._connect_properties = before
+
+    # What the broker says
+
+    def _handle_connack(self) -> Any:
+        _, code, properties = inside.packet_of(self._client)
+        if self._phase is _Phase.IN and code:
+            # Mosquitto 2.0.11 so answers a re-authentication that it refuses.
+            self._phase, self._renewing = _Phase.AWAY, None
+            self.wait = self._presenting.refused(code)
+            return mqtt.MQTT_ERR_CONN_REFUSED
+        if code:
+            self._phase = _Phase.AWAY
+            self.wait = self._presenting.refused(code)
+        else:
+            self._phase = _Phase.IN
+            self.wait = 0.0
+            self._presenting.accepted()
+            method = self._presenting.carry.method
+            self._negotiated = bool(method) and (
+                getattr(properties, "AuthenticationMethod", None) == method
+            )
+        return self._shadows.call("_handle_connack")
+
+    def _packet_handle(self) -> Any:
+        kind = self._client._in_packet["command"] & 0xF0
+        if self.closing and kind not in inside.HEARD_OUT:
+            return mqtt.MQTT_ERR_SUCCESS
+        if kind != inside.AUTH or self._exchange is None:
+            return self._shadows.call("_packet_handle")
+        _, code, properties = inside.packet_of(self._client)
+        if code == ReasonCode.CONTINUE_AUTHENTICATION:
+            return self._respond(bytes(getattr(properties, "AuthenticationData", b"")))
+        if code == ReasonCode.SUCCESS and self._renewing is not None:
+            token, self._renewing = self._renewing[0], None
+            self._presenting.taken(token)
+            _log.info("re-authenticated with the next token")
+            return mqtt.MQTT_ERR_SUCCESS
+        return mqtt.MQTT_ERR_PROTOCOL
+
+    def _respond(self, data: bytes) -> Any:
+        assert self._exchange is not None  # noqa: S101 - asked before
+        try:
+            answer = self._exchange.respond(data)
+        except KeyfobError as error:
+            _log.warning("%s: %s", self._presenting.carry.method, error.message)
+            return mqtt.MQTT_ERR_PROTOCOL
+        code = ReasonCode.CONTINUE_AUTHENTICATION
+        inside.send_auth(self._client, code, self._presenting.carry.method, answer)
+        return mqtt.MQTT_ERR_SUCCESS
+
+    # Ends
+
+    def _do_on_disconnect(self, packet_from_broker: bool, *rest: Any, **named: Any) -> None:
+        phase, self._phase = self._phase, _Phase.AWAY
+        if phase is not _Phase.AWAY and not self.closing and not self._leaving:
+            reason = named.get("reason", rest[1] if len(rest) > 1 else None)
+            code = None if not packet_from_broker or reason is None else reason.value
+            self.wait = self._ended(code)
+        self._shadows.call("_do_on_disconnect", packet_from_broker, *rest, **named)
+
+    def _ended(self, code: int | None) -> float:
+        renewing, self._renewing = self._renewing, None
+        if renewing is not None and code is not None:
+            # Of the token that was to come; later Mosquittos say so by DISCONNECT 0x87.
+            self._presenting.taken(renewing[0])
+        return self._presenting.ended(code)
+
+    def _handle_on_connect_fail(self) -> None:
+        self.failed()
+        self._shadows.call("_handle_on_connect_fail")
+
+    def failed(self) -> None:
+        """Take note that no connection could be made."""
+        self._phase = _Phase.AWAY
+        self.wait = self._presenting.failed()
+
+    def _reconnect_wait(self) -> None:
+        """Wait as was decided at the end of the connection, instead of by doubling alone."""
+        client = self._client
+        bounds = client._reconnect_min_delay, client._reconnect_max_delay
+        wait = max(self.wait, 0.001)  # 0 would stay 0 when doubled
+        client.reconnect_delay_set(wait, wait)
+        try:
+            self._shadows.call("_reconnect_wait")
+        finally:
+            client.reconnect_delay_set(*bounds)
+
+    def _disconnect(self, *arguments: Any, **named: Any) -> Any:
+        with self._lock:
+            self._leaving = True
+        return self._shadows.call("disconnect", *arguments, **named)
+
+    def _has_left(self) -> bool:
+        return self._leaving  # which another thread sets
+
+    # The next token
+
+    def _loop_misc(self) -> Any:
+        done = self._shadows.call("loop_misc")
+        now = time.monotonic()
+        if done != mqtt.MQTT_ERR_SUCCESS or self._phase is not _Phase.IN or now < self._look_at:
+            return done
+        self._look_at = now + LOOK
+        return self._look(now)
+
+    def _look(self, now: float) -> Any:
+        token = None if self._renew == "expire" else self._presenting.successor()
+        if token is None:
+            self._draining_since = None
+            return mqtt.MQTT_ERR_SUCCESS
+        if self._renewing is not None:
+            if now - self._renewing[1] < ANSWER:
+                return mqtt.MQTT_ERR_SUCCESS
+            _log.warning("no answer to a re-authentication in %.0f s", ANSWER)
+            self._renewing, self._negotiated = None, False
+        if self._negotiated and self._renew != "reconnect":
+            return self._reauthenticate(token, now)
+        if self._renew == "reauthenticate":
+            return mqtt.MQTT_ERR_SUCCESS
+        return self._drain(now)
+
+    def _reauthenticate(self, token: Token, now: float) -> Any:
+        client, presenting = self._client, self._presenting
+        try:
+            exchange = presenting.begin(token)
+            data = exchange.begin()
+            if len(data) > LONGEST_FIELD:
+                raise ProtocolError(f"{len(data)} bytes of data, MQTT takes {LONGEST_FIELD}")
+        except KeyfobError as error:  # the connection goes on until its token ends
+            _log.warning("%s: %s", presenting.carry.method, error.message)
+            self._look_at = now + ANSWER
+            return mqtt.MQTT_ERR_SUCCESS
+        self._exchange, self._renewing = exchange, (token, now)
+        code, method = ReasonCode.RE_AUTHENTICATE, presenting.carry.method
+        inside.send_auth(client, code, method, data)
+        return mqtt.MQTT_ERR_SUCCESS
+
+    def _drain(self, now: float) -> Any:
+        if self._draining_since is None:
+            self._draining_since = now
+        if self._client._out_messages and now - self._draining_since < DRAIN:
+            self._look_at = 0.0  # look again as soon as something comes
+            return mqtt.MQTT_ERR_SUCCESS
+        self._draining_since = None
+        if self.by_other_hands is not None:
+            self.by_other_hands()
+            return mqtt.MQTT_ERR_SUCCESS
+        return self.reconnect()
+
+    def reconnect(self) -> Any:
+        """End the connection in an orderly way and make the next one; in the loop's own thread.
+
+        Returns:
+            What paho's ``loop`` returns: 0, or why there is no connection.
+        """
+        client = self._client
+        _log.info("connecting again with the next token")
+        self._planned = True
+        try:
+            self.closing = True
+            try:
+                inside.say_goodbye(client)
+            finally:
+                self.closing = False
+            if self._has_left():  # the user has ended it for good meanwhile
+                return mqtt.MQTT_ERR_SUCCESS
+            done = client.reconnect()
+        except OSError:
+            client._handle_on_connect_fail()
+            return mqtt.MQTT_ERR_CONN_LOST
+        finally:
+            self._planned = False
+        with self._lock:
+            if self._has_left():  # paho's own mark of that was overwritten
+                self._shadows.call("disconnect")
+        return done
+
+    def _sock_close(self) -> None:
+        if self.closing and self._client._sock is not None:
+            inside.hear_out(self._client)
+        self._shadows.call("_sock_close")
+
+    def _loop_write(self) -> Any:
+        if self.closing and self._phase is _Phase.AWAY:  # our half is closed
+            return mqtt.MQTT_ERR_SUCCESS
+        return self._shadows.call("loop_write")
+
+
+def _decoded(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "surrogateescape")  # as it came
+
+
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a paho client with `attach` does at each thing that a broker can do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from keyfob.device import Token, TokenSource
+from keyfob.device import paho_internals as inside
+from keyfob.device.paho import Session, attach
+from keyfob.device.paho_public import PublicSession
+from keyfob.errors import ConfigError
+from tests.device.parties import AUTH, Broker, Ticking, auth, broker, connack, tokens
+from tests.running import until
+
+METHOD = "TEST"
+
+
+def new_client(**options: Any) -> mqtt.Client:
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id="dev1",
+        **{"protocol": mqtt.MQTTv5, **options},
+    )
+    client.reconnect_delay_set(1, 2)
+    return client
+
+
+@contextlib.contextmanager
+def connected(client: mqtt.Client, port: int) -> Iterator[None]:
+    client.connect_async("127.0.0.1", port, 30)
+    client.loop_start()
+    try:
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
+        client._reset_sockets()
+
+
+def soon() -> float:
+    return 0.01
+
+
+def yes(_made: Broker, kind: int, _body: bytes) -> bytes:
+    return connack(0) if kind == 0x10 else b""
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("code", [0x86, 0x87])
+def test_one_new_token_is_fetched_for_one_that_is_refused(code: int) -> None:
+    clock = Ticking()
+
+    def answer(made: Broker, kind: int, _body: bytes) -> bytes:
+        refused = made.connects[-1].password in {"token-1", "token-2"} and len(made.connects) < 6
+        return connack(code if refused else 0) if kind == 0x10 else b""
+
+    with tokens(clock) as (source, issued), broker(answer) as made:
+        source.get()
+        clock.now += 60
+        client = new_client()
+        session = attach(client, source, chance=soon)
+        with connected(client, made.port):
+            until("it is in", lambda: len(made.connects) == 6)
+        session.close()
+    shown = [connect.password for connect in made.connects]
+    # The second one is young: a third would fare no better.
+    assert shown == ["token-1", "token-2", "token-2", "token-2", "token-2", "token-2"]
+    assert issued == ["token-1", "token-2"]
+
+
+@pytest.mark.parametrize("code", [0x88, 0x89, 0x85, None], ids=str)
+def test_nothing_else_has_a_new_token_fetched(code: int | None) -> None:
+    clock = Ticking()
+
+    def answer(made: Broker, kind: int, _body: bytes) -> bytes:
+        if kind != 0x10:
+            return b""
+        if len(made.connects) > 3:
+            return connack(0)
+        if code is None:
+            raise ConnectionError("closed without a word")
+        return connack(code)
+
+    with tokens(clock) as (source, issued), broker(answer) as made:
+        source.get()
+        clock.now += 60
+        client = new_client()
+        session = attach(client, source, chance=soon)
+        with connected(client, made.port):
+            until("it is in", lambda: session.token is not None and len(made.connects) == 4)
+        session.close()
+    assert {connect.password for connect in made.connects} == {"token-1"}
+    assert issued == ["token-1"]
+
+
+# Enhanced authentication
+
+
+class Asked:
+    """A method of two messages."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def begin(self) -> bytes:
+        return b"hello"
+
+    def respond(self, data: bytes) -> bytes:
+        return data + b" " + self._token.access_token.encode()
+
+
+def test_a_method_of_two_messages_connects_and_reauthenticates() -> None:
+    def answer(made: Broker, kind: int, body: bytes) -> bytes:
+        if kind == 0x10 or (kind == AUTH and body[0] == 0x19):
+            return auth(0x18, METHOD, b"who?")
+        if kind == AUTH:
+            return connack(0, METHOD) if len(made.auths) == 1 else auth(0, METHOD)
+        return b""
+
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}", method=Asked)
+        assert isinstance(session, Session)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            second = session.refresh().result(10)
+            until("the broker has it", lambda: session.token == second)
+        session.close()
+    assert made.connects[0].data == b"hello"
+    assert made.connects[0].method == METHOD
+    assert made.auths == [
+        (0x18, b"who? token-1"),
+        (0x19, b"hello"),
+        (0x18, b"who? token-2"),
+    ]
+    assert len(made.connects) == 1
+
+
+def test_a_broker_that_does_not_know_the_method_gets_planned_reconnects() -> None:
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}")
+        assert isinstance(session, Session)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            session.refresh()
+            until("it came again", lambda: len(made.connects) == 2 and session.connected)
+        session.close()
+    assert [connect.data for connect in made.connects] == [b"token-1", b"token-2"]
+    assert made.ends[0] == "DISCONNECT"
+    assert made.auths == []
+
+
+def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users() -> None:
+    """Mosquitto 2.0.11 so answers a re-authentication."""
+
+    def answer(made: Broker, kind: int, _body: bytes) -> bytes:
+        return connack(0x87 if kind == AUTH else 0, METHOD) if kind in {0x10, AUTH} else b""
+
+    codes: list[int] = []
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}", chance=soon)
+        assert isinstance(session, Session)
+        client.on_connect = lambda _c, _u, _f, code, _p: codes.append(code.value)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            session.refresh()
+            until("it came again", lambda: len(made.connects) == 2 and session.connected)
+        session.close()
+    assert codes == [0, 0]
+
+
+def test_the_log_of_paho_shows_no_token() -> None:
+    lines: list[str] = []
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        client.on_log = lambda _c, _u, _level, text: lines.append(text)
+        session = attach(client, source, carry=f"auth:{METHOD}")
+        assert isinstance(session, Session)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+        session.close()
+    assert any("CONNECT" in line for line in lines)
+    assert "token-1" not in "".join(lines)
+
+
+# WebSocket
+
+
+# paho forgets the socket of a handshake that fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("own", [{"X-Own": "1"}, lambda usual: {**usual, "X-Own": "1"}])
+def test_every_handshake_has_a_good_token_beside_the_users_own_headers(own: Any) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    requests: list[str] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    requests.append(connection.recv(4096).decode())
+
+    threading.Thread(target=serve, daemon=True).start()
+    with tokens(Ticking()) as (source, _):
+        client = new_client(transport="websockets")
+        session = attach(client, source, carry="header", chance=soon)
+        client.ws_set_options("/mqtt", own)
+        with connected(client, listener.getsockname()[1]):
+            until("it has come", lambda: requests)
+            source.renew().result(10)
+            seen = len(requests)
+            until("it has come again", lambda: len(requests) > seen + 1)
+        session.close()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    assert "Authorization: Bearer token-1\r\n" in requests[0]
+    assert "Authorization: Bearer token-2\r\n" in requests[-1]
+    assert all("X-Own: 1\r\n" in request for request in requests)
+
+
+# What the user has
+
+
+def test_a_client_whose_token_was_its_username_keeps_it_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        client.username_pw_set(username=source.get().access_token, password="")
+        with caplog.at_level(logging.WARNING):
+            session = attach(client, source)
+        with connected(client, made.port):
+            until("it is in", lambda: made.connects)
+        session.close()
+    assert (made.connects[0].username, made.connects[0].password) == ("token-1", "")
+    assert "brokers write into their logs" in caplog.text
+
+
+def test_an_authorization_server_that_is_away_does_not_end_the_loop() -> None:
+    failed: list[int] = []
+    client = new_client()
+    away = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")
+    session = attach(client, away, chance=soon)
+    client.on_connect_fail = lambda *_: failed.append(1)
+    with connected(client, 9):
+        until("it has tried again and again", lambda: len(failed) > 2)
+        assert client._thread is not None
+        assert client._thread.is_alive()
+    session.close()
+
+
+def test_a_disconnect_of_the_user_ends_the_loop_and_is_the_last_word() -> None:
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        session = attach(client, source)
+        assert isinstance(session, Session)
+
+        @client.disconnect_callback()
+        def ended(*_: Any) -> None:
+            client.disconnect()  # within a planned reconnect
+
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            session.refresh()
+            until("its loop has ended", lambda: client._thread is None)
+        session.close()
+    assert len(made.connects) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "wish", "said"),
+    [
+        ({"protocol": mqtt.MQTTv311}, {"carry": "auth:OAUTH2-JWT"}, "MQTTv5"),
+        ({}, {"carry": "password", "renew": "reauthenticate"}, "carry=auth"),
+        ({}, {"carry": "header"}, "websockets"),
+        ({}, {"renew": "sometimes"}, "write one of"),
+    ],
+)
+def test_wishes_that_do_not_fit_are_named(
+    options: dict[str, Any], wish: dict[str, Any], said: str
+) -> None:
+    with tokens(Ticking()) as (source, _), pytest.raises(ConfigError, match=said):
+        attach(new_client(**options), source, **wish)
+
+
+def test_a_client_has_one_session_at_a_time() -> None:
+    with tokens(Ticking()) as (source, _):
+        client = new_client()
+        before = dict(vars(client))
+        session = attach(client, source)
+        with pytest.raises(ConfigError, match="a session already"):
+            attach(client, source)
+        session.close()
+        assert vars(client) == before
+        attach(client, source).close()
+
+
+# A paho that is not known inside
+
+
+def test_an_unknown_paho_still_shows_good_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside, "_METHODS", (*inside._METHODS, "_of_another_age"))
+    seen: list[str] = []
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        client.on_pre_connect = lambda *_: seen.append("pre_connect")
+        client.on_connect = lambda *_: seen.append("connect")
+        for wish in ({"carry": "auth:OAUTH2-JWT"}, {"renew": "reconnect"}):
+            with pytest.raises(ConfigError, match="_of_another_age"):
+                attach(client, source, **wish)  # type: ignore[arg-type]
+        session = attach(client, source)
+        assert isinstance(session, PublicSession)
+        with connected(client, made.port):
+            until("it is in", lambda: "connect" in seen)
+        session.close()
+    assert made.connects[0].password == "token-1"
+    assert seen == ["pre_connect", "connect"]
+    assert client.password is None

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""aiomqtt with `auth=`: renewals do not end its context, and lost connections come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiomqtt
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from keyfob.cli.server_database import server_database
+from keyfob.device import TokenSource
+from keyfob.device.aiomqtt import Client
+from keyfob.server.register import Register
+from keyfob.server.wishes import DeviceWish, Rights
+from tests.running import PATIENCE, Installation
+from tests.running import until as awaited
+from tests.soak.cable import cable
+
+pytestmark = pytest.mark.filterwarnings(
+    # aiomqtt leaves paho's wake-up sockets to the garbage collector.
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def source_of(running: Installation, device: str) -> TokenSource:
+    with Register.open(server_database(running.settings)) as register:
+        rights = Rights(publish=("d/{device}/#",), subscribe=("d/{device}/#",))
+        secret = register.add_device(DeviceWish(device, rights=rights)).secret
+    issuer = f"https://localhost:{running.settings.server.port}"
+    return TokenSource(issuer, client_id=device, client_secret=secret, ca=running.ca)
+
+
+def client_of(source: TokenSource, device: str, port: int, **options: Any) -> Client:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = 60
+    return Client(
+        "127.0.0.1", port, auth=source, identifier=device,
+        protocol=aiomqtt.ProtocolVersion.V5, clean_start=False, properties=properties, **options,
+    )  # fmt: skip
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def listen(client: Client, came: list[int]) -> None:
+    async for message in client.messages:
+        came.append(int(message.payload))  # noqa: PERF401 - it is looked at meanwhile
+
+
+@pytest.mark.parametrize("carry", ["password", "auth:OAUTH2-JWT"])
+def test_renewals_end_no_context_and_lose_nothing(running: Installation, carry: str) -> None:
+    device = f"aio-{carry[:4]}"
+    port = running.settings.mosquitto.plain_port
+    source = source_of(running, device)
+    came: list[int] = []
+
+    async def live() -> int:
+        sent = 0
+        async with client_of(source, device, port, carry=carry) as client:
+            await client.subscribe(f"d/{device}/x", qos=1)
+            listening = asyncio.create_task(listen(client, came))
+            for _ in range(2):
+                before = client.session.token
+                client.session.refresh()
+                while client.session.token == before or not client.session.connected:
+                    await client.publish(f"d/{device}/x", str(sent), qos=1)
+                    sent += 1
+                    await asyncio.sleep(0.005)
+            await until(lambda: set(came) >= set(range(sent)))
+            listening.cancel()
+        return sent
+
+    sent = asyncio.run(live())
+    assert sorted(set(came)) == list(range(sent))
+    again = "allowed" if carry == "password" else "reauthenticated"
+    expected = [("allowed", ""), (again, ""), (again, "")]
+    awaited(f"{expected} in the audit", lambda: running.told(device) == expected)
+
+
+def test_a_connection_that_is_lost_comes_back(
+    running: Installation,
+) -> None:
+    source = source_of(running, "aio-lost")
+    came: list[int] = []
+
+    async def live() -> None:
+        with cable(running.settings.mosquitto.plain_port) as between:
+            client = client_of(source, "aio-lost", between.port)
+            visits = 0
+            async for visit in client.reconnecting():
+                visits += 1
+                async with visit:
+                    await visit.subscribe("d/aio-lost/x", qos=1)
+                    listening = asyncio.create_task(listen(visit, came))
+                    await visit.publish("d/aio-lost/x", str(visits), qos=1)
+                    await until(lambda: visits in came)  # noqa: B023
+                    if visits < 3:
+                        between.cut()
+                        between.mend()
+                        await listening
+                    listening.cancel()
+                if visits == 3:
+                    break
+
+    asyncio.run(live())
+    # The broker itself sends again what this end had not acknowledged when the cable was cut.
+    assert sorted(set(came)) == [1, 2, 3]
+
+
+def test_a_server_that_is_away_is_an_error_that_aiomqtt_knows_and_locks_nothing() -> None:
+    async def live() -> None:
+        away = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")
+        client = Client("127.0.0.1", 9, auth=away, identifier="dev1")
+        for _ in range(2):
+            with pytest.raises(aiomqtt.MqttError, match="no connection"):
+                async with client:
+                    pass
+
+    asyncio.run(live())
