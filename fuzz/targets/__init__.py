@@ -33,6 +33,7 @@ from fuzz.targets import (
     security_events,
     signed_claims,
     strict_json,
+    token_answers,
     topics,
 )
 
@@ -49,6 +50,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     scopes.TARGET,
     rights.TARGET,
     introspection_answers.TARGET,
+    token_answers.TARGET,
     security_events.TARGET,
     connects.TARGET,
     topics.TARGET,

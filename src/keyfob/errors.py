@@ -9,6 +9,8 @@
       TopicError            a topic name or filter that MQTT does not allow
       ConfigError           the operator's: keyfob.toml or the command line
       UpstreamError         an issuer or the network: worth trying again later
+        TokenUnavailable      a device has no usable token now; an OSError too, for MQTT clients
+      TokenRequestError     the authorization server refuses a device its token
       ProtocolError         a broker, a plugin or a peer that speaks wrongly
       NotFoundError         the operator named a device, client or file that is not there
       ConflictError         the operator asked for something that is there already
@@ -31,6 +33,8 @@ __all__ = [
     "NotFoundError",
     "ProtocolError",
     "TokenError",
+    "TokenRequestError",
+    "TokenUnavailableError",
     "TopicError",
     "UntrustedTokenError",
     "UpstreamError",
@@ -76,6 +80,7 @@ ERROR_CODES: Final = TOKEN_CODES | frozenset(
         "config_invalid",
         "upstream_unavailable",
         "upstream_invalid",
+        "token_refused",
         "protocol_violation",
         "not_found",
         "conflict",
@@ -163,6 +168,40 @@ class UpstreamError(KeyfobError):
     """An issuer or the network failed; trying again later may work."""
 
     default_code = "upstream_unavailable"
+
+
+class TokenUnavailableError(UpstreamError, ConnectionError):
+    """There is no token that could be shown now; a later try may bring one.
+
+    A ``ConnectionError``, because that is what MQTT clients take for a reason to try again: paho's
+    network thread ends without a word at anything that is no ``OSError``.
+
+    Args:
+        message: What happened.
+        code: One of ``ERROR_CODES``.
+        retry_after: Seconds after which the server wants to be asked again, if it said so.
+    """
+
+    def __init__(self, message: str, *, code: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class TokenRequestError(KeyfobError):
+    """The authorization server refuses the token (RFC 6749 section 5.2).
+
+    Args:
+        message: What happened and what to do, without any secret.
+        error: The server's ``error``, one of those that the standards know.
+        status: The HTTP status.
+    """
+
+    default_code = "token_refused"
+
+    def __init__(self, message: str, *, error: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
 
 
 class ProtocolError(KeyfobError):

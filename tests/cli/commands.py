@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,16 @@ class Program:
 
 
 @contextlib.contextmanager
-def started(log: Path, *arguments: str, **environment: str) -> Iterator[Program]:
-    """Run `keyfob ARGUMENTS`; at the end it is stopped, whatever it does."""
+def started(
+    log: Path, *arguments: str, before: Sequence[str] = (), **environment: str
+) -> Iterator[Program]:
+    """Run `keyfob ARGUMENTS`; at the end it is stopped, whatever it does.
+
+    ``before``: a command that runs it, such as one that becomes another user.
+    """
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*KEYFOB, *arguments],
+            [*before, *KEYFOB, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -10,9 +10,9 @@ import pytest
 from keyfob.cli.compose import bindings, event_sources
 from keyfob.cli.parts import Parts
 from keyfob.config import load
-from keyfob.guard.client_authentication import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
 from keyfob.guard.introspection import Introspector
 from keyfob.guard.issuer_bindings import IssuerBinding
+from keyfob.oauth.client_authentication import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
 from keyfob.tokens.sign import SigningKey
 
 ISSUER = "https://as.example"

@@ -7,7 +7,7 @@ import pytest
 
 from keyfob.config.urls import url_fault
 from keyfob.errors import ConfigError
-from keyfob.guard.fetching import require_safe
+from keyfob.oauth.urls import require_safe
 
 GOOD = [
     "https://a.example",

@@ -16,7 +16,6 @@ from keyfob.errors import ClaimError
 from keyfob.guard.answering import Patient
 from keyfob.guard.audit import AuditLog, Outcome
 from keyfob.guard.authenticating import Authenticating, Shown
-from keyfob.guard.client_authentication import ClientSecretBasic
 from keyfob.guard.exchanges.exchange import Challenge
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection import Introspector
@@ -24,6 +23,7 @@ from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.reasking import Reasking
 from keyfob.guard.session import SessionState
 from keyfob.guard.sessions import SessionStore
+from keyfob.oauth.client_authentication import ClientSecretBasic
 from keyfob.tokens.verify import VerifiedToken
 from tests.guard.world import (
     ISSUER,

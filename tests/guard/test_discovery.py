@@ -17,9 +17,9 @@ from keyfob.guard.discovery import (
     Endpoint,
     discover,
     discover_jwks_uri,
-    metadata_urls,
 )
 from keyfob.guard.fetching import Fetcher
+from keyfob.oauth.metadata import metadata_urls
 from tests.guard.world import Clock, HttpServer
 
 pytestmark = pytest.mark.anyio

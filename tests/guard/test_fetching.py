@@ -12,7 +12,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from keyfob.errors import ConfigError, KeyfobError, UpstreamError
-from keyfob.guard.fetching import MAX_BODY, MAX_CONNECTIONS, Fetcher, require_safe
+from keyfob.guard.fetching import MAX_BODY, MAX_CONNECTIONS, Fetcher
+from keyfob.oauth.urls import require_safe
 from tests.guard.world import HttpServer
 
 pytestmark = pytest.mark.anyio

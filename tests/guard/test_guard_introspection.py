@@ -13,11 +13,11 @@ import pytest
 
 from keyfob.authorization.decision import Decision, DenyReason
 from keyfob.authorization.policy import Policy
-from keyfob.guard.client_authentication import ClientSecretBasic
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection import Introspector
 from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.revocations import Revocation
+from keyfob.oauth.client_authentication import ClientSecretBasic
 from keyfob.tokens.verify import TrustedIssuer
 from tests.guard.world import (
     ISSUER,

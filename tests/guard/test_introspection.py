@@ -19,12 +19,12 @@ import pytest
 from keyfob.errors import ConfigError
 from keyfob.guard.backoff import Backoff
 from keyfob.guard.breaker import MAX_FAILURES, Breaker, BreakerState
-from keyfob.guard.client_authentication import ClientSecretBasic, ClientSecretPost
 from keyfob.guard.fetching import MAX_CONNECTIONS
 from keyfob.guard.introspection import MAX_ANSWER, MAX_QUESTIONS, NEW_TOKENS, Introspector
 from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
 from keyfob.guard.key_sources import StaticKeySource
 from keyfob.http.allowance import Allowance
+from keyfob.oauth.client_authentication import ClientSecretBasic, ClientSecretPost
 from keyfob.tokens.verify import NeedIntrospection, TrustedIssuer, verify
 from tests.guard.world import (
     ISSUER,

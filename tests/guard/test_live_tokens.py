@@ -14,7 +14,6 @@ import pytest
 from keyfob.authorization.decision import DenyReason
 from keyfob.authorization.policy import Policy, PolicyRule
 from keyfob.guard.audit import AuditLog, Outcome
-from keyfob.guard.client_authentication import ClientSecretBasic
 from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.introspection import Introspector
@@ -23,6 +22,7 @@ from keyfob.guard.key_sources import StaticKeySource
 from keyfob.guard.reasking import Reasking
 from keyfob.guard.session import Change, End, EndCause, Replacement, SessionState
 from keyfob.guard.sessions import SessionStore
+from keyfob.oauth.client_authentication import ClientSecretBasic
 from tests.guard.world import (
     ISSUER,
     KEY,

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from keyfob.guard.client_authentication import ClientSecretBasic
 from keyfob.guard.introspection import Introspector
 from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
 from keyfob.guard.reasking import AT_ONCE, Reasking, Schedule, Watched
+from keyfob.oauth.client_authentication import ClientSecretBasic
 from keyfob.tokens.verify import VerifiedToken, verify_introspected
 from tests.guard.world import NOW, Clock, HttpServer, trusted, until
 

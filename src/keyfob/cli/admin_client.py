@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -30,6 +29,7 @@ from keyfob.errors import (
     UntrustedTokenError,
     UpstreamError,
 )
+from keyfob.loopback import is_loopback
 from keyfob.server.admin.problems import Problem
 from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.endpoints.metadata import TOKEN_PATH
@@ -304,7 +304,7 @@ def _checked(server: str) -> str:
     try:
         url = urlsplit(server)
         httpx.URL(server)  # what asks later
-        plain = url.scheme == "http" and _is_loopback(url.hostname or "")
+        plain = url.scheme == "http" and is_loopback(url.hostname or "")
         whole = bool(url.hostname) and url.port != 0
     except (ValueError, httpx.InvalidURL):
         raise _no_server() from None
@@ -316,13 +316,6 @@ def _checked(server: str) -> str:
 def _no_server() -> ConfigError:
     # What was given is not repeated: it may hold a password.
     return ConfigError("that is no server such as https://host:8443", key="server")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from keyfob.config import IntrospectionSection, IssuerSection, SecretReference
 from keyfob.errors import ConfigError
-from keyfob.guard.client_authentication import (
+from keyfob.guard.introspection import Introspector
+from keyfob.guard.reasking import Reasking
+from keyfob.oauth.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
     ClientSecretPost,
     PrivateKeyJwt,
 )
-from keyfob.guard.introspection import Introspector
-from keyfob.guard.reasking import Reasking
 from keyfob.tokens.issuers import TrustedIssuer
 
 __all__ = ["Asking", "asking", "secret_of"]

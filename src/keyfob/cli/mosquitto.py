@@ -8,18 +8,21 @@ from typing import Annotated
 
 import typer
 
-from keyfob.brokers.mosquitto.build import compile_plugin
+from keyfob.brokers.mosquitto.build import PLUGIN_FILE, compile_plugin
 from keyfob.brokers.mosquitto.conf import Mode, PluginSettings, render_plugin
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.mosquitto_doctor import doctor
+from keyfob.cli.mosquitto_installing import install, uninstall
 from keyfob.cli.output import Json, answer, here
 
 __all__ = ["app"]
 
-FILE_NAME = "keyfob_mosquitto.so"
-
 app = typer.Typer(
     help="Build and configure the plugin for Mosquitto 2.0 and 2.1.", no_args_is_help=True
 )
+app.command("doctor")(doctor)
+app.command("install")(install)
+app.command("uninstall")(uninstall)
 
 
 @app.command()
@@ -34,7 +37,7 @@ def build(
     A broker that has an older one loaded keeps it until it is restarted.
     """
     out.mkdir(parents=True, exist_ok=True)
-    plugin = out.absolute() / FILE_NAME
+    plugin = out.absolute() / PLUGIN_FILE
     compile_plugin(plugin)
     text = f"{here(plugin)} is ready\nnext: keyfob mosquitto config --plugin {plugin}"
     answer({"plugin": str(plugin)}, text, as_json=as_json)
@@ -44,7 +47,7 @@ def build(
 def config(
     plugin: Annotated[
         Path, typer.Option(metavar="FILE", help="The plugin, where the broker will find it.")
-    ] = Path("/usr/lib/keyfob") / FILE_NAME,
+    ] = Path("/usr/lib/keyfob") / PLUGIN_FILE,
     broker_name: Annotated[
         str, typer.Option(metavar="NAME", help="Tells brokers apart that share a guard.")
     ] = "mosquitto",

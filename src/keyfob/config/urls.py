@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
+
+from keyfob.loopback import is_loopback
 
 __all__ = ["url_fault"]
 
@@ -28,15 +29,6 @@ def url_fault(url: str) -> str | None:
         return "holds credentials; write https://HOST[:PORT]/PATH without them"
     if parts.fragment:
         return "has a fragment; write it without the # and what follows"
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)):
         return None
     return "is not https; write https://… (plain http only to this machine, such as 127.0.0.1)"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

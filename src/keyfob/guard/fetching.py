@@ -9,20 +9,21 @@ unfold into a huge one). Only https is spoken, and plain http to this machine al
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
 from keyfob.errors import ConfigError, UpstreamError
+from keyfob.loopback import is_loopback
+from keyfob.oauth.urls import require_safe
 
-__all__ = ["DEADLINE", "MAX_BODY", "Answer", "Fetcher", "is_loopback", "require_safe"]
+__all__ = ["DEADLINE", "MAX_BODY", "Answer", "Fetcher"]
 
 MAX_BODY: Final = 1024 * 1024
 """The largest body read: a key set of 100 RSA keys has about 50 kB, a page of 1,000 revocations
@@ -183,38 +184,9 @@ class Fetcher:
                     keepalive_expiry=KEEP_ALIVE,
                 ),
                 # A proxy from the environment serves the world, not this machine's own ports.
-                trust_env=not is_loopback(urlsplit(url)),
+                trust_env=not is_loopback(urlsplit(url).hostname or ""),
             )
         return self._client
-
-
-def require_safe(url: str) -> SplitResult:
-    """Check that a URL may be fetched: https, or http on the loopback address (RFC 8414 section 2).
-
-    Raises:
-        ConfigError: Another scheme, credentials in the URL, a fragment, or no host.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigError("not a URL; write https://HOST[:PORT]/PATH") from None
-    if not host or "@" in parts.netloc or parts.fragment:
-        raise ConfigError("a URL here has a host, no credentials and no fragment")
-    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts)):
-        return parts
-    raise ConfigError(f"{url}: must be https (plain http only to this machine)")
-
-
-def is_loopback(parts: SplitResult) -> bool:
-    """Tell whether a URL's host is this machine."""
-    host = parts.hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _read(response: httpx.Response, url: str, limit: int) -> Answer:

@@ -32,11 +32,12 @@ import httpx
 
 from keyfob.errors import ConfigError, KeyfobError, TokenError, UpstreamError
 from keyfob.guard.breaker import Breaker, BreakerState, Permit
-from keyfob.guard.client_authentication import ClientAuthentication
 from keyfob.guard.discovery import Endpoint
-from keyfob.guard.fetching import MAX_CONNECTIONS, Fetcher, require_safe
+from keyfob.guard.fetching import MAX_CONNECTIONS, Fetcher
 from keyfob.guard.introspection_answers import Active, Answers, Introspection, Refused, Unavailable
 from keyfob.http.allowance import Allowance
+from keyfob.oauth.client_authentication import ClientAuthentication
+from keyfob.oauth.urls import require_safe
 from keyfob.tokens.introspected import active_members
 from keyfob.tokens.verify import TrustedIssuer, VerifiedToken, verify_introspected
 

@@ -20,8 +20,9 @@ import httpx
 from keyfob.errors import ConfigError, KeyfobError, UpstreamError
 from keyfob.guard.backoff import Backoff
 from keyfob.guard.discovery import discover_jwks_uri
-from keyfob.guard.fetching import MAX_BODY, Fetcher, require_safe
+from keyfob.guard.fetching import MAX_BODY, Fetcher
 from keyfob.guard.refreshing_keys import DEFAULT_FRESH, KeyHealth, RefreshingKeySource
+from keyfob.oauth.urls import require_safe
 from keyfob.tokens.keys import KeySet
 
 __all__ = [

@@ -28,9 +28,10 @@ import msgspec
 
 from keyfob.errors import KeyfobError, UpstreamError
 from keyfob.guard.backoff import Backoff
-from keyfob.guard.client_authentication import ClientSecretBasic
-from keyfob.guard.fetching import DEADLINE, Fetcher, require_safe
+from keyfob.guard.fetching import DEADLINE, Fetcher
 from keyfob.guard.revocations import FeedPosition, Revocation
+from keyfob.oauth.client_authentication import ClientSecretBasic
+from keyfob.oauth.urls import require_safe
 
 __all__ = ["FeedHealth", "Learn", "RevocationFeed"]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from keyfob.errors import ConfigError
+from keyfob.loopback import is_loopback
 from keyfob.server.admin_scopes import ADMIN_PATH
 from keyfob.server.lifetimes import DEFAULT_LIFETIME, RefreshLifetimes, check_lifetime
 from keyfob.server.limits import DEFAULT_LIMITS, LimitSettings
@@ -103,7 +103,7 @@ class ServerSettings:
         url = urlsplit(self.issuer)
         if not url.hostname or url.scheme not in ("https", "http"):
             raise ConfigError(f"the issuer {self.issuer!r} is not a URL such as https://host:8443")
-        if url.scheme == "http" and not _is_loopback(url.hostname):
+        if url.scheme == "http" and not is_loopback(url.hostname):
             raise ConfigError(f"the issuer {self.issuer!r} has to begin with https://")
         if _has_extras(url) or any(mark in self.issuer for mark in "?#\\ "):
             raise ConfigError(f"the issuer {self.issuer!r} is scheme, host, port and path only")
@@ -149,7 +149,7 @@ class ServerSettings:
     def strict_transport(self) -> bool:
         """Whether browsers may be told to come over TLS only (RFC 6797)."""
         url = urlsplit(self.issuer)
-        return url.scheme == "https" and not _is_loopback(url.hostname or "")
+        return url.scheme == "https" and not is_loopback(url.hostname or "")
 
     @property
     def base(self) -> str:
@@ -159,12 +159,3 @@ class ServerSettings:
 
 def _has_extras(url: SplitResult) -> bool:
     return "@" in url.netloc or not _PATH.fullmatch(url.path)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -10,17 +10,34 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from keyfob.errors import ConfigError
 
-__all__ = ["build_plugin", "compile_plugin"]
+__all__ = [
+    "PLUGIN_FILE",
+    "Mark",
+    "build_plugin",
+    "compile_plugin",
+    "own_mark",
+    "prebuilt_plugin",
+    "provide_plugin",
+    "read_mark",
+]
+
+PLUGIN_FILE: Final = "keyfob_mosquitto.so"
+
+_MARK: Final = re.compile(rb"keyfob-mosquitto-plugin wire=(\d+) sources=([0-9a-f]{16})\0")
+_WIRE: Final = re.compile(rb"WIRE_VERSION = (\d+)")
 
 _FLAGS: Final = (
     "-fPIC",
@@ -48,6 +65,58 @@ _SANITIZE: Final = (
 )
 _LIBRARIES: Final = ("-ldl",)
 _TIMEOUT: Final = 300  # seconds; a slow single-board computer needs some ten
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a compiled plugin says of itself: the version of the guard link, and its sources."""
+
+    wire: int
+    sources: str
+
+
+def own_mark() -> Mark:
+    """The mark of the plugin that this Keyfob compiles.
+
+    Raises:
+        ConfigError: The sources are not there.
+    """
+    return _mark(_sources())
+
+
+def read_mark(content: bytes) -> Mark | None:
+    """Return what a plugin's file says it was built from; None: it is not this plugin."""
+    found = _MARK.search(content)
+    return Mark(int(found[1]), found[2].decode()) if found else None
+
+
+def prebuilt_plugin() -> Path | None:
+    """Return the plugin that this package came with, where it was built from its sources."""
+    file = Path(__file__).with_name(PLUGIN_FILE)
+    try:
+        return file if read_mark(file.read_bytes()) == own_mark() else None
+    except OSError:
+        return None
+
+
+def provide_plugin(target: Path) -> None:
+    """Make ``target`` of what the package came with, or else compile it.
+
+    Raises:
+        ConfigError: As ``compile_plugin``.
+    """
+    prebuilt = prebuilt_plugin()
+    if prebuilt is None:
+        compile_plugin(target)
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix=".keyfob-build-", dir=target.parent) as scratch:
+            made = Path(scratch) / PLUGIN_FILE
+            shutil.copyfile(prebuilt, made)
+            made.chmod(0o755)
+            made.replace(target)
+    except OSError as error:
+        raise ConfigError(f"cannot write the plugin to {target}: {error.strerror}") from error
 
 
 def compile_plugin(
@@ -91,7 +160,10 @@ def build_plugin(
     sources, flags = _sources(), _flags(sanitize, extra_flags)
     target = directory / f"keyfob-mosquitto-{_fingerprint(sources, flags)}.so"
     if not target.is_file():
-        _compile(target, sources, flags, compiler)
+        if compiler is None and not sanitize and not extra_flags:
+            provide_plugin(target)
+        else:
+            _compile(target, sources, flags, compiler)
     return target
 
 
@@ -108,6 +180,19 @@ def _sources() -> dict[str, bytes]:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith((".c", ".h"))
     }
+
+
+def _mark(sources: Mapping[str, bytes]) -> Mark:
+    digest = hashlib.sha256()
+    for name, content in sources.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    wire = _WIRE.search(sources["wire.h"])
+    assert wire is not None  # noqa: S101 - a test compares it with the guard's
+    return Mark(int(wire[1]), digest.hexdigest()[:16])
+
+
+def _define(mark: Mark) -> str:
+    return f'-DKEYFOB_MARK="keyfob-mosquitto-plugin wire={mark.wire} sources={mark.sources}"'
 
 
 def _fingerprint(sources: Mapping[str, bytes], flags: Sequence[str]) -> str:
@@ -131,7 +216,8 @@ def _compile(
             for name, content in sources.items():
                 (place / name).write_bytes(content)
             # Bare names only: no path of this machine gets into the plugin.
-            _run([*command, *flags, "-o", "plugin.so", *units, *_LIBRARIES], place)
+            made_of = _define(_mark(sources))
+            _run([*command, *flags, made_of, "-o", "plugin.so", *units, *_LIBRARIES], place)
             made = place / "plugin.so"
             made.chmod(0o755)
             made.replace(target)

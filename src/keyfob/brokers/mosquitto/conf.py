@@ -15,14 +15,22 @@ from typing import Final, Literal, get_args
 
 from keyfob.errors import ConfigError
 
-__all__ = ["Decisions", "Mode", "MosquittoSettings", "PluginSettings", "render", "render_plugin"]
+__all__ = [
+    "LEAST_PACKET",
+    "Decisions",
+    "Mode",
+    "MosquittoSettings",
+    "PluginSettings",
+    "render",
+    "render_plugin",
+]
 
 Decisions = Literal["auto", "blocking", "delayed"]
 Mode = Literal["exclusive", "mixed"]
 
 _TLS_VERSIONS: Final = frozenset({"tlsv1.2", "tlsv1.3"})
 # Two fields of 65,535 bytes in one CONNECT must reach the guard, to be refused by their content.
-_LEAST_PACKET: Final = 262_144
+LEAST_PACKET: Final = 262_144
 _MOST_PACKET: Final = 268_435_460  # MQTT 5.0 section 2.1.4
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?")
@@ -148,7 +156,7 @@ class MosquittoSettings(PluginSettings):
         if self.tls_version not in _TLS_VERSIONS:
             raise ConfigError(f"mosquitto: tls_version is one of {sorted(_TLS_VERSIONS)}")
         _check_number("autosave_interval", self.autosave_interval, 1, 86_400)
-        _check_number("max_packet_size", self.max_packet_size, _LEAST_PACKET, _MOST_PACKET)
+        _check_number("max_packet_size", self.max_packet_size, LEAST_PACKET, _MOST_PACKET)
         _check_number("sys_interval", self.sys_interval, 0, 65_535)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import ssl
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from keyfob.loopback import is_loopback
 from keyfob.server.events.answer import Answer, Verdict, judged
 
 __all__ = ["DEADLINE", "MAX_ANSWER_BYTES", "Push"]
@@ -85,7 +85,7 @@ class Push:
                 keepalive_expiry=_KEEP_ALIVE,
             ),
             # A proxy from the environment serves the world, not this machine's own ports.
-            trust_env=not _is_loopback(urlsplit(url).hostname or ""),
+            trust_env=not is_loopback(urlsplit(url).hostname or ""),
         )
 
     async def send(self, token: str) -> Answer:
@@ -123,13 +123,6 @@ def _failure(error: Exception) -> Answer:
     elif isinstance(error, httpx.ConnectError):
         reason = "unreachable"
     return Answer(verdict=Verdict.FAILED, reason=reason)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _beginning(response: httpx.Response) -> bytes:

@@ -31,6 +31,12 @@ enum {
     BROKER_2_1 = 2001000,
 };
 
+/* What it was built from, for `keyfob mosquitto doctor`, which looks for it in the file. */
+#ifndef KEYFOB_MARK
+#define KEYFOB_MARK ""
+#endif
+static const char mark[] __attribute__((used)) = KEYFOB_MARK;
+
 static struct keyfob *shared;
 static unsigned users;
 

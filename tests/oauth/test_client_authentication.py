@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfob.errors import ConfigError
-from keyfob.guard.client_authentication import (
+from keyfob.oauth.client_authentication import (
     ASSERTION_LIFETIME,
     ClientAuthentication,
     ClientSecretBasic,

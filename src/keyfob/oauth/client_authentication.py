@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the guard proves to an issuer which client it is (RFC 6749 section 2.3, RFC 7523).
+"""How a client proves to an authorization server who it is (RFC 6749 section 2.3, RFC 7523).
 
 Each method makes a ``Proof`` for one request: headers, or parameters for its form. Neither a
 method nor a proof shows its secret.
@@ -24,8 +24,10 @@ __all__ = [
     "ClientAuthentication",
     "ClientSecretBasic",
     "ClientSecretPost",
+    "NoClient",
     "PrivateKeyJwt",
     "Proof",
+    "PublicClient",
 ]
 
 ASSERTION_LIFETIME: Final = 60
@@ -44,6 +46,10 @@ class Proof:
 
 class ClientAuthentication(Protocol):
     """One method of client authentication."""
+
+    @property
+    def client_id(self) -> str:
+        """What the client is registered as; empty: it is not."""
 
     def prove(self, now: float) -> Proof:
         """Make the proof for one request.
@@ -67,7 +73,7 @@ class ClientSecretBasic(_ClientSecret):
     """``client_secret_basic``: HTTP Basic, form-urlencoded before (RFC 6749 section 2.3.1).
 
     Args:
-        client_id: What the guard is registered as.
+        client_id: What the client is registered as.
         client_secret: Its secret.
 
     Raises:
@@ -86,7 +92,7 @@ class ClientSecretPost(_ClientSecret):
     """``client_secret_post``: in the form, for servers that know nothing better.
 
     Args:
-        client_id: What the guard is registered as.
+        client_id: What the client is registered as.
         client_secret: Its secret.
 
     Raises:
@@ -101,11 +107,50 @@ class ClientSecretPost(_ClientSecret):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublicClient:
+    """``none``: the client has no credentials, or its TLS certificate is its credentials.
+
+    With ``tls_client_auth`` and ``self_signed_tls_client_auth`` (RFC 8705 section 2) the request
+    says who is asking, and the connection proves it.
+
+    Attributes:
+        client_id: What the client is registered as.
+
+    Raises:
+        ConfigError: No client identifier.
+    """
+
+    client_id: str
+
+    def __post_init__(self) -> None:
+        if not self.client_id:
+            raise ConfigError("a client needs a client_id")
+
+    def prove(self, now: float) -> Proof:  # noqa: ARG002 - a name has no time
+        """Make the parameter."""
+        return Proof(parameters={"client_id": self.client_id})
+
+
+@dataclass(frozen=True, slots=True)
+class NoClient:
+    """Nobody in particular: an assertion that is the grant says who asks (RFC 7521 section 4.1)."""
+
+    @property
+    def client_id(self) -> str:
+        """Nothing."""
+        return ""
+
+    def prove(self, now: float) -> Proof:  # noqa: ARG002 - nothing has no time
+        """Prove nothing."""
+        return Proof()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateKeyJwt:
     """``private_key_jwt``: a signed assertion, a new one for each request (RFC 7523 section 3).
 
     Attributes:
-        client_id: What the guard is registered as.
+        client_id: What the client is registered as.
         audience: The issuer identifier, and nothing else: an assertion for an endpoint's URL
             could be spent elsewhere by whoever names that URL as its own (draft RFC 7523bis).
         key: What signs.
@@ -139,7 +184,7 @@ class PrivateKeyJwt:
 
         Args:
             pem: PEM, not encrypted.
-            client_id: What the guard is registered as.
+            client_id: What the client is registered as.
             audience: The issuer identifier.
             key_id: What the issuer calls the key.
             algorithm: One that fits the key; None: ES256, EdDSA or RS256, by the type of key.

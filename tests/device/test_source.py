@@ -1,0 +1,524 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TokenSource: states, failures, refusals and clocks; against a server whose answers are set."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from keyfob.device import FileStore, Freshness, MemoryStore, Token, TokenSource
+from keyfob.device.renewal import LATER_EARLIEST
+from keyfob.errors import ConfigError, TokenRequestError, TokenUnavailableError
+from tests.device.world import Rogue, SetClock, good, rogue, sends
+from tests.running import until
+
+Made = Callable[..., TokenSource]
+HOUR = 3600.0
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def server() -> Iterator[Rogue]:
+    with rogue(good()) as server:
+        yield server
+
+
+@pytest.fixture
+def made(server: Rogue, clock: SetClock) -> Made:
+    def make(**changes: Any) -> TokenSource:
+        values: dict[str, Any] = {"client_id": "dev1", "clock": clock, "chance": lambda: 0.5}
+        return TokenSource(server.url, **(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def source(made: Made) -> TokenSource:
+    return made()
+
+
+def settled(source: TokenSource) -> None:
+    """Wait until no renewal is under way."""
+    until("the renewal ends", lambda: source._running is None)
+
+
+def to_stale(source: TokenSource, clock: SetClock) -> None:
+    clock.pass_by(source.renewal_in() + 1)
+    assert source.state is Freshness.STALE
+
+
+# States
+
+
+def test_a_source_asks_nothing_before_it_is_asked(source: TokenSource, server: Rogue) -> None:
+    assert source.token is None
+    assert source.state is Freshness.EXPIRED
+    assert source.renewal_in() == 0
+    assert server.requests == []
+
+
+def test_a_fresh_token_is_shown_without_a_question(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    token = source.get()
+    clock.pass_by(source.renewal_in() - 1)
+    assert source.state is Freshness.FRESH
+    assert source.get() is token
+    assert server.asked == 1
+
+
+def test_a_stale_token_is_shown_while_a_new_one_is_fetched(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    old = source.get()
+    to_stale(source, clock)
+    assert source.renewal_in() == 0
+    assert source.get() is old
+    settled(source)
+    assert source.state is Freshness.FRESH
+    assert source.get().access_token == "token-2"
+    assert server.asked == 2
+
+
+def test_an_expired_token_is_shown_to_nobody(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    source.get()
+    clock.pass_by(HOUR)
+    assert source.state is Freshness.EXPIRED
+    server.token = sends({}, "503 No")
+    with pytest.raises(TokenUnavailableError):
+        source.get()
+    assert source.token is not None  # whatever its state
+
+
+def test_the_first_renewal_is_early_and_the_later_ones_are_late(
+    source: TokenSource, clock: SetClock
+) -> None:
+    source.get()
+    assert source.renewal_in() < 0.6 * HOUR
+    to_stale(source, clock)
+    source.get()
+    settled(source)
+    assert source.renewal_in() > LATER_EARLIEST * 0.9 * HOUR
+
+
+def test_a_token_that_had_ended_when_it_came_is_a_failure_and_not_shown(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    def slow(request: bytes, connection: Any) -> None:
+        clock.pass_by(61)
+        good(expires_in=60)(request, connection)
+
+    server.token = slow
+    for _ in range(5):
+        with pytest.raises(TokenUnavailableError, match="ended before"):
+            source.get()
+    assert server.asked == 1
+
+
+def test_who_subscribed_is_told_of_each_token_and_one_that_fails_spoils_nothing(
+    source: TokenSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Token] = []
+
+    def broken(token: Token) -> None:
+        raise ValueError(token.access_token)
+
+    end = source.subscribe(told.append)
+    source.subscribe(broken)
+    source.get()
+    until("it is told", lambda: len(told) == 1 and "ValueError" in caplog.text)
+    end()
+    end()
+    source.renew().result(10)
+    until("the second fails, too", lambda: caplog.text.count("ValueError") == 2)
+    assert [token.access_token for token in told] == ["token-1"]
+    assert "token-1" not in caplog.text
+
+
+# Single flight
+
+
+def test_fifty_threads_at_once_are_one_request(source: TokenSource, server: Rogue) -> None:
+    begin = threading.Barrier(50)
+
+    def get(_: int) -> str:
+        begin.wait()
+        return source.get().access_token
+
+    with ThreadPoolExecutor(50) as pool:
+        assert set(pool.map(get, range(50))) == {"token-1"}
+    assert server.asked == 1
+
+
+def test_fifty_tasks_at_once_are_one_request(source: TokenSource, server: Rogue) -> None:
+    async def main() -> set[str]:
+        found = await asyncio.gather(*(source.aget() for _ in range(50)))
+        return {token.access_token for token in found}
+
+    assert asyncio.run(main()) == {"token-1"}
+    assert server.asked == 1
+
+
+def test_renewals_that_many_ask_for_are_one(source: TokenSource, server: Rogue) -> None:
+    held = threading.Event()
+
+    def slow(request: bytes, connection: Any) -> None:
+        held.wait(20)
+        good()(request, connection)
+
+    server.token = slow
+    futures = {source.renew() for _ in range(20)}
+    assert len(futures) == 1
+    assert not futures.copy().pop().cancel()
+    held.set()
+    assert futures.pop().result(10).access_token == "token-1"
+    assert server.asked == 1
+
+
+def test_fifty_who_fail_share_no_traceback(source: TokenSource, server: Rogue) -> None:
+    server.token = sends({}, "500 No")
+    begin = threading.Barrier(50)
+
+    def get(_: int) -> BaseException:
+        begin.wait()
+        with pytest.raises(TokenUnavailableError) as caught:
+            source.get()
+        return caught.value
+
+    with ThreadPoolExecutor(50) as pool:
+        errors = list(pool.map(get, range(50)))
+    assert len({id(error) for error in errors}) == 50
+    assert server.asked == 1
+
+
+def test_a_task_that_is_cancelled_ends_nothing_for_the_others(
+    source: TokenSource, server: Rogue
+) -> None:
+    held = threading.Event()
+
+    def slow(request: bytes, connection: Any) -> None:
+        held.wait(20)
+        good()(request, connection)
+
+    server.token = slow
+
+    async def main() -> str:
+        waiting = [asyncio.create_task(source.aget()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        waiting[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[0]
+        held.set()
+        return {(await task).access_token for task in waiting[1:]}.pop()
+
+    assert asyncio.run(main()) == "token-1"
+    assert server.asked == 1
+
+
+def test_a_loop_that_is_closed_while_it_waits_leaves_nothing_unsaid(
+    source: TokenSource, server: Rogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = threading.Event()
+
+    def slow(request: bytes, connection: Any) -> None:
+        held.wait(20)
+        sends({}, "500 No")(request, connection)
+
+    server.token = slow
+
+    async def main() -> None:
+        with pytest.raises(TokenUnavailableError, match="within"):
+            await source.aget(0.05)
+        task = asyncio.create_task(source.aget())
+        await asyncio.sleep(0.05)
+        assert not task.done()
+
+    asyncio.run(main())
+    held.set()
+    settled(source)
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "keyfob.device"
+    ]
+
+
+def test_get_waits_no_longer_than_it_is_told(source: TokenSource, server: Rogue) -> None:
+    held = threading.Event()
+
+    def slow(request: bytes, connection: Any) -> None:
+        held.wait(20)
+        good()(request, connection)
+
+    server.token = slow
+    with pytest.raises(TokenUnavailableError, match=r"within 0\.05 s"):
+        source.get(0.05)
+    held.set()
+    assert source.get().access_token == "token-1"
+    assert server.asked == 1
+
+
+def test_who_is_called_when_a_renewal_ends_may_ask_at_once(source: TokenSource) -> None:
+    states: list[Freshness] = []
+    source.renew().add_done_callback(lambda _: states.append(source.state))
+    until("it is called", lambda: states == [Freshness.FRESH])
+
+
+# Failures
+
+
+def test_a_server_that_is_away_costs_nothing_until_the_token_ends(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    old = source.get()
+    to_stale(source, clock)
+    server.token = sends({}, "500 No")
+    while clock.elapsed - old.obtained.elapsed < HOUR - 6:
+        assert source.get() is old
+        settled(source)
+        clock.pass_by(30)
+    assert 3 <= server.asked - 1 < 40
+    server.token = good()
+    clock.pass_by(600)
+    assert source.get() is not old
+
+
+def test_nobody_who_asks_often_asks_the_server_often(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    server.token = sends({}, "503 No", "Retry-After: 0\r\n")
+    for _ in range(200):
+        with pytest.raises(TokenUnavailableError):
+            source.get()
+    assert server.asked == 1
+    wait = source.renewal_in()
+    assert wait > 0
+    with pytest.raises(TokenUnavailableError) as caught:
+        source.get()
+    assert caught.value.retry_after == wait
+    clock.pass_by(wait + 0.01)
+    with pytest.raises(TokenUnavailableError):
+        source.get()
+    assert server.asked == 2
+
+
+def test_what_the_server_says_is_waited_for(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    server.token = sends({}, "429 Slow down", "Retry-After: 120\r\n")
+    with pytest.raises(TokenUnavailableError):
+        source.get()
+    assert 120 <= source.renewal_in() <= 150
+
+
+def test_a_refused_device_asks_again_after_a_quarter_of_an_hour_and_keeps_its_token(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    old = source.get()
+    to_stale(source, clock)
+    server.token = sends({"error": "invalid_client"}, "401 No")
+    assert source.get() is old
+    settled(source)
+    assert source.renewal_in() == 900
+    for _ in range(50):
+        assert source.get() is old
+    assert server.asked == 2
+    clock.pass_by(HOUR)
+    with pytest.raises(TokenRequestError) as caught:
+        source.get()
+    assert caught.value.error == "invalid_client"
+
+
+def test_who_says_renew_waits_for_no_backoff(source: TokenSource, server: Rogue) -> None:
+    server.token = sends({"error": "invalid_client"}, "401 No")
+    with pytest.raises(TokenRequestError):
+        source.get()
+    server.token = good()
+    assert source.renew().result(10).access_token == "token-1"
+    assert source.get().access_token == "token-1"
+
+
+# What a broker refused
+
+
+def test_a_young_token_that_is_refused_is_not_followed_by_another(
+    source: TokenSource, server: Rogue
+) -> None:
+    assert not source.refused(source.get())
+    assert server.asked == 1
+
+
+def test_a_refused_token_is_renewed_once_and_waited_for(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    old = source.get()
+    clock.pass_by(31)
+    assert source.state is Freshness.FRESH
+    assert source.refused(old)
+    assert source.get().access_token == "token-2"
+    assert source.refused(old)  # a newer one is there
+    assert server.asked == 2
+
+
+def test_a_refused_token_serves_on_where_no_other_is_to_be_had(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    old = source.get()
+    clock.pass_by(31)
+    server.token = sends({}, "500 No")
+    assert source.refused(old)
+    assert source.get() is old
+    assert not source.refused(old)
+    assert source.get() is old
+    assert server.asked == 2
+    server.token = good(access_token="new")
+    clock.pass_by(source.renewal_in() + 0.01)
+    assert source.get().access_token == "new"
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR, 24 * HOUR, -24 * HOUR])
+def test_no_step_of_the_clock_throws_a_live_token_away(
+    source: TokenSource, server: Rogue, clock: SetClock, step: float
+) -> None:
+    old = source.get()
+    clock.pass_by(60)
+    server.token = sends({}, "500 No")
+    clock.step(step)
+    assert source.renewal_in() == 0
+    while clock.elapsed - old.obtained.elapsed < HOUR - 6:
+        assert source.get() is old
+        settled(source)
+        clock.pass_by(60)
+    clock.pass_by(66)
+    assert source.state is Freshness.EXPIRED
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_after_a_step_one_new_token_is_fetched_and_believed(
+    source: TokenSource, server: Rogue, clock: SetClock, step: float
+) -> None:
+    source.get()
+    clock.step(step)
+    source.get()
+    settled(source)
+    for _ in range(10):
+        assert source.get().access_token == "token-2"
+        clock.pass_by(60)
+    assert server.asked == 2
+
+
+def test_a_token_that_ended_while_the_machine_slept_is_not_shown(
+    made: Made, server: Rogue, clock: SetClock
+) -> None:
+    clock.sleepless = False
+    source = made()
+    source.get()
+    clock.step(2 * HOUR)  # what a clock that stands still in sleep looks like
+    assert source.state is Freshness.EXPIRED
+    assert source.get().access_token == "token-2"
+
+
+# What was kept
+
+
+def test_a_kept_token_is_used_by_the_next_run(
+    made: Made, server: Rogue, tmp_path: Any, clock: SetClock
+) -> None:
+    token = made(store=FileStore(tmp_path / "token")).get()
+    clock.pass_by(100)
+    again = made(store=FileStore(tmp_path / "token"))
+    assert again.get() == token
+    assert again.state is Freshness.FRESH
+    assert server.asked == 1
+
+
+def test_a_token_that_was_kept_for_something_else_is_not_used(
+    made: Made, server: Rogue, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made(store=FileStore(tmp_path / "token")).get()
+    other = made(store=FileStore(tmp_path / "token"), scope="other")
+    assert other.token is None
+    assert "for something else" in caplog.text
+    assert other.get().access_token == "token-2"
+
+
+def test_a_store_that_cannot_be_used_costs_no_token(
+    made: Made, server: Rogue, tmp_path: Any, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    source = made(store=FileStore(folder / "token"))
+    folder.rmdir()
+    assert source.get().access_token == "token-1"
+    assert "cannot be locked" in caplog.text
+    assert "cannot be stored" in caplog.text
+
+
+def test_what_could_not_be_stored_is_newer_than_what_is(
+    made: Made, server: Rogue, clock: SetClock
+) -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def save(self, token: Token) -> None:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            super().save(token)
+
+    store = Full()
+    server.token = good(refresh_token="first")
+    source = made(store=store)
+    source.get()
+    store.full = True
+    for refresh_token in ("second", "third"):
+        server.token = good(refresh_token=refresh_token)
+        source.renew().result(10)
+        clock.pass_by(1)
+    spent = [request.rpartition(b"refresh_token=")[2][:5] for request in server.requests[-2:]]
+    assert [one.split(b"&")[0] for one in spent] == [b"first", b"secon"]
+
+
+# How it is made
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"client_id": ""}, "client_id"),
+        ({"leeway": -1}, "leeway"),
+        ({"leeway": float("nan")}, "leeway"),
+        ({"ca": "/nowhere.pem"}, "no certificates to trust"),
+        ({"certificate": "/nowhere.pem"}, "no certificate with its key"),
+    ],
+)
+def test_what_cannot_work_is_told_when_it_is_made(
+    made: Made, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        made(**options)
+
+
+def test_a_machine_without_threads_to_spare_is_a_failure_like_others(
+    source: TokenSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(TokenUnavailableError, match="no thread"):
+            source.get()
+    assert source.renew().result(10).access_token == "token-1"
