@@ -15,6 +15,7 @@ import pytest
 from keyfob.server.app import create_app
 from keyfob.server.approval.desk import Desk
 from keyfob.server.audit import TokenEvent
+from keyfob.server.device_limits import WrongCodesInMemory
 from keyfob.server.limits import LimitSettings
 from keyfob.server.oauth_errors import OAuthError
 from keyfob.server.register import Register
@@ -527,7 +528,8 @@ async def test_wrong_codes_of_all_operators_together_are_limited(
     ticks = [0.0]
     writer = Writer(world.settings.database)
     requests = StoredDeviceCodes(InLoop(store), writer)
-    desk = Desk(requests, ServingStore(InLoop(store), writer), world.clock, lambda: ticks[0])
+    wrong = WrongCodesInMemory(lambda: ticks[0])
+    desk = Desk(requests, ServingStore(InLoop(store), writer), world.clock, wrong)
 
     async def tried(code: str) -> tuple[str, int]:
         with pytest.raises(OAuthError) as caught:

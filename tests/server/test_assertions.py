@@ -35,8 +35,8 @@ pytestmark = pytest.mark.sqlite
 KEY = SigningKey.generate("ES256")
 STRANGER = SigningKey.generate("ES256")
 NOW = Clock().now
-RULES = AssertionRules(issuer=ISSUER, token_endpoint=ENDPOINT, lifetime=600)
-STRICT = AssertionRules(issuer=ISSUER, token_endpoint=None, lifetime=600)
+RULES = AssertionRules(issuer=ISSUER, token_endpoints=frozenset({ENDPOINT}), lifetime=600)
+STRICT = AssertionRules(issuer=ISSUER, token_endpoints=frozenset(), lifetime=600)
 
 
 def raw(header: str, payload: bytes | None = None) -> str:

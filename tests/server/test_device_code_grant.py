@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +98,15 @@ async def test_polls_in_time_write_nothing_and_those_too_fast_a_few_times(
 ) -> None:
     code = (await client.begun())["device_code"]
     store = open_store(world.settings.database)
-    changes = store.change_counter
+    sqlite = isinstance(world.settings.database, Path)
+
+    def changes() -> object:
+        # PostgreSQL notes the polls where nothing waits for the disk: the request stays as it is.
+        return store.change_counter() if sqlite else kept("xmin::text FROM device_code")
+
+    def kept(what: str) -> str:
+        return str(store.connection.execute(f"SELECT {what}").fetchall())
+
     before = changes()
     for _ in range(20):
         assert await client.error(code) == "authorization_pending"

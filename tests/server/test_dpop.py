@@ -434,6 +434,44 @@ async def test_a_public_clients_refresh_token_is_bound_to_its_key(world: World) 
     assert (await refreshed(world, "phone", successor, KEY)).status_code == 200
 
 
+@pytest.mark.parametrize("public", [True, False])
+async def test_a_family_from_before_dpop_goes_on_only_where_the_client_proves_itself(
+    world: World, public: bool
+) -> None:
+    wish = ApplicationWish("app", public=public, refresh=True)
+    secret = world.register.add_application(wish).secret or ""
+    token = await login(world, "app", None, secret)
+    store = open_store(world.settings.database)
+    with store.transaction():
+        store.set_metadata("app", ClientMetadata(dpop_bound_access_tokens=True))
+    answer = await refreshed(world, "app", token, None, secret)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
+    answer = await refreshed(world, "app", token, OTHER, secret)
+    if not public:
+        assert (answer.status_code, answer.json()["token_type"]) == (200, "DPoP")
+    else:
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        assert world.events[-1].reason == "refresh_token_not_bound"
+        assert world.events[-1].subject == "d-app"
+        # Nothing was used up or ended by it.
+        with store.transaction():
+            store.set_metadata("app", ClientMetadata())
+        assert (await refreshed(world, "app", token, None)).status_code == 200
+    store.close()
+
+
+async def test_a_public_family_that_a_proof_was_shown_for_by_choice_needs_no_more_than_that(
+    world: World,
+) -> None:
+    """A proof that nobody asked for binds the access token, and leaves the family as it began."""
+    world.register.add_application(ApplicationWish("app", public=True, refresh=True))
+    token = await login(world, "app", None)
+    answer = await refreshed(world, "app", token, KEY)
+    assert (answer.status_code, answer.json()["token_type"]) == (200, "DPoP")
+    answer = await refreshed(world, "app", answer.json()["refresh_token"], None)
+    assert (answer.status_code, answer.json()["token_type"]) == (200, "Bearer")
+
+
 async def test_a_confidential_clients_refresh_token_is_not_and_it_may_change_its_key(
     world: World,
 ) -> None:

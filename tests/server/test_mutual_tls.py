@@ -347,6 +347,37 @@ async def test_refresh_tokens_of_a_public_client_are_bound_to_its_certificate(
     assert "cnf" not in claims(await server.post("/oauth2/token", refresh, one))
 
 
+@pytest.mark.parametrize("public", [True, False])
+async def test_a_family_from_before_the_binding_goes_on_only_where_the_client_proves_itself(
+    server: Connections, public: bool
+) -> None:
+    secret = server.register.add_device("dev1").secret
+    wish = ApplicationWish("app", public=public, refresh=True)
+    auth = None if public else ("app", server.register.add_application(wish).secret or "")
+    if public:
+        server.register.add_application(wish)
+    client = {"client_id": "app"} if public else {}
+    login = client | {"grant_type": "password", "username": "dev1", "password": secret}
+    answer = await server.post("/oauth2/token", login, auth=auth)
+    refresh = client | {"grant_type": "refresh_token"}
+    refresh["refresh_token"] = answer.json()["refresh_token"]
+
+    shown = made()
+    server.register.set_application_certificate("app", bound=True)
+    answer = await server.post("/oauth2/token", refresh, auth=auth)
+    assert answer.json()["error"] == "invalid_request"
+    assert server.reason == "certificate_missing"
+    answer = await server.post("/oauth2/token", refresh, shown, auth=auth)
+    if not public:
+        assert claims(answer)["cnf"] == {"x5t#S256": shown.thumbprint}
+        return
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert server.reason == "refresh_token_not_bound"
+    # Nothing was used up or ended by it.
+    server.register.set_application_certificate("app", bound=False)
+    assert (await server.post("/oauth2/token", refresh)).status_code == 200
+
+
 # Metadata and settings
 
 HEADER = CertificateHeader(name="x-client-cert")

@@ -13,6 +13,7 @@ import pytest
 from keyfob.errors import ConfigError
 from keyfob.server.app import create_app
 from keyfob.server.client_authentication.decoys import decoy_for
+from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.store import open_store
 from keyfob.server.wishes import ApplicationWish, DeviceWish
@@ -303,6 +304,34 @@ async def test_the_token_endpoint_is_an_audience_where_it_is_set(
         answer = await ask(world, good(world, aud=audience))
         world.http = before
     assert answer.status_code == (200 if strict else 401)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_the_token_endpoint_for_certificates_is_an_audience_under_the_same_setting(
+    world: World, allowed: bool
+) -> None:
+    register(world)
+    alias = "https://mtls.example:9443/oauth2/token"
+    assert (await ask(world, good(world, aud=alias))).status_code == 401  # there is none
+    settings = dataclasses.replace(
+        world.settings,
+        token_endpoint_audience=allowed,
+        mutual_tls=MutualTls(asked=True, base="https://mtls.example:9443/"),
+    )
+    app = create_app(settings, clock=world.clock, audit=world.events.append)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http,
+    ):
+        told = (await http.get("/.well-known/oauth-authorization-server")).json()
+        assert told["mtls_endpoint_aliases"]["token_endpoint"] == alias
+        world.http, before = http, world.http
+        for audience in (alias, [ISSUER, ENDPOINT, alias]):
+            answer = await ask(world, good(world, aud=audience))
+            assert answer.status_code == (200 if allowed else 401)
+        other = await ask(world, good(world, aud="https://mtls.example:9443/oauth2/revoke"))
+        assert other.status_code == 401
+        world.http = before
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 3_601])

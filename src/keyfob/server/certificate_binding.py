@@ -25,6 +25,7 @@ from keyfob.server.issue import Access
 from keyfob.server.oauth_errors import OAuthError, invalid_request
 
 __all__ = [
+    "MEMBER",
     "CertificateBinding",
     "bound_to_shown",
     "certificate_of",

@@ -1,31 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Device codes and user codes: begun by a client, polled for by it (RFC 8628 sections 3.2 to 3.5).
 
-A poll writes nothing, however often somebody polls: when a code was polled last is remembered by
-the process that answered. Only who is too fast has it written down, so that he has to slow down
-after a restart and at every other process, too.
+A poll changes nothing that is on the disk, however often somebody polls: when a code was polled
+last is in memory, or in a table that nothing waits for where several processes share a database.
+Only who is too fast has it written down, so that he has to slow down after a restart, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from keyfob.errors import UpstreamError
 from keyfob.server.credentials import DEVICE_CODE_PREFIX
-from keyfob.server.device_flow import INTERVAL, MAX_INTERVAL, DeviceRequest, Poll, judge, slower
+from keyfob.server.device_flow import INTERVAL, MAX_INTERVAL, DeviceRequest, Poll, judge
+from keyfob.server.device_limits import PollTimes
 from keyfob.server.limits import network_of
 from keyfob.server.oauth_errors import OAuthError, unavailable
 from keyfob.server.user_codes import generate_user_code, shown_user_code, user_code_hash
 
 __all__ = ["BegunRequest", "DeviceCodeStore", "DeviceCodes"]
 
-# More than there can be open requests: nobody's last poll is forgotten while it matters.
-_REMEMBERED: Final = 20_000
+_T = TypeVar("_T")
 # Of 25 thousand million user codes at most some ten thousand are taken.
 _ATTEMPTS: Final = 8
 _RETRY_SECONDS: Final = 30
@@ -54,28 +53,27 @@ class BegunRequest:
     interval: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    """When a code was polled last, and how long its client has to wait since then."""
-
-    at: float
-    interval: int
-
-
 class DeviceCodes:
     """The device codes of one server.
 
     Args:
         store: The requests.
+        polls: When each was polled last.
         lifetime: Seconds that a code is good.
         clock: Unix seconds.
     """
 
-    def __init__(self, store: DeviceCodeStore, lifetime: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: DeviceCodeStore,
+        polls: PollTimes,
+        lifetime: int,
+        clock: Callable[[], float],
+    ) -> None:
         self._store = store
+        self._polls = polls
         self._lifetime = lifetime
         self._clock = clock
-        self._paces: OrderedDict[bytes, _Pace] = OrderedDict()
 
     async def begin(
         self, client_id: str, *, peer: str, scope: str | None, hint: str
@@ -137,37 +135,25 @@ class DeviceCodes:
         """
         code_hash, now = _hash(device_code), self._clock()
         request = await self._store.find(code_hash)
-        pace = self._paces.get(code_hash)
-        interval = 0 if request is None else request.interval
-        if pace is not None:
-            interval = max(interval, pace.interval)
-        found = judge(
-            request,
-            client_id=client_id,
-            now=now,
-            last_poll=None if pace is None else pace.at,
-            interval=interval,
-        )
-        if found in (Poll.PENDING, Poll.TOO_FAST):
-            fast = found is Poll.TOO_FAST
-            self._remember(code_hash, _Pace(now, slower(interval) if fast else interval))
-            if fast and interval < MAX_INTERVAL:
-                await self._slow_down(code_hash, interval)
+        last_poll = None
+        # Of nobody else's codes, nor of made-up ones, is anything remembered.
+        if request is not None and request.client_id == client_id and request.is_open(now):
+            last_poll = await _written(self._polls.polled(code_hash, now))
+        interval = INTERVAL if request is None else request.interval
+        found = judge(request, client_id=client_id, now=now, last_poll=last_poll, interval=interval)
+        if found is Poll.TOO_FAST and interval < MAX_INTERVAL:
+            await _written(self._store.slow_down(code_hash, interval))
         if request is None or found is not Poll.APPROVED:
             raise _refused(found, request)
         return request
 
-    async def _slow_down(self, code_hash: bytes, interval: int) -> None:
-        try:
-            await self._store.slow_down(code_hash, interval)
-        except UpstreamError as error:
-            raise unavailable() from error
 
-    def _remember(self, code_hash: bytes, pace: _Pace) -> None:
-        self._paces[code_hash] = pace
-        self._paces.move_to_end(code_hash)
-        if len(self._paces) > _REMEMBERED:
-            self._paces.popitem(last=False)
+async def _written(change: Awaitable[_T]) -> _T:
+    """Wait for the store; a pace that cannot be kept is no pace."""
+    try:
+        return await change
+    except UpstreamError as error:
+        raise unavailable() from error
 
 
 def _hash(device_code: str) -> bytes:

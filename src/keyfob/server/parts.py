@@ -19,6 +19,12 @@ from keyfob.server.client_authentication import client_authenticator
 from keyfob.server.client_authentication.grant_assertion import GrantAssertion
 from keyfob.server.credentials import SecretVerifier
 from keyfob.server.device_codes import DeviceCodes
+from keyfob.server.device_limits import (
+    PollTimes,
+    PollTimesInMemory,
+    WrongCodes,
+    WrongCodesInMemory,
+)
 from keyfob.server.dpop.binding import DpopBinding
 from keyfob.server.dpop.nonces import NONCE_KEY_BYTES, Nonces
 from keyfob.server.endpoints.metadata import TOKEN_PATH, assertion_rules
@@ -37,6 +43,10 @@ from keyfob.server.signing.keys import prepare
 from keyfob.server.stores.device_codes import StoredDeviceCodes
 from keyfob.server.stores.opaque_tokens import StoredOpaqueTokens
 from keyfob.server.stores.place import PostgresqlUrl
+from keyfob.server.stores.postgresql.device_limits import (
+    PostgresqlPollTimes,
+    PostgresqlWrongCodes,
+)
 from keyfob.server.stores.postgresql.limits import PostgresqlLimits
 from keyfob.server.stores.reads import Reads, make_reads
 from keyfob.server.stores.refresh_families import StoredRefreshFamilies
@@ -82,6 +92,7 @@ class Parts:
     assertions: TrustedAssertions
     refresh_tokens: RefreshTokens
     device_codes: DeviceCodes
+    wrong_codes: WrongCodes
     dpop: DpopBinding
     limits: LimitStore
     admission: Admission
@@ -157,7 +168,10 @@ def make_parts(
         used=used,
         assertions=assertions,
         refresh_tokens=RefreshTokens(families, settings.refresh, clock),
-        device_codes=DeviceCodes(device_requests, settings.device_code_lifetime, clock),
+        device_codes=DeviceCodes(
+            device_requests, _poll_times(settings, reading), settings.device_code_lifetime, clock
+        ),
+        wrong_codes=_wrong_codes(settings, reading),
         dpop=_dpop(settings, store, writer),
         limits=limits,
         admission=Admission(
@@ -201,6 +215,16 @@ def _limits(settings: ServerSettings, reading: Reads) -> LimitStore:
     if isinstance(settings.database, PostgresqlUrl):  # which several processes share
         return PostgresqlLimits(settings.limits, reading)
     return InMemoryLimits(settings.limits, time.monotonic)
+
+
+def _poll_times(settings: ServerSettings, reading: Reads) -> PollTimes:
+    shared = isinstance(settings.database, PostgresqlUrl)
+    return PostgresqlPollTimes(reading) if shared else PollTimesInMemory()
+
+
+def _wrong_codes(settings: ServerSettings, reading: Reads) -> WrongCodes:
+    shared = isinstance(settings.database, PostgresqlUrl)
+    return PostgresqlWrongCodes(reading) if shared else WrongCodesInMemory(time.monotonic)
 
 
 def _or_close(store: Store, make: Callable[[], _T]) -> _T:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 from keyfob.authorization.permissions import Operation
 from keyfob.authorization.syntaxes.scopes import CONNECT, parse_scope
 from keyfob.errors import TopicError, UpstreamError
-from keyfob.http.allowance import Allowance
 from keyfob.server.approval.sessions import SignedIn
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.device_flow import DeviceRequest, State
+from keyfob.server.device_limits import WrongCodes
 from keyfob.server.names import is_name, shown_name
 from keyfob.server.oauth_errors import OAuthError, unavailable
 from keyfob.server.scopes import narrowed
@@ -26,11 +26,6 @@ from keyfob.server.stores.admin_actions import DONE, AdminAction
 from keyfob.server.user_codes import read_user_code, user_code_hash
 
 __all__ = ["ApprovalStore", "Desk", "Offer", "Unfit"]
-
-# Wrong codes of all operators together: so many at once, and then one a second. Beside the limits
-# of each of them it keeps the odds of a guess small however many accounts somebody has.
-_WRONG_AT_ONCE: Final = 100
-_WRONG_A_SECOND: Final = 1.0
 
 
 class ApprovalStore(Protocol):
@@ -81,7 +76,7 @@ class Desk:
         store: The requests.
         devices: The register.
         clock: Unix seconds.
-        ticks: Seconds that never step back.
+        wrong: What is left of the wrong codes.
     """
 
     def __init__(
@@ -89,22 +84,28 @@ class Desk:
         store: ApprovalStore,
         devices: DeviceLookup,
         clock: Callable[[], float],
-        ticks: Callable[[], float],
+        wrong: WrongCodes,
     ) -> None:
         self._store = store
         self._devices = devices
         self._clock = clock
-        self._ticks = ticks
-        self._wrong = Allowance(rate=_WRONG_A_SECOND, most=_WRONG_AT_ONCE)
+        self._wrong = wrong
 
     async def find(self, typed: str) -> tuple[str, DeviceRequest]:
         """Return the code that somebody typed, and the request that waits for it.
 
         Raises:
             OAuthError: ``invalid_grant``: there is no such request, or none any more;
-                ``temporarily_unavailable`` with status 429: too many wrong codes.
+                ``temporarily_unavailable`` with status 429: too many wrong codes, or without it:
+                the database does not answer.
         """
-        wait = self._wrong.wait(self._ticks())
+        try:
+            return await self._found(typed)
+        except UpstreamError as error:
+            raise unavailable() from error
+
+    async def _found(self, typed: str) -> tuple[str, DeviceRequest]:
+        wait = await self._wrong.wait()
         if wait:
             raise OAuthError(
                 "temporarily_unavailable",
@@ -118,7 +119,7 @@ class Desk:
         if code is not None:
             request = await self._store.find_by_user_code(user_code_hash(code))
         if code is None or request is None or not request.is_open(self._clock()):
-            self._wrong.take(self._ticks())
+            await self._wrong.take()
             raise OAuthError(
                 "invalid_grant",
                 "no request waits for this code",

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import time
-
 from starlette.routing import Route
 
 from keyfob.server.approval.browser import Browser
@@ -82,7 +80,7 @@ def _pages(parts: Parts, checker: PasswordChecker, openid: OpenIdIssuer | None) 
         openid=elsewhere,
         sign_in=SignIn(operators, sessions, checker, admission),
         sessions=sessions,
-        desk=Desk(parts.device_requests, parts.reads, clock, time.monotonic),
+        desk=Desk(parts.device_requests, parts.reads, clock, parts.wrong_codes),
         admission=admission,
         audit=parts.audit,
         clock=clock,

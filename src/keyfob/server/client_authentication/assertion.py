@@ -49,12 +49,12 @@ class AssertionRules:
 
     Args:
         issuer: Its issuer identifier.
-        token_endpoint: The URL that is an audience too; None: only the issuer is, as one string.
+        token_endpoints: The URLs that are an audience too; none: only the issuer is, as one string.
         lifetime: How many seconds ahead ``exp`` may be, and how many ago ``iat``.
     """
 
     issuer: str
-    token_endpoint: str | None
+    token_endpoints: frozenset[str]
     lifetime: int
 
 
@@ -127,9 +127,9 @@ def _audience_fault(shown: PresentedAssertion, rules: AssertionRules) -> str | N
     audience = shown.claims.members["aud"]
     if audience == rules.issuer:
         return None
-    ours = {rules.issuer, rules.token_endpoint}
+    ours = {rules.issuer, *rules.token_endpoints}
     named = shown.claims.audience
-    if rules.token_endpoint is None or not named or not ours.issuperset(named):
+    if not rules.token_endpoints or not named or not ours.issuperset(named):
         return "aud_refused"
     return None
 

@@ -71,9 +71,12 @@ def metadata_paths(settings: ServerSettings) -> tuple[str, ...]:
 
 def assertion_rules(settings: ServerSettings) -> AssertionRules:
     """Return what the server wants of a client's assertion: that it is for this server."""
-    endpoint = settings.base + TOKEN_PATH if settings.token_endpoint_audience else None
+    endpoints: frozenset[str] = frozenset()
+    if settings.token_endpoint_audience:
+        alias = settings.mutual_tls.under(TOKEN_PATH)  # RFC 8705 section 5
+        endpoints = frozenset(filter(None, (settings.base + TOKEN_PATH, alias)))
     return AssertionRules(
-        issuer=settings.issuer, token_endpoint=endpoint, lifetime=settings.assertion_lifetime
+        issuer=settings.issuer, token_endpoints=endpoints, lifetime=settings.assertion_lifetime
     )
 
 

@@ -40,7 +40,7 @@ from keyfob.http.json_response import NO_STORE, json_response
 from keyfob.server.admission import Admission, Asked
 from keyfob.server.asked_rights import AskedRights
 from keyfob.server.audit import AuditSink, TokenEvent
-from keyfob.server.certificate_binding import check_certificate, family_certificate
+from keyfob.server.certificate_binding import MEMBER, check_certificate, family_certificate
 from keyfob.server.client_authentication.grant_assertion import assertion_alone
 from keyfob.server.clients import Client, ClientKind
 from keyfob.server.confirmation import Binding, confirmation
@@ -149,6 +149,7 @@ class TokenEndpoint:
             asked.subject = access.subject
             check_certificate(request, access)
             _check_key(access, bound_to)
+            _check_family(client, access, bound_to)
             access = self._rights.narrow(
                 access, parameters, grant_type=grant.grant_type, proven=bound_to
             )
@@ -243,6 +244,25 @@ def _check_key(access: Access, bound_to: Mapping[str, object]) -> None:
             "invalid_grant",
             "the refresh token is not valid",
             reason="refresh_token_of_another_key",
+            subject=access.subject,
+        )
+
+
+def _check_family(client: Client, access: Access, bound_to: Mapping[str, object]) -> None:
+    """Refuse a public client's refresh token that is not bound as its registration says by now.
+
+    It is of a login before ``--dpop`` or ``--certificate-bound`` was set. Whoever has it could bind
+    it to a key of his own, which is what RFC 9449 section 5 and RFC 8705 section 4 are against; a
+    confidential client proves itself, and goes on with its next token bound.
+    """
+    if not client.public or access.refresh_token is None:
+        return
+    by_proof = client.metadata.dpop_bound_access_tokens and access.jkt is None
+    if by_proof or (MEMBER in bound_to and access.certificate is None):
+        raise OAuthError(
+            "invalid_grant",
+            "the refresh token is not valid",
+            reason="refresh_token_not_bound",
             subject=access.subject,
         )
 

@@ -78,7 +78,7 @@ class TrustedAssertions:
     """
 
     def __init__(self, ours: AssertionRules, used: UsedAssertionStore) -> None:
-        self._audiences = frozenset(filter(None, (ours.issuer, ours.token_endpoint)))
+        self._audiences = frozenset((ours.issuer, *ours.token_endpoints))
         self._used = used
         self._known = _Known(())
 

@@ -13,7 +13,9 @@ from keyfob.server.stores.postgresql.database import PostgresqlSchema
 __all__ = ["Filling"]
 
 # What a database that nobody has used may hold all the same.
-_OWN: Final = frozenset({"schema_version", "probe", "allowance", "revocation_counter"})
+_OWN: Final = frozenset(
+    {"schema_version", "probe", "allowance", "device_poll", "revocation_counter"}
+)
 _TABLES: Final = """
 SELECT table_name, column_name, is_identity FROM information_schema.columns
 WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position

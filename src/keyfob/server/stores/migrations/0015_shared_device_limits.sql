@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Nothing here: what PostgreSQL needs for several servers at once, one process has in its memory,
+-- and SQLite compares names by their bytes. The two databases have the same numbers.
