@@ -183,6 +183,7 @@ class Connects:
         self._send(wire.encode(refused, request))
 
     def _expect(self, frame: Question, decision: Decision) -> None:
+        self._allowed.pop(frame.epoch, None)  # of a renewal before: it is the youngest now
         if len(self._allowed) >= MAX_PENDING:
             del self._allowed[next(iter(self._allowed))]
         self._allowed[frame.epoch] = (frame.client_id, decision)

@@ -45,7 +45,7 @@ bool delayed_is_name(const struct keyfob *keyfob, struct text username)
     if (!text_starts(username, text_of(NAMES))) { /* nearly all that are asked about */
         return false;
     }
-    snprintf(name, DELAYED_NAME, "%s%016" PRIx64 "-", NAMES, keyfob->nonce);
+    (void)snprintf(name, DELAYED_NAME, "%s%016" PRIx64 "-", NAMES, keyfob->nonce);
     return text_starts(username, text_of(name));
 }
 
