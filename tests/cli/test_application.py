@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from keyfob.cli.compose import server_settings
 from keyfob.cli.installation import Installation
+from keyfob.cli.server_settings import server_settings
 from keyfob.server.lifetimes import RefreshLifetimes
 from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import Shell

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.cli.compose import server_settings
 from keyfob.cli.fronting import mutual_tls
 from keyfob.cli.installation import Installation, settings_of
+from keyfob.cli.server_settings import server_settings
 from keyfob.errors import ConfigError
 from keyfob.http.proxy import CertificateHeader
 from tests.cli.commands import Shell

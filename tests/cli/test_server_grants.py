@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.cli.compose import check, server_settings
+from keyfob.cli.checking import check
+from keyfob.cli.server_settings import server_settings
 from keyfob.config import load
 from keyfob.errors import ConfigError
 from keyfob.tokens.sign import SigningKey

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from keyfob.cli.compose import server_settings
+from keyfob.cli.server_settings import server_settings
 from keyfob.config import load
 from keyfob.errors import ConfigError
 from keyfob.server.app import create_app

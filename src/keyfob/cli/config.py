@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from keyfob.cli import compose
+from keyfob.cli import checking
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.output import Json, answer, here, table
 from keyfob.config import IssuerSection, Origin, Settings, nearest
@@ -33,7 +33,7 @@ def check(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> No
     Every certificate, key file and secret that it names is looked for; no issuer is asked.
     """
     settings = settings_of(directory).settings
-    compose.check(settings)
+    checking.check(settings)
     rows = [_summary(issuer) for issuer in settings.issuers]
     data = {"good": True, "file": str(settings.path), "issuers": rows}
     lines = table(

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from keyfob.cli.collector import calm_collector
-from keyfob.cli.compose import server_settings
 from keyfob.cli.console import Console
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
 from keyfob.cli.logs import log_to_stderr
 from keyfob.cli.server_grants import grant_settings
+from keyfob.cli.server_settings import server_settings
 from keyfob.cli.shown import time_of
 from keyfob.config import HttpSection, Settings, load
 from keyfob.errors import ConfigError

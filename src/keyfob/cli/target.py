@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyfob.cli.admin_client import AdminClient, read_credentials
-from keyfob.cli.compose import own_template, signing_settings
 from keyfob.cli.installation import operators_of as local_operators
 from keyfob.cli.installation import settings_of
 from keyfob.cli.registers import (
@@ -28,6 +27,7 @@ from keyfob.cli.remote_receivers import RemoteReceivers
 from keyfob.cli.remote_registers import RemoteRegister
 from keyfob.cli.remote_registration_tokens import RemoteRegistrationTokens
 from keyfob.cli.server_database import server_database
+from keyfob.cli.server_settings import own_template, signing_settings
 from keyfob.server.events.receiver_register import ReceiverRegister
 from keyfob.server.registration.initial_tokens import RegistrationTokens
 from keyfob.server.signing.key_register import KeyRegister

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from keyfob.cli.checking import check
 from keyfob.cli.children import children
-from keyfob.cli.compose import check
 from keyfob.cli.console import Console
 from keyfob.cli.demo import demonstrate
 from keyfob.cli.installation import (
