@@ -190,7 +190,7 @@ def test_a_command_of_this_machine_refuses_a_server(remote: Remote) -> None:
     for arguments, why in (
         (("config", "check"), "configuration file of this machine"),
         (("database", "check"), "opens the database itself"),
-        (("token", "--client-id", "dev1"), "installation's own server"),
+        (("token", "--client-id", "dev1"), "asks an authorization server as a device"),
         (("mosquitto", "config"), "Mosquitto of this machine"),
     ):
         outcome = remote(*arguments)

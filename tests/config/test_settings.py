@@ -92,6 +92,8 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         ("[server]\nport = 0\n", "2: server.port", "write 1 to 65535"),
         ("[mosquitto]\nplain_port = 70000\n", "2: mosquitto.plain_port", "write 0 to"),
         ("[mosquitto]\nport = 1\nplain_port = 1\n", "3: mosquitto.plain_port", "or 0 for none"),
+        ("[mosquitto]\nwebsockets_port = 70000\n", "2: mosquitto.websockets_port", "write 0 to"),
+        ("[mosquitto]\nwebsockets_port = 8883\n", "2: mosquitto.websockets_port", "another"),
         ("[mosquitto]\nplain_port = 8883\n", "2: mosquitto.plain_port", "write another"),
         ("[server]\ntoken_lifetime = 0\n", "2: server.token_lifetime", "write 1 to 86400"),
         (

@@ -74,6 +74,7 @@ def _settings(installation: Installation, plugin: Path) -> MosquittoSettings:
         host=mosquitto.host,
         port=mosquitto.port,
         plain_port=mosquitto.plain_port or None,
+        websockets_port=mosquitto.websockets_port or None,
         ca_file=directory / "ca.pem",
         certificate_file=settings.server.certificate,
         key_file=settings.server.private_key,

@@ -56,6 +56,7 @@ def refuse_taken(settings: Settings) -> None:
         ("server.port", server.host, server.port),
         ("mosquitto.port", mosquitto.host, mosquitto.port),
         ("mosquitto.plain_port", _LOOPBACK, mosquitto.plain_port),
+        ("mosquitto.websockets_port", mosquitto.host, mosquitto.websockets_port),
     ):
         if port:
             _refuse(settings, key, host, port)

@@ -15,6 +15,7 @@ from keyfob.config.sections import (
     GrantLifetimesSection,
     HttpSection,
     IssuerSection,
+    MosquittoSection,
 )
 from keyfob.config.server_database import database_fault
 from keyfob.config.source import Source
@@ -50,6 +51,7 @@ _BOUNDS: Final = (
     ("guard.http.port", 0, 65_535),
     ("mosquitto.port", 1, 65_535),
     ("mosquitto.plain_port", 0, 65_535),
+    ("mosquitto.websockets_port", 0, 65_535),
     ("mosquitto.autosave_interval", 1, 86_400),
     ("mosquitto.guard_timeout_ms", 1, 10_000),
 )
@@ -69,10 +71,7 @@ def check_document(document: Document, source: Source) -> None:
     for key in _HOSTS:
         if not attrgetter(key)(document):
             raise source.wrong(key, "is empty; write an address, or 0.0.0.0 for all")
-    if document.mosquitto.plain_port == document.mosquitto.port:  # which is never 0
-        raise source.wrong(
-            "mosquitto.plain_port", "is the port with TLS, too; write another, or 0 for none"
-        )
+    _check_ports(document.mosquitto, source)
     if fault := url_fault(document.server.issuer):
         raise source.wrong("server.issuer", fault)
     if fault := database_fault(document.server.database):
@@ -121,6 +120,19 @@ def _check_methods(names: Sequence[str], source: Source) -> None:
             )
         if name in names[:place]:
             raise source.wrong(key, "stands twice; write it once")
+
+
+def _check_ports(mosquitto: MosquittoSection, source: Source) -> None:
+    """A port is one listener's."""
+    if mosquitto.plain_port == mosquitto.port:  # which is never 0
+        raise source.wrong(
+            "mosquitto.plain_port", "is the port with TLS, too; write another, or 0 for none"
+        )
+    others = {mosquitto.port, mosquitto.plain_port}
+    if mosquitto.websockets_port and mosquitto.websockets_port in others:
+        raise source.wrong(
+            "mosquitto.websockets_port", "is another listener's port; write another, or 0 for none"
+        )
 
 
 def _check_pair(key: str, http: HttpSection, source: Source) -> None:

@@ -356,7 +356,8 @@ class IssuerSection(_Section, frozen=True):
 class MosquittoSection(_Section, frozen=True):
     """``[mosquitto]``: the broker that ``keyfob up`` manages.
 
-    ``plain_port`` opens a listener without TLS on the loopback address (0: none).
+    ``plain_port`` opens a listener without TLS on the loopback address, ``websockets_port`` one for
+    MQTT over WebSockets over TLS beside the first (0: none).
     ``save_every_change`` writes the broker's state to disk after each change, so that even a
     killed broker owes nothing; it wears flash storage, so the default saves every
     ``autosave_interval`` seconds and at every orderly stop. ``decisions`` is whether the broker
@@ -367,6 +368,7 @@ class MosquittoSection(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8883
     plain_port: int = 0
+    websockets_port: int = 0
     directory: Path = Path("mosquitto")
     save_every_change: bool = False
     autosave_interval: int = 60

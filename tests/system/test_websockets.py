@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MQTT over WebSockets over TLS, as browsers speak it, at the managed Mosquitto."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.running import PATIENCE, Installation, free_port, installation
+
+
+def connected(running: Installation, port: int, token: str) -> int:
+    """Connect as ``web1`` with a token as the password; return the reason code."""
+    answered, codes = threading.Event(), list[int]()
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id="web1",
+        protocol=mqtt.MQTTv5,
+        transport="websockets",
+        reconnect_on_failure=False,
+    )
+
+    def on_connect(*arguments: object) -> None:
+        codes.append(arguments[3].value)  # type: ignore[attr-defined]
+        answered.set()
+
+    client.on_connect = on_connect
+    client.username_pw_set("web1", token)
+    client.tls_set(running.ca)
+    client.connect("localhost", port)
+    client.loop_start()
+    try:
+        assert answered.wait(PATIENCE)
+        if codes == [0]:
+            client.publish("devices/web1/x", b"1", qos=1).wait_for_publish(PATIENCE)
+        return codes[0]
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_a_browsers_way_in_takes_good_tokens_and_no_others(tmp_path: Path) -> None:
+    port = free_port()
+    lines = [f"websockets_port = {port}"]
+    with installation(tmp_path / "data", mosquitto=lines) as running:
+        token = running.device_token("web1", "--publish", "devices/web1/#")
+        assert connected(running, port, token) == 0
+        assert connected(running, port, token[:-4] + "AAAA") == 0x87
