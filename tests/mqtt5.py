@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Self
 
+from tests.transports import Dial, tcp
+
 __all__ = [
     "AUTH",
     "CONNACK",
@@ -133,13 +135,21 @@ class Client:
         port: Where the broker listens, on this machine.
         client_id: The client identifier; empty: the broker assigns one.
         method: The authentication method; None: there is none.
+        over: What connects to the port.
     """
 
-    def __init__(self, port: int, client_id: str, method: str | None = "OAUTH2-JWT") -> None:
+    def __init__(
+        self,
+        port: int,
+        client_id: str,
+        method: str | None = "OAUTH2-JWT",
+        *,
+        over: Dial = tcp,
+    ) -> None:
         self.client_id = client_id
         self.method = method
         self.waiting: deque[Packet] = deque()
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self._socket = over(port)
         self._stream = self._socket.makefile("rb")
         self._identifier = 0
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -64,6 +64,12 @@ def broker_version(program: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version[1].split("."))
 
 
+class Closes(Protocol):
+    """A client that is to be closed before the broker is stopped."""
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class Installation:
     """`keyfob up` in a folder of its own, on free ports."""
@@ -72,7 +78,7 @@ class Installation:
     process: subprocess.Popen[bytes]
     log_file: Path
     settings: Settings
-    clients: list[Client] = field(default_factory=list)
+    clients: list[Closes] = field(default_factory=list)
 
     @property
     def ca(self) -> str:
@@ -308,9 +314,13 @@ class Client:
         clean: bool = True,
         session_expiry: int = 3600,
         tls: bool = True,
+        websockets: bool = False,
     ) -> None:
         self.running = running
-        self.tls = tls
+        ports = running.settings.mosquitto
+        self.port = ports.port if tls else ports.plain_port
+        if websockets:
+            self.port = ports.websockets_port
         self.v5 = v5
         self.clean = clean
         self.session_expiry = session_expiry
@@ -326,6 +336,7 @@ class Client:
             client_id=client_id,
             protocol=mqtt.MQTTv5 if v5 else mqtt.MQTTv311,
             reconnect_on_failure=False,
+            transport="websockets" if websockets else "tcp",
             **extra,
         )
         if tls:
@@ -348,14 +359,13 @@ class Client:
         """Connect; the CONNACK's code (3.1.1 codes as paho translates them), None without one."""
         self._stop_loop()
         self.paho.username_pw_set(username, password)
-        port = self.running.port if self.tls else self.running.settings.mosquitto.plain_port
         options: dict[str, Any] = {}
         if self.v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = 0 if self.clean else self.session_expiry
             options = {"clean_start": self.clean, "properties": properties}
         before, ended = len(self.connects), len(self.disconnects)
-        self.paho.connect("localhost", port, 60, **options)
+        self.paho.connect("localhost", self.port, 60, **options)
         self.paho.loop_start()
         until(
             "an answer to CONNECT",

@@ -15,7 +15,7 @@ from tests.interop.foreign.server import ForeignServer
 from tests.interop.foreign.servers import SERVERS, foreign_server
 from tests.interop.mosquittos import MOSQUITTOS, program_of, version_of
 from tests.interop.table import FAILED, PASSED, SKIPPED, Table
-from tests.running import Installation, installation
+from tests.running import Installation, free_port, installation
 
 TABLE = pytest.StashKey[Table]()
 FIGURES = pytest.StashKey[list[str]]()
@@ -36,7 +36,8 @@ def broker(request: pytest.FixtureRequest) -> str:
 def running(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """`keyfob up` with that broker, shared: no test stops a part of it."""
     directory = tmp_path_factory.mktemp("installation") / "data"
-    with installation(directory, plain=True, program=broker) as up:
+    lines = [f"websockets_port = {free_port()}"]
+    with installation(directory, plain=True, mosquitto=lines, program=broker) as up:
         yield up
 
 
