@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +16,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from keyfob.errors import UpstreamError
+from keyfob.server.app import create_app
 from keyfob.server.endpoints.direct import Direct
+from keyfob.server.settings import ServerSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +89,42 @@ async def test_a_mistake_of_ours_is_answered_as_everywhere() -> None:
     async with client(failing) as http:
         answer = await http.post(PATH)
     assert (answer.status_code, answer.text) == (500, "failed")
+
+
+TOKEN = "/base/oauth2/token"
+FORMS: list[dict[str, Any]] = [
+    {},
+    {"content": b"x" * 100_000, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+    {"data": {"grant_type": "client_credentials"}},
+    {"data": {"grant_type": "unknown"}},
+    {"data": {"grant_type": "client_credentials", "client_id": "a", "client_secret": "b"}},
+]
+ASKED = [
+    *itertools.product(["GET", "HEAD", "OPTIONS", "PUT"], [TOKEN], [{}]),
+    *itertools.product(["POST"], [TOKEN, TOKEN + "?a=b", "/base/oauth2/%74oken"], FORMS),
+    *itertools.product(["POST"], [TOKEN + "/", TOKEN + "%0A", "/base//oauth2/token"], FORMS[-1:]),
+]
+
+
+async def answers(tmp_path: Path, *, by_routes_alone: bool) -> list[tuple[object, ...]]:
+    settings = ServerSettings(
+        issuer="https://as.example/base", audience="mqtt", database=tmp_path / "register.db"
+    )
+    app = create_app(settings)
+    if by_routes_alone:
+        direct, *others = app.user_middleware
+        assert repr(direct).startswith("Middleware(Direct")
+        app.user_middleware = others
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="https://as.example") as http,
+    ):
+        got = [await http.request(method, path, **more) for method, path, more in ASKED]
+    return [(one.status_code, sorted(one.headers.multi_items()), one.content) for one in got]
+
+
+async def test_both_ways_to_the_token_endpoint_give_the_same_answers(tmp_path: Path) -> None:
+    direct = await answers(tmp_path, by_routes_alone=False)
+    assert direct == await answers(tmp_path, by_routes_alone=True)
+    assert {status for status, *_ in direct} == {400, 401, 404, 405, 413}

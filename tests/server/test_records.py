@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from rich.pretty import pretty_repr
 
 from keyfob.server.audit import TokenEvent
 from keyfob.server.client_authentication.proven import Proven
@@ -39,6 +40,7 @@ class Pair(Record, frozen=True, kw_only=True):
 
 def test_a_record_shows_its_members_but_the_hidden_ones() -> None:
     assert repr(Pair(shown=1, kept=2)) == "Pair(shown=1)"
+    assert pretty_repr(Pair(shown=1, kept=2)) == "Pair(shown=1)"
 
 
 def test_a_record_cannot_be_changed() -> None:
@@ -76,7 +78,7 @@ def test_a_record_cannot_be_changed() -> None:
     ],
 )
 def test_what_a_request_is_made_of_shows_no_secret(record: Record) -> None:
-    assert SECRET not in repr(record)
+    assert SECRET not in repr(record) + pretty_repr(record)
     assert "dev1" in repr(record) or record is STORED
 
 

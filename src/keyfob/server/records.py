@@ -7,7 +7,7 @@ own, and a dozen of them were an eighth of what a token cost (docs/performance.m
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -15,11 +15,17 @@ __all__ = ["Record"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A frozen value. What ``hidden`` names is left out of its ``repr``, and so of every log."""
+    """A frozen value. What ``hidden`` names is left out of its ``repr``, and so of every log.
+
+    And of what Rich shows: it does not ask for the ``repr`` of a struct.
+    """
 
     hidden: ClassVar[frozenset[str]] = frozenset()
 
     def __repr__(self) -> str:
-        shown = (name for name in self.__struct_fields__ if name not in self.hidden)
-        members = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        members = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"{type(self).__qualname__}({members})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = (name for name in self.__struct_fields__ if name not in self.hidden)
+        return [(name, getattr(self, name)) for name in shown]

@@ -7,7 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from rich.pretty import pretty_repr
 
+from keyfob.server.admin.operators import NewOperator, NewPassword
+from keyfob.server.admin.receivers import NewReceiver
 from keyfob.server.admin_scopes import (
     ADMIN_SCOPES,
     DEVICES_WRITE,
@@ -16,7 +19,8 @@ from keyfob.server.admin_scopes import (
     OPERATORS_WRITE,
     SERVICES_WRITE,
 )
-from keyfob.server.wishes import DeviceWish
+from keyfob.server.certificates.identity import CertificateIdentity
+from keyfob.server.wishes import ApplicationWish, DeviceWish
 from tests.server.admin.asking import API, Admin
 from tests.server.world import World
 
@@ -130,6 +134,42 @@ async def test_a_certificate_is_given_left_and_taken_away(world: World, admin: A
     nothing_left = await admin("PUT", path, {"remove_secret": True})
     assert nothing_left.status_code == 422
     assert world.register.show_device("dev1").has_secret
+
+
+@pytest.mark.parametrize("empty", [{}, {"tls_client_auth_san_dns": ""}])
+async def test_a_certificate_that_says_nothing_takes_none_away(
+    world: World, admin: Admin, empty: dict[str, str]
+) -> None:
+    """Only null does: a form that was not filled in is a mistake, as it is for a new device."""
+    known = CertificateIdentity(san_dns="d.example")
+    world.register.add_device(DeviceWish("dev1"))
+    world.register.set_device_certificate("dev1", known)
+    world.register.add_application(ApplicationWish("app1", certificate=known))
+    for path in ("/devices/dev1/certificate", "/applications/app1/certificate"):
+        answer = await admin("PUT", path, {"certificate": empty})
+        assert answer.status_code == 422
+        assert "a client has one of" in answer.json()["detail"]
+    assert world.register.show_device("dev1").certificate == known
+
+
+async def test_a_certificate_that_is_none_is_refused_in_the_trail(
+    world: World, admin: Admin
+) -> None:
+    world.register.add_device(DeviceWish("dev1"))
+    wish = {"certificate": {"tls_client_auth_san_dns": "*.example"}}
+    assert (await admin("PUT", "/devices/dev1/certificate", wish)).status_code == 422
+    last = world.register.list_actions(subject="dev1")[-1]
+    assert (last.action, last.result) == ("device.set-certificate", "config_invalid")
+
+
+def test_nothing_that_is_sent_shows_a_secret() -> None:
+    sent = (
+        NewOperator(name="ada", password=PASSWORD, openid_subject=PASSWORD),
+        NewPassword(password=PASSWORD),
+        NewReceiver(name="guard", url=URL, secret=PASSWORD, ca=PASSWORD),
+    )
+    for one in sent:
+        assert PASSWORD not in repr(one) + pretty_repr(one)
 
 
 async def test_who_makes_operators_widens_nothing_of_his_own(world: World) -> None:

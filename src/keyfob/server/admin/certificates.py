@@ -10,7 +10,7 @@ import msgspec
 from keyfob.server.admin.operations import Call, Operation
 from keyfob.server.admin_scopes import APPLICATIONS_WRITE, DEVICES_WRITE
 from keyfob.server.certificates.identity import CertificateIdentity
-from keyfob.server.certificates.registering import MAX_CERTIFICATES
+from keyfob.server.certificates.registering import MAX_CERTIFICATES, checked_identity
 from keyfob.server.clients import Application
 from keyfob.server.devices import Device
 
@@ -69,13 +69,19 @@ class NewCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def wishes(self) -> dict[str, Any]:
-        """The same for the register."""
+        """The same for the register.
+
+        Raises:
+            ConfigError: The certificate is empty, which is not how to take it away.
+        """
         certificate, bound = self.certificate, self.bound
         identity = None
         if certificate is None:
             identity = CertificateIdentity()
         elif certificate is not msgspec.UNSET:
             identity = certificate.identity
+            if not identity:  # by which the register knows that it is to be taken away
+                checked_identity(identity)
         return {
             "certificate": identity,
             "bound": None if bound is msgspec.UNSET else bound,

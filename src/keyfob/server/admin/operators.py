@@ -7,7 +7,7 @@ goes out; who calls makes them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from keyfob.server.admin_scopes import OPERATORS_READ, OPERATORS_WRITE
 from keyfob.server.operator_register import MAX_SUBJECT_LENGTH
 from keyfob.server.operators import Operator
 from keyfob.server.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from keyfob.server.records import Record
 
 __all__ = ["OPERATIONS", "NewOperator", "NewPassword", "OperatorPage"]
 
@@ -32,26 +33,22 @@ _Subject = Annotated[
 ]
 
 
-class NewOperator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewOperator(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An account to make, which signs in by a password, by the other OpenID issuer, or by both."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"password", "openid_subject"})
 
     name: Name
     password: _Password | None = None
     openid_subject: _Subject | None = None
 
-    def __repr__(self) -> str:
-        """Tell the name alone."""
-        return f"NewOperator(name={self.name!r})"
 
-
-class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewPassword(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The password that an operator signs in with from now on."""
 
-    password: _Password
+    hidden: ClassVar[frozenset[str]] = frozenset({"password"})
 
-    def __repr__(self) -> str:
-        """Tell nothing."""
-        return "NewPassword()"
+    password: _Password
 
 
 class OperatorPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ without TLS on the server's own machine is nothing that a caller from elsewhere 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +23,7 @@ from keyfob.server.events.receiver import (
     ReceiverStatus,
     ShownReceiver,
 )
+from keyfob.server.records import Record
 
 __all__ = ["OPERATIONS", "MAX_SENT_CA_CHARS", "NewReceiver", "ReceiverList", "ReceiverState"]
 
@@ -30,8 +31,10 @@ MAX_SENT_CA_CHARS: Final = 131_072
 """Half of what a request may hold: a character of PEM is one byte, a line feed two."""
 
 
-class NewReceiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewReceiver(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A receiver to add; it is told of what is revoked from then on."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"url", "audience", "secret", "ca"})
 
     name: Name
     url: Annotated[
@@ -65,10 +68,6 @@ class NewReceiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ]
         | None
     ) = None
-
-    def __repr__(self) -> str:
-        """Tell the name alone."""
-        return f"NewReceiver(name={self.name!r})"
 
 
 class ReceiverList(msgspec.Struct, frozen=True, kw_only=True):
