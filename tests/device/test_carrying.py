@@ -7,6 +7,7 @@ import pytest
 
 from keyfob.device import Moment, Token
 from keyfob.device.carrying import LONGEST_FIELD, Carry, Field, carried
+from keyfob.device.methods import Exchange
 from keyfob.errors import ConfigError, ProtocolError, TokenUnavailableError
 
 
@@ -66,3 +67,12 @@ def test_a_broker_that_asks_for_more_than_the_token_is_wrong() -> None:
     assert exchange is not None
     with pytest.raises(ProtocolError):
         exchange.respond(b"more")
+
+
+def test_a_method_that_cannot_begin_is_a_connection_that_cannot_be_made() -> None:
+    def broken(_: Token) -> Exchange:
+        raise ProtocolError("no key")
+
+    with pytest.raises(OSError, match="auth-x: no key") as caught:
+        carried(token(), Carry.parse("auth:auth-x"), method=broken)
+    assert isinstance(caught.value, TokenUnavailableError)

@@ -10,7 +10,7 @@ from typing import Final
 
 from keyfob.device.methods import Exchange, Method, bearer
 from keyfob.device.token import Token
-from keyfob.errors import ConfigError, TokenUnavailableError
+from keyfob.errors import ConfigError, KeyfobError, TokenUnavailableError
 
 __all__ = ["LONGEST_FIELD", "Carry", "Credentials", "Field", "carried"]
 
@@ -101,7 +101,8 @@ def carried(
         method: Begins an exchange of the authentication method.
 
     Raises:
-        TokenUnavailableError: The token does not fit there (``token_too_long``).
+        TokenUnavailableError: The token does not fit there (``token_too_long``), or its
+            method cannot begin.
     """
     text = token.access_token
     size = len(text.encode())
@@ -118,8 +119,11 @@ def carried(
             headers = {"Authorization": f"Bearer {text}"}
             return Credentials(token=token, username=username, password=password, headers=headers)
         case Field.AUTH:
-            exchange = method(token)
-            data = exchange.begin()
+            try:
+                exchange = method(token)
+                data = exchange.begin()
+            except KeyfobError as error:  # no OSError: it would end paho's network thread
+                raise TokenUnavailableError(f"{carry.method}: {error.message}") from error
             if len(data) > LONGEST_FIELD:
                 said = f"{carry.method}: {len(data)} bytes of data, MQTT takes {LONGEST_FIELD}"
                 raise TokenUnavailableError(said, code="token_too_long")

@@ -20,7 +20,11 @@ class Exchange(Protocol):
     """One authentication in progress."""
 
     def begin(self) -> bytes:
-        """Return the first authentication data; empty: none."""
+        """Return the first authentication data; empty: none.
+
+        Raises:
+            KeyfobError: It cannot begin; no connection is made, and a later try may.
+        """
 
     def respond(self, data: bytes) -> bytes:
         """Answer what the broker asks by AUTH 0x18.
