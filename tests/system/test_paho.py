@@ -109,4 +109,7 @@ def test_every_paho_in_every_loop_reconnects_as_planned(
     )  # fmt: skip
     unharmed(lived)
     around = ["pre_connect", "connect 0", "disconnect 0"]
-    assert lived["happened"] == around * (RENEWALS + 1)
+    happened = lived["happened"]
+    if happened[-2:] == ["disconnect 0"] * 2:  # of its own end paho may tell in both its threads
+        happened = happened[:-1]
+    assert happened == around * (RENEWALS + 1)
