@@ -119,14 +119,7 @@ def carried(
             headers = {"Authorization": f"Bearer {text}"}
             return Credentials(token=token, username=username, password=password, headers=headers)
         case Field.AUTH:
-            try:
-                exchange = method(token)
-                data = exchange.begin()
-            except KeyfobError as error:  # no OSError: it would end paho's network thread
-                raise TokenUnavailableError(f"{carry.method}: {error.message}") from error
-            if len(data) > LONGEST_FIELD:
-                said = f"{carry.method}: {len(data)} bytes of data, MQTT takes {LONGEST_FIELD}"
-                raise TokenUnavailableError(said, code="token_too_long")
+            exchange, data = _begun(token, carry.method, method)
             return Credentials(
                 token=token,
                 username=username,
@@ -135,3 +128,16 @@ def carried(
                 data=data,
                 exchange=exchange,
             )
+
+
+def _begun(token: Token, name: str, method: Method) -> tuple[Exchange, bytes]:
+    """Begin a method's exchange: it and its first authentication data."""
+    try:
+        exchange = method(token)
+        data = exchange.begin()
+    except KeyfobError as error:  # no OSError: it would end paho's network thread
+        raise TokenUnavailableError(f"{name}: {error.message}") from error
+    if len(data) > LONGEST_FIELD:
+        said = f"{name}: {len(data)} bytes of data, MQTT takes {LONGEST_FIELD}"
+        raise TokenUnavailableError(said, code="token_too_long")
+    return exchange, data
