@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,18 +39,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, url: PostgresqlUrl) ->
     store.close()
 
 
-VALUES = st.one_of(
-    st.none(),
-    st.integers(-(2**63), 2**63 - 1),
-    st.floats(allow_nan=False),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50),
-    st.binary(max_size=50),
-)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=VALUES.filter(lambda value: isinstance(value, str)), number=st.integers(0, 2**63 - 1))
-def test_what_is_written_is_read_as_it_was_by_both(store: Store, text: Any, number: int) -> None:
+@given(text=TEXTS, number=st.integers(0, 2**63 - 1))
+def test_what_is_written_is_read_as_it_was_by_both(store: Store, text: str, number: int) -> None:
     with store.transaction():
         store.connection.execute("DELETE FROM refresh_family")
         store.connection.execute(
