@@ -37,6 +37,7 @@ tokens = st.builds(
     ),
     refresh_token=st.none() | visible,
     origin=visible,
+    proof_key=st.none() | st.binary(),
 )
 TOKEN = token_of(SetClock(), refresh_token="refresh")
 

@@ -28,9 +28,11 @@ json_values = st.recursive(
 )
 members = st.dictionaries(
     st.sampled_from(
-        ["access_token", "token_type", "expires_in", "scope", "refresh_token", "error", "x"]
+        ["access_token", "token_type", "expires_in", "scope", "refresh_token", "error", "cnf"]
     ),
-    json_values | st.sampled_from(["Bearer", "dpop", "invalid_grant", "slow_down", 60, "60"]),
+    json_values
+    | st.sampled_from(["Bearer", "dpop", "PoP", "invalid_grant", "slow_down", 60, "60"])
+    | st.fixed_dictionaries({"jwk": json_values | st.just({"kty": "oct", "k": "AQID" * 12})}),
 )
 
 
@@ -60,7 +62,7 @@ def test_whatever_is_answered_is_a_token_or_one_of_two_errors(
             assert status == 200
             assert found.access_token
             assert found.lifetime >= 1
-            assert found.token_type in {"Bearer", "DPoP"}
+            assert found.token_type in {"Bearer", "DPoP", "PoP"}
 
 
 def test_a_token_is_read_as_the_server_writes_it() -> None:
@@ -69,6 +71,16 @@ def test_a_token_is_read_as_the_server_writes_it() -> None:
     assert (token.lifetime, token.refresh_token, token.obtained) == (60.0, "r", NOW)
     assert read(GOOD).scope == "asked"
     assert read({**GOOD, "token_type": "dpop"}).token_type == "DPoP"
+
+
+def test_a_symmetric_key_comes_with_the_token_that_is_bound_to_it() -> None:
+    jwk = {"kty": "oct", "kid": "a", "alg": "HS256", "k": "a2tr" * 11}
+    told = {**GOOD, "token_type": "pop", "cnf": {"jwk": jwk}}
+    token = read(told)
+    assert (token.token_type, token.proof_key) == ("PoP", b"k" * 33)
+    assert read({**told, "token_type": "Bearer"}).proof_key is None
+    assert read({**told, "cnf": {"jwk": {"kty": "OKP"}}}).proof_key is None
+    assert read({**told, "cnf": None}).proof_key is None
 
 
 def test_null_is_what_is_not_there() -> None:
@@ -131,6 +143,8 @@ def test_where_nobody_says_how_long_a_jwt_says_it_itself_and_else_it_is_an_hour(
         {"refresh_token": 5},
         {"scope": "a\nb"},
         {"scope": ["a"]},
+        {"token_type": "PoP", "cnf": {"jwk": {"kty": "oct", "k": "c2hvcnQ"}}},
+        {"token_type": "PoP", "cnf": {"jwk": {"kty": "EC", "d": SECRET}}},
     ],
 )
 def test_nonsense_is_named_without_being_quoted(changes: dict[str, object]) -> None:

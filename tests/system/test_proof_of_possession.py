@@ -6,6 +6,7 @@ Server, guard and broker run as users run them; tokens come by curl.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -21,7 +22,7 @@ from keyfob.server.register import Register
 from keyfob.server.wishes import DeviceWish
 from tests.mqtt5 import AUTH, CONNACK, CONTINUE, REAUTHENTICATE, Client, Packet
 from tests.prover import DeviceKey, ace_answer, ace_token, b64, dpop_proof, unb64
-from tests.running import NOT_AUTHORIZED, Installation, installation, until
+from tests.running import MOSQUITTO, NOT_AUTHORIZED, Installation, installation, until
 
 # The server's tokens are JWTs and opaque ones; only a service with this may have their keys.
 ASKING = """
@@ -34,9 +35,15 @@ prefix = "kfa_"
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    directory = tmp_path_factory.mktemp("proof") / "data"
+    with proving(tmp_path_factory.mktemp("proof") / "data") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def proving(directory: Path, program: str = MOSQUITTO) -> Iterator[Installation]:
+    """An installation whose guard may be told the keys of opaque tokens."""
     directory.mkdir(mode=0o700)
-    with installation(directory, plain=True, configured=_configured) as running:
+    with installation(directory, plain=True, configured=_configured, program=program) as running:
         yield running
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from keyfob.device.methods import Exchange, Method, bearer
+from keyfob.device.methods import Exchange, Method, bearer, begun
 from keyfob.device.token import Token
-from keyfob.errors import ConfigError, KeyfobError, TokenUnavailableError
+from keyfob.errors import ConfigError, ProtocolError, TokenUnavailableError
 
 __all__ = ["LONGEST_FIELD", "Carry", "Credentials", "Field", "carried"]
 
@@ -133,11 +133,7 @@ def carried(
 def _begun(token: Token, name: str, method: Method) -> tuple[Exchange, bytes]:
     """Begin a method's exchange: it and its first authentication data."""
     try:
-        exchange = method(token)
-        data = exchange.begin()
-    except KeyfobError as error:  # no OSError: it would end paho's network thread
-        raise TokenUnavailableError(f"{name}: {error.message}") from error
-    if len(data) > LONGEST_FIELD:
-        said = f"{name}: {len(data)} bytes of data, MQTT takes {LONGEST_FIELD}"
-        raise TokenUnavailableError(said, code="token_too_long")
-    return exchange, data
+        return begun(method, token)
+    except ProtocolError as error:  # no OSError: it would end paho's network thread
+        code = error.code if error.code == "token_too_long" else ""
+        raise TokenUnavailableError(f"{name}: {error.message}", code=code) from None

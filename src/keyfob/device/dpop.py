@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from keyfob.tokens import base64url
 from keyfob.tokens.sign import SigningKey
 
-__all__ = ["dpop_proof"]
+__all__ = ["dpop_proof", "proof_jwt", "public_members"]
+
+_PUBLIC: Final = ("kty", "crv", "x", "y", "n", "e")
 
 
 def dpop_proof(key: SigningKey, *, method: str, url: str, now: float, nonce: str = "") -> str:
@@ -23,9 +27,6 @@ def dpop_proof(key: SigningKey, *, method: str, url: str, now: float, nonce: str
         now: Unix seconds.
         nonce: What the server gave for its last refusal (section 8); empty: nothing yet.
     """
-    members = ("kty", "crv", "x", "y", "n", "e")
-    public = {name: value for name, value in key.public_jwk().items() if name in members}
-    header = {"typ": "dpop+jwt", "alg": key.alg, "jwk": public}
     claims: dict[str, object] = {
         "jti": secrets.token_urlsafe(16),
         "htm": method,
@@ -34,7 +35,24 @@ def dpop_proof(key: SigningKey, *, method: str, url: str, now: float, nonce: str
     }
     if nonce:
         claims["nonce"] = nonce
+    return proof_jwt(key, "dpop+jwt", claims)
+
+
+def proof_jwt(key: SigningKey, typ: str, claims: Mapping[str, object]) -> str:
+    """Sign a JWT that shows the key it is signed by.
+
+    Args:
+        key: The device's key.
+        typ: What kind of proof it is.
+        claims: What it says.
+    """
+    header = {"typ": typ, "alg": key.alg, "jwk": public_members(key)}
     parts = [base64url.encode(msgspec.json.encode(part)) for part in (header, claims)]
     signing_input = b".".join(parts)
     signature = base64url.encode(key.signature(signing_input))
     return (signing_input + b"." + signature).decode("ascii")
+
+
+def public_members(key: SigningKey) -> dict[str, str]:
+    """Return the members of a key's JWK that make it, and no others."""
+    return {name: value for name, value in key.public_jwk().items() if name in _PUBLIC}

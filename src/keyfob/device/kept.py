@@ -32,6 +32,7 @@ class _Kept(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     wall: float
     refresh_token: str | None = None
     origin: str = ""
+    proof_key: bytes | None = None
 
     def __repr__(self) -> str:
         return "_Kept(...)"
@@ -50,6 +51,7 @@ def encode_token(token: Token) -> bytes:
         wall=token.obtained.wall,
         refresh_token=token.refresh_token,
         origin=token.origin,
+        proof_key=token.proof_key,
     )
     return msgspec.json.encode(kept)
 
@@ -75,4 +77,5 @@ def decode_token(data: bytes) -> Token | None:
         obtained=Moment(boot=kept.boot, elapsed=kept.elapsed, wall=kept.wall),
         refresh_token=kept.refresh_token,
         origin=kept.origin,
+        proof_key=kept.proof_key,
     )

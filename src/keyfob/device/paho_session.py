@@ -23,11 +23,12 @@ from typing import Any, Final
 import paho.mqtt.client as mqtt
 
 from keyfob.device import paho_internals as inside
-from keyfob.device.carrying import LONGEST_FIELD, Field
-from keyfob.device.methods import Exchange
+from keyfob.device.carrying import Field
+from keyfob.device.methods import Exchange, answered
+from keyfob.device.paho_holding import Holding
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
-from keyfob.errors import KeyfobError, ProtocolError
+from keyfob.errors import ProtocolError
 from keyfob.mqtt.reason_codes import ReasonCode
 
 __all__ = ["MARK", "Session"]
@@ -77,10 +78,11 @@ class Session:
         self.by_other_hands: Callable[[], object] | None = None
         """Is called instead of ``reconnect``, by those who have no time for that in their loop."""
         self._leaving: bool = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # disconnect() may call the user, who may call it
         self._negotiated = False
         self._exchange: Exchange | None = None
         self._renewing: tuple[Token, float] | None = None
+        self._holding = Holding(lambda *packet: self._shadows.call("_packet_queue", *packet))
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
         for name, function in (
@@ -88,6 +90,7 @@ class Session:
             ("_send_connect", self._send_connect),
             ("_handle_connack", self._handle_connack),
             ("_packet_handle", self._packet_handle),
+            ("_packet_queue", self._holding.packet),
             ("_do_on_disconnect", self._do_on_disconnect),
             ("_handle_on_connect_fail", self._handle_on_connect_fail),
             ("_reconnect_wait", self._reconnect_wait),
@@ -178,7 +181,8 @@ class Session:
         _, code, properties = inside.packet_of(self._client)
         if self._phase is _Phase.IN and code:
             # Mosquitto 2.0.11 so answers a re-authentication that it refuses.
-            self._phase, self._renewing = _Phase.AWAY, None
+            self._phase = _Phase.AWAY
+            self._renewed()
             self.wait = self._presenting.refused(code)
             return mqtt.MQTT_ERR_CONN_REFUSED
         if code:
@@ -204,8 +208,8 @@ class Session:
         if code == ReasonCode.CONTINUE_AUTHENTICATION:
             return self._respond(bytes(getattr(properties, "AuthenticationData", b"")))
         if code == ReasonCode.SUCCESS and self._renewing is not None:
-            token, self._renewing = self._renewing[0], None
-            self._presenting.taken(token)
+            self._presenting.taken(self._renewing[0])
+            self._renewed()
             _log.info("re-authenticated with the next token")
             return mqtt.MQTT_ERR_SUCCESS
         return mqtt.MQTT_ERR_PROTOCOL
@@ -213,8 +217,8 @@ class Session:
     def _respond(self, data: bytes) -> Any:
         assert self._exchange is not None  # noqa: S101 - asked before
         try:
-            answer = self._exchange.respond(data)
-        except KeyfobError as error:
+            answer = answered(self._exchange, data)
+        except ProtocolError as error:
             _log.warning("%s: %s", self._presenting.carry.method, error.message)
             return mqtt.MQTT_ERR_PROTOCOL
         code = ReasonCode.CONTINUE_AUTHENTICATION
@@ -232,7 +236,8 @@ class Session:
         self._shadows.call("_do_on_disconnect", packet_from_broker, *rest, **named)
 
     def _ended(self, code: int | None) -> float:
-        renewing, self._renewing = self._renewing, None
+        renewing = self._renewing
+        self._renewed()
         if renewing is not None and code is not None:
             # Of the token that was to come; later Mosquittos say so by DISCONNECT 0x87.
             self._presenting.taken(renewing[0])
@@ -285,7 +290,8 @@ class Session:
             if now - self._renewing[1] < ANSWER:
                 return mqtt.MQTT_ERR_SUCCESS
             _log.warning("no answer to a re-authentication in %.0f s", ANSWER)
-            self._renewing, self._negotiated = None, False
+            self._negotiated = False
+            self._renewed()
         if self._negotiated and self._renew != "reconnect":
             return self._reauthenticate(token, now)
         if self._renew == "reauthenticate":
@@ -295,18 +301,23 @@ class Session:
     def _reauthenticate(self, token: Token, now: float) -> Any:
         client, presenting = self._client, self._presenting
         try:
-            exchange = presenting.begin(token)
-            data = exchange.begin()
-            if len(data) > LONGEST_FIELD:
-                raise ProtocolError(f"{len(data)} bytes of data, MQTT takes {LONGEST_FIELD}")
-        except KeyfobError as error:  # the connection goes on until its token ends
+            exchange, data = presenting.begin(token)
+        except ProtocolError as error:  # the connection goes on until its token ends
             _log.warning("%s: %s", presenting.carry.method, error.message)
             self._look_at = now + ANSWER
+            return mqtt.MQTT_ERR_SUCCESS
+        if presenting.asked and not self._holding.begin():
+            self._look_at = 0.0
             return mqtt.MQTT_ERR_SUCCESS
         self._exchange, self._renewing = exchange, (token, now)
         code, method = ReasonCode.RE_AUTHENTICATE, presenting.carry.method
         inside.send_auth(client, code, method, data)
         return mqtt.MQTT_ERR_SUCCESS
+
+    def _renewed(self) -> None:
+        """A re-authentication is over, whatever came of it."""
+        self._renewing = None
+        self._holding.end()
 
     def _drain(self, now: float) -> Any:
         if self._draining_since is None:
@@ -352,6 +363,7 @@ class Session:
         if self.closing and self._client._sock is not None:
             inside.hear_out(self._client)
         self._shadows.call("_sock_close")
+        self._holding.end()  # paho settles what was not sent, as for any lost connection
 
     def _loop_write(self) -> Any:
         if self.closing and self._phase is _Phase.AWAY:  # our half is closed

@@ -22,7 +22,7 @@ from typing import Final
 
 from keyfob.device.backoff import Backoff
 from keyfob.device.carrying import Carry, Credentials, Field, carried
-from keyfob.device.methods import Exchange, Method, bearer
+from keyfob.device.methods import Exchange, Method, bearer, begun
 from keyfob.device.renewal import Freshness
 from keyfob.device.source import TokenSource
 from keyfob.device.token import Token
@@ -83,6 +83,11 @@ class Presenting:
     def shown(self) -> Token | None:
         """The token that the broker was shown last; None: none yet."""
         return self._shown
+
+    @property
+    def asked(self) -> bool:
+        """Whether the method takes more than one message: the broker asks for the rest."""
+        return self._method is not bearer
 
     # Before CONNECT
 
@@ -184,9 +189,13 @@ class Presenting:
             return None
         return token
 
-    def begin(self, token: Token) -> Exchange:
-        """Begin the exchange of a re-authentication."""
-        return self._method(token)
+    def begin(self, token: Token) -> tuple[Exchange, bytes]:
+        """Begin the exchange of a re-authentication: it, and its first authentication data.
+
+        Raises:
+            ProtocolError: It cannot begin.
+        """
+        return begun(self._method, token)
 
     def taken(self, token: Token) -> None:
         """The broker has taken a token by re-authentication."""

@@ -294,6 +294,7 @@ def _seconds(value: object, default: float, most: float) -> float:
 
 
 def _origin(server: str, client_id: str, wish: Wish, dpop: SigningKey | None) -> str:
-    parts = (server, client_id, wish.scope, wish.audience, wish.resource, dpop.kid if dpop else "")
+    key = dpop.kid if dpop else (wish.parameters or {}).get("req_cnf", "")
+    parts = (server, client_id, wish.scope, wish.audience, wish.resource, key)
     digest = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).digest()
     return base64url.encode(digest[:16]).decode("ascii")

@@ -20,12 +20,15 @@ class Token:
 
     Attributes:
         access_token: What is shown to the broker.
-        token_type: ``Bearer``, or ``DPoP`` where it is bound to the device's key (RFC 9449).
+        token_type: ``Bearer``, or, where it is bound to a key, ``DPoP`` (RFC 9449) or ``PoP``
+            (RFC 9200).
         scope: What it allows, as the server says; empty: what was asked for.
         lifetime: Seconds that it lives, from ``obtained``.
         obtained: When it was asked for: a little before its life began.
         refresh_token: What the next one is asked for with, if the server gave any.
         origin: A digest of who asked whom for what; one that was kept is of no use to others.
+        proof_key: The symmetric key that came with it and that it is bound to (RFC 9201 section
+            3.2), if the server gave any.
     """
 
     access_token: str = field(repr=False)
@@ -35,6 +38,7 @@ class Token:
     obtained: Moment
     refresh_token: str | None = field(default=None, repr=False)
     origin: str = ""
+    proof_key: bytes | None = field(default=None, repr=False)
 
     @property
     def expires_at(self) -> float:

@@ -14,9 +14,10 @@ from typing import Final, TypeGuard
 from keyfob.device.clock import Moment
 from keyfob.device.flow import Answer
 from keyfob.device.token import Token, is_token_text
-from keyfob.errors import TokenRequestError, TokenUnavailableError
+from keyfob.errors import ClaimError, TokenRequestError, TokenUnavailableError
 from keyfob.tokens import base64url
 from keyfob.tokens.json_strict import JsonError, loads
+from keyfob.tokens.proof_keys import take_symmetric_key
 
 __all__ = ["error_of", "read_json", "read_token", "refusal"]
 
@@ -31,7 +32,10 @@ SHORTEST_LIFETIME: Final = 1.0
 
 LONGEST_RETRY_AFTER: Final = 3600.0
 
-# RFC 6749 5.2, 8628 3.5, 9449 12.2, 8707 2, 9396 5: any other word might be an echo.
+# RFC 6750, 9449 and 9200 section 8.7; their case does not count (RFC 6749 section 5.1).
+_TYPES: Final = {"bearer": "Bearer", "dpop": "DPoP", "pop": "PoP"}
+
+# RFC 6749 5.2, 8628 3.5, 9449 12.2, 8707 2, 9396 5, 9200 5.8.3: any other word might be an echo.
 _ERRORS: Final = frozenset(
     {
         "invalid_request",
@@ -48,6 +52,7 @@ _ERRORS: Final = frozenset(
         "use_dpop_nonce",
         "invalid_target",
         "invalid_authorization_details",
+        "unsupported_pop_key",
         "server_error",
         "temporarily_unavailable",
     }
@@ -81,9 +86,9 @@ def read_token(
     access_token = _text(url, members, "access_token")
     if not is_token_text(access_token):
         raise _nonsense(url, "an access_token that is none")
-    token_type = _text(url, members, "token_type")
-    if token_type.lower() not in ("bearer", "dpop"):
-        raise _nonsense(url, "a token_type other than Bearer and DPoP")
+    token_type = _TYPES.get(_text(url, members, "token_type").lower())
+    if token_type is None:
+        raise _nonsense(url, "a token_type other than Bearer, DPoP and PoP")
     refresh_token = _text(url, members, "refresh_token", "")
     if refresh_token and not is_token_text(refresh_token):
         raise _nonsense(url, "a refresh_token that is none")
@@ -92,12 +97,13 @@ def read_token(
         raise _nonsense(url, "a scope that is none")
     return Token(
         access_token=access_token,
-        token_type="Bearer" if token_type.lower() == "bearer" else "DPoP",
+        token_type=token_type,
         scope=granted,
         lifetime=_lifetime(url, members, access_token),
         obtained=obtained,
         refresh_token=refresh_token or None,
         origin=origin,
+        proof_key=_proof_key(url, members) if token_type == "PoP" else None,  # noqa: S105 - the name of a kind
     )
 
 
@@ -150,6 +156,15 @@ def _lifetime(url: str, members: Mapping[str, object], access_token: str) -> flo
     if not SHORTEST_LIFETIME <= stated <= LONGEST_LIFETIME:
         raise _nonsense(url, "an expires_in that no token can have")
     return float(stated)
+
+
+def _proof_key(url: str, members: Mapping[str, object]) -> bytes | None:
+    """Read the symmetric key that came with the token (RFC 9201 section 3.2)."""
+    try:
+        _, key = take_symmetric_key({"cnf": members.get("cnf")})
+    except ClaimError:
+        raise _nonsense(url, "a proof key that is none for HS256") from None
+    return None if key is None else key.octets
 
 
 def _own_lifetime(access_token: str) -> float:
