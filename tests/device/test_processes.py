@@ -194,6 +194,28 @@ def test_a_program_that_ends_waits_for_nothing_else(tmp_path: Path) -> None:
         assert store.load() is None
 
 
+UNRESOLVED = """
+import socket, threading
+socket.getaddrinfo = lambda *_, **__: threading.Event().wait()  # a resolver that nobody answers
+from keyfob.device import TokenSource
+from keyfob.errors import TokenUnavailableError
+
+try:
+    TokenSource("https://as.example", client_id="app").get(timeout=0.1)
+except TokenUnavailableError as error:
+    print(error)
+"""
+
+
+def test_a_program_that_ends_waits_for_no_name_to_be_resolved() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", UNRESOLVED],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "no token within 0.1 s\n")
+    assert done.stderr == ""
+
+
 def _left_while_asking(server: Any, folder: Path, more: dict[str, str]) -> int:
     """End a program between its question and the answer; its exit code."""
     asked = server.asked

@@ -235,3 +235,58 @@ def test_a_port_where_nobody_listens_is_named(clock: SetClock) -> None:
     source = TokenSource(f"http://127.0.0.1:{port}", client_id="dev1", clock=clock)
     with pytest.raises(TokenUnavailableError, match=r"no connection \(.*refused"):
         source.get()
+
+
+@pytest.mark.parametrize("scheme", ["foo", "socks5"])
+def test_a_proxy_that_cannot_be_used_is_named_and_not_repeated(
+    scheme: str,
+    clock: SetClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://u:{SECRET}@proxy:1")
+    source = TokenSource("https://as.example", client_id="dev1", clock=clock)
+    with pytest.raises(TokenUnavailableError, match="names a proxy that cannot be used") as caught:
+        source.get()
+    assert SECRET not in everything_shown(caught.value) + caplog.text
+
+
+def test_through_a_proxy_a_secret_goes_by_tls_or_not_at_all(
+    clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked to CONNECT, and what it says instead of the server is believed by nobody."""
+    with rogue(good()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", f"://u:{SECRET}@"))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        source = made(Rogue(1, good()), clock, token_endpoint="https://as.example/token")
+        with pytest.raises(TokenUnavailableError) as caught:
+            source.get()
+        assert [request.split(b"\r\n")[0] for request in proxy.requests] == [
+            b"CONNECT as.example:443 HTTP/1.1"
+        ]
+        assert SECRET.encode() not in b"".join(proxy.requests)
+        assert SECRET not in everything_shown(caught.value)
+
+
+def test_no_proxy_is_asked_for_this_machine(
+    server: Rogue, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert made(server, clock).get().access_token == "token-1"
+
+
+def test_no_log_of_any_library_shows_a_secret(
+    server: Rogue, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "asyncio", "paho", "keyfob"):
+        caplog.set_level(logging.DEBUG, name)
+    server.token = good(access_token=SECRET, refresh_token=SECRET)
+    source = made(server, clock)
+    source.get()
+    source.renew().result(10)
+    server.token = sends({"error": "invalid_grant"}, "400 Bad")
+    assert isinstance(source.renew().exception(10), TokenRequestError)
+    assert "httpcore" in {record.name.split(".")[0] for record in caplog.records}
+    assert SECRET not in caplog.text

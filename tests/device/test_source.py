@@ -15,7 +15,7 @@ import pytest
 from keyfob.device import FileStore, Freshness, MemoryStore, Token, TokenSource
 from keyfob.device.renewal import LATER_EARLIEST
 from keyfob.errors import ConfigError, TokenRequestError, TokenUnavailableError
-from tests.device.world import Rogue, SetClock, good, rogue, sends
+from tests.device.world import SECRET, Rogue, SetClock, good, rogue, sends
 from tests.running import until
 
 Made = Callable[..., TokenSource]
@@ -465,6 +465,60 @@ def test_a_store_that_cannot_be_used_costs_no_token(
     assert source.get().access_token == "token-1"
     assert "cannot be locked" in caplog.text
     assert "cannot be stored" in caplog.text
+
+
+class Strange(MemoryStore):
+    """Somebody's store, whose errors are of its own kind and quote what they were given."""
+
+    def __init__(self, fails: str) -> None:
+        super().__init__()
+        self.fails = fails
+        self.saved: list[str | None] = []
+
+    def load(self) -> Token | None:
+        self._may("load")
+        return super().load()
+
+    def save(self, token: Token) -> None:
+        self.saved.append(token.refresh_token)
+        if self.fails == "save":
+            raise KeyError(token.refresh_token)
+        super().save(token)
+
+    def turn(self) -> Any:
+        store, turn = self, super().turn()
+
+        class Turn:
+            def take(self) -> bool:
+                store._may("take")
+                return turn.take()
+
+            def give_back(self) -> None:
+                turn.give_back()
+                store._may("give back")
+
+        return Turn()
+
+    def _may(self, what: str) -> None:
+        if self.fails == what:
+            raise KeyError(SECRET)
+
+
+@pytest.mark.parametrize("fails", ["load", "take", "save", "give back"])
+def test_whatever_a_store_raises_no_token_is_lost_that_a_refresh_token_was_spent_for(
+    fails: str, made: Made, server: Rogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Strange(fails)
+    source = made(store=store)
+    for refresh_token in (SECRET + "1", SECRET + "2"):
+        server.token = good(refresh_token=refresh_token)
+        assert source.renew().result(10).refresh_token == refresh_token
+    assert store.saved == [SECRET + "1", SECRET + "2"]
+    assert (
+        b"grant_type=refresh_token&refresh_token=" + SECRET.encode() + b"1" in server.requests[-1]
+    )
+    assert SECRET not in caplog.text
+    assert "KeyError" in caplog.text
 
 
 def test_what_could_not_be_stored_is_newer_than_what_is(

@@ -160,6 +160,69 @@ def test_a_file_without_end_is_read_no_further_than_a_token_goes(tmp_path: Path)
     assert MAX_KEPT <= 1024 * 1024
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_what_others_may_have_written_is_not_used(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "token"
+    store = FileStore(path)
+    store.save(TOKEN)
+    path.chmod(mode)
+    assert store.load() is None
+    assert "others may write it" in caplog.text
+    store.save(TOKEN)
+    assert store.load() == TOKEN
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_somebody_else_put_into_a_folder_for_all_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "for-all"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    store = FileStore(folder / "token")
+    store.save(TOKEN)
+    os.chown(folder / "token", 12345, 12345)
+    assert store.load() is None
+    assert "somebody else's" in caplog.text
+    os.chown(folder, 12345, 12345)  # whose folder it is may put there what he likes
+    assert store.load() == TOKEN
+
+
+def test_a_pipe_in_the_way_blocks_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    os.mkfifo(path)
+    store = FileStore(path)
+    assert store.load() is None
+    store.save(TOKEN)
+    assert store.load() == TOKEN
+
+
+def test_a_link_in_the_place_of_the_lock_changes_nothing_elsewhere(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.touch(mode=0o644)
+    victim.chmod(0o644)
+    for target in (victim, tmp_path / "not-there"):
+        lock = tmp_path / "token.lock"
+        lock.unlink(missing_ok=True)
+        lock.symlink_to(target)
+        with pytest.raises(OSError, match="symbolic link"):
+            FileStore(tmp_path / "token").turn().take()
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o644
+    assert not (tmp_path / "not-there").exists()
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("notes")
+    (tmp_path / "token").symlink_to(victim)
+    FileStore(tmp_path / "token").save(TOKEN)
+    assert victim.read_text() == "notes"
+    assert not (tmp_path / "token").is_symlink()
+
+
 def test_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         FileStore(tmp_path / "none" / "token")
@@ -172,8 +235,7 @@ def test_what_cannot_be_written_leaves_the_old_token_and_no_rubbish(tmp_path: Pa
     with pytest.raises(OSError, match="directory"):
         FileStore(path).save(TOKEN)
     assert [each.name for each in tmp_path.iterdir()] == ["token"]
-    with pytest.raises(OSError, match="directory"):
-        FileStore(path).load()
+    assert FileStore(path).load() is None
 
 
 _WRITER = """
@@ -256,3 +318,26 @@ def test_a_child_has_no_turn_of_its_parents_and_keeps_none_from_it(
         turn.give_back()
         ours.send(b".")
         os.waitpid(child, 0)
+
+
+_FORKER = """
+import os, sys
+from keyfob.device import FileStore
+turn = FileStore(sys.argv[1]).turn()
+assert turn.take()
+if os.fork() == 0:
+    sys.stdin.readline()
+    os._exit(0)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_child_that_outlives_its_parent_keeps_no_turn_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _FORKER, str(path)], stdin=subprocess.PIPE
+    ) as parent:
+        assert parent.wait(30) == -signal.SIGKILL
+        turn = FileStore(path).turn()
+        assert turn.take(), "the child has it"
+        turn.give_back()

@@ -109,15 +109,20 @@ async def _exchange(exchange: Exchange, context: ssl.SSLContext) -> Answer:
 
 
 def _client(url: str, context: ssl.SSLContext) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        verify=context,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        timeout=None,  # noqa: S113 - the whole exchange is bounded, not each read
-        # A proxy from the environment serves the world, not this machine's own ports.
-        trust_env=not is_loopback(urlsplit(url).hostname or ""),
-    )
+    try:
+        return httpx.AsyncClient(
+            verify=context,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            timeout=None,  # noqa: S113 - the whole exchange is bounded, not each read
+            # A proxy from the environment serves the world, not this machine's own ports.
+            trust_env=not is_loopback(urlsplit(url).hostname or ""),
+        )
+    except (ValueError, ImportError, httpx.InvalidURL):  # SOCKS needs a library of its own
+        # Not what it is: a proxy's URL may have a password in it.
+        said = "the environment names a proxy that cannot be used; write http://HOST:PORT"
+        raise TokenUnavailableError(f"{url}: {said}") from None
 
 
 async def _read(response: httpx.Response, url: str) -> Answer:

@@ -67,8 +67,8 @@ class Renewing:
         """Return what the store keeps, if it is of use here; a fault of the store is logged."""
         try:
             token = self._store.load()
-        except OSError as error:
-            _log.warning("the stored token cannot be read: %s", error.strerror)
+        except Exception as error:  # noqa: BLE001 - the store may be anybody's
+            _log.warning("the stored token cannot be read: %s", _said(error))
             return None
         if token is not None and token.origin != self._requesting.origin:
             _log.warning("the stored token is another client's, or for something else: not used")
@@ -94,23 +94,30 @@ class Renewing:
                 return stored
             token = yield from self._next(None if anew else self._newer(stored, before))
         finally:
-            turn.give_back()
+            self._give_back(turn)
         if age(token.obtained, self._clock()) >= token.lifetime - margin_of(token.lifetime):
             said = "the new token had ended before it was here"
             raise TokenUnavailableError(said, code="upstream_invalid")
         return token
 
     def _await(self, turn: Turn) -> Flow[None]:
-        try:
-            for _ in range(round(TURN_PATIENCE / TURN_POLL)):
-                if turn.take():
-                    return
-                yield Pause(TURN_POLL)
-        except OSError as error:
-            # Then nobody can save either, so nobody else has a newer one.
-            _log.warning("the store cannot be locked: %s", error.strerror)
-            return
+        for _ in range(round(TURN_PATIENCE / TURN_POLL)):
+            try:
+                taken = turn.take()
+            except Exception as error:  # noqa: BLE001 - the store may be anybody's
+                # Then nobody can save either, so nobody else has a newer one.
+                _log.warning("the store cannot be locked: %s", _said(error))
+                return
+            if taken:
+                return
+            yield Pause(TURN_POLL)
         raise TokenUnavailableError("another process is renewing, and does not come to an end")
+
+    def _give_back(self, turn: Turn) -> None:
+        try:
+            turn.give_back()
+        except Exception as error:  # noqa: BLE001 - the store may be anybody's
+            _log.warning("the store cannot be unlocked: %s", _said(error))
 
     def _is_news(self, stored: Token, before: Token | None) -> bool:
         """Whether another process has renewed meanwhile."""
@@ -144,8 +151,9 @@ class Renewing:
     def _saved(self, token: Token) -> Token:
         try:
             self._store.save(token)
-        except OSError as error:
-            _log.warning("the new token cannot be stored: %s", error.strerror)
+        except Exception as error:  # noqa: BLE001 - the store may be anybody's
+            # It is used all the same: the refresh token that it replaces is spent.
+            _log.warning("the new token cannot be stored: %s", _said(error))
         return token
 
     @contextmanager
@@ -155,3 +163,8 @@ class Renewing:
             yield
         finally:
             self.spending = False
+
+
+def _said(error: Exception) -> str:
+    """Tell what a store failed of, and nothing that could be a token."""
+    return str(error.strerror) if isinstance(error, OSError) else type(error).__name__

@@ -33,6 +33,7 @@ from keyfob.device.leaving import before_leaving
 from keyfob.device.renewal import Freshness, freshness, renewal_age
 from keyfob.device.renewing import Renewing
 from keyfob.device.requesting import Requesting, Wish
+from keyfob.device.resolving import RenewalLoop
 from keyfob.device.retrying import again, wait_after
 from keyfob.device.store import MemoryStore, TokenStore
 from keyfob.device.subscribers import Renewed, Subscribers
@@ -347,7 +348,8 @@ class TokenSource:
 
     def _run(self, running: Future[Token], before: Token | None, anew: bool) -> None:
         try:
-            asyncio.run(self._renew(running, before, anew))
+            with asyncio.Runner(loop_factory=RenewalLoop) as runner:
+                runner.run(self._renew(running, before, anew))
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
             if not running.done():
                 # Neither its message nor its context: either may hold a secret.
@@ -390,6 +392,8 @@ class TokenSource:
         """Begin anew in a forked process: the renewal that was under way is the parent's."""
         self._lock = threading.Lock()
         self._running = None
+        self._renewing.spending = False
+        self._subscribers.forked()
 
     def leaving(self) -> Future[Token] | None:
         """Say what the interpreter has to wait for before it ends."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import tempfile
 import threading
 from contextlib import suppress
@@ -71,6 +72,9 @@ class MemoryStore:
 class FileStore:
     """Keeps the token in a file that only its owner reads, replaced as a whole and synced.
 
+    What somebody else put there, or may have, is no token of this device: it would have the device
+    appear as another one. Such a file is not used, and the next token replaces it.
+
     Args:
         path: Where. Its folder has to be there; beside it lies a file of the same name and
             ``.lock``. What else is in the file is replaced by the next token.
@@ -91,10 +95,18 @@ class FileStore:
             OSError: It cannot be read.
         """
         try:
-            with self._path.open("rb") as file:
-                data = file.read(MAX_KEPT)
+            # Not blocking: what is in the way may be a pipe.
+            handle = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except FileNotFoundError:
             return None
+        try:
+            if fault := _fault(os.fstat(handle), self._path.parent):
+                _log.warning("%s: %s; the next token replaces it", self._path, fault)
+                return None
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                data = file.read(MAX_KEPT)
+        finally:
+            os.close(handle)
         token = self._decoded(data)
         if token is None:
             _log.warning("%s: no token that can be read; the next one replaces it", self._path)
@@ -139,6 +151,20 @@ class FileStore:
             if left.name.startswith(prefix) and len(left.name) == len(prefix) + 8:
                 with suppress(OSError):
                     left.unlink()
+
+
+def _fault(found: os.stat_result, folder: Path) -> str:
+    """Tell why a file is not trusted; empty: it is."""
+    if not stat.S_ISREG(found.st_mode):
+        return "not an ordinary file"
+    if not hasattr(os, "geteuid"):
+        return ""
+    # Who owns the folder can put there what he likes, and so can root.
+    if found.st_uid not in {os.geteuid(), 0, folder.stat().st_uid}:
+        return "somebody else's file, so not used"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "others may write it, so it is not used"
+    return ""
 
 
 def _sync_folder(path: Path) -> None:

@@ -40,6 +40,10 @@ class Subscribers:
 
         return remove
 
+    def forked(self) -> None:
+        """Be free in a forked process: whoever held the lock is not there."""
+        self._lock = threading.Lock()
+
     def tell(self, token: Token) -> None:
         """Tell all of them; one that fails keeps nobody else from hearing it."""
         with self._lock:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from keyfob.device.forks import after_fork
+
 try:
     import fcntl
 except ImportError:  # no POSIX: then one process has the store to itself
@@ -68,6 +70,7 @@ class FileTurn:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle: int | None = None
+        after_fork(self)
 
     def take(self) -> bool:
         """Take it if nobody has it.
@@ -75,7 +78,9 @@ class FileTurn:
         Raises:
             OSError: The file cannot be opened.
         """
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        # A link in the way would have us lock, and change the mode of, what somebody else chose.
+        extra = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | extra, 0o600)
         if fcntl is not None:
             with suppress(OSError):  # somebody else's file; a umask may have taken from ours
                 os.fchmod(handle, 0o600)
@@ -94,7 +99,15 @@ class FileTurn:
         handle, self._handle = self._handle, None
         if handle is None:
             return
-        if fcntl is not None:
-            # Closing does not do it where the process has forked meanwhile.
-            fcntl.flock(handle, fcntl.LOCK_UN)
-        os.close(handle)
+        try:
+            if fcntl is not None:
+                # Closing does not do it where the process has forked meanwhile.
+                fcntl.flock(handle, fcntl.LOCK_UN)
+        finally:
+            os.close(handle)
+
+    def forked(self) -> None:
+        """Have no part in it in the child, which would keep it for as long as that lives."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)  # which takes nothing from the parent
