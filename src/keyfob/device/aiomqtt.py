@@ -16,6 +16,7 @@ subscribes meanwhile waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -75,6 +76,7 @@ class Client(aiomqtt.Client):
         self._settled.set()
         self._reconnect: asyncio.Task[None] | None = None
         self._entered = False
+        self._abandoned: asyncio.Task[None] | None = None
 
     # What the application does
 
@@ -137,16 +139,25 @@ class Client(aiomqtt.Client):
     ) -> bool | None:
         """Disconnect."""
         forgiving, self._entered = self._entered, False
-        if self._reconnect is not None:
-            await asyncio.wait({self._reconnect})
+        leaving = asyncio.create_task(self._leave(exc_type, exc, tb))
         try:
-            await super().__aexit__(exc_type, exc, tb)
+            await asyncio.shield(leaving)
         except aiomqtt.MqttError:
             if not forgiving:
                 raise
+        except asyncio.CancelledError:
+            self._abandoned = asyncio.create_task(self._abandon(leaving))
+            raise
         return forgiving and isinstance(exc, aiomqtt.MqttError)
 
+    async def _leave(self, *why: Any) -> None:
+        if self._reconnect is not None:
+            await asyncio.wait({self._reconnect})
+        await super().__aexit__(*why)
+
     async def _enter(self) -> None:
+        if self._abandoned is not None:
+            await asyncio.wait({self._abandoned})
         try:
             await self._auth.aget()
         except TokenUnavailableError as error:
@@ -154,13 +165,28 @@ class Client(aiomqtt.Client):
             raise aiomqtt.MqttError(error.message) from error
         if self._connected.done():  # of a connection that was lost
             self._connected = asyncio.Future()
+        entering = asyncio.create_task(super().__aenter__())
         try:
-            await super().__aenter__()
+            await asyncio.shield(entering)
         except MqttConnectError:
             raise
         except aiomqtt.MqttError:
             self.session.failed()
             raise
+        except asyncio.CancelledError:
+            self._abandoned = asyncio.create_task(self._abandon(entering, then_leave=True))
+            raise
+        except Exception:
+            if self._lock.locked():  # aiomqtt would hold it for ever
+                self._lock.release()
+            raise
+
+    async def _abandon(self, task: asyncio.Task[Any], *, then_leave: bool = False) -> None:
+        """Bring to its end what nobody waits for any more; aiomqtt would hold its lock for ever."""
+        with contextlib.suppress(aiomqtt.MqttError):
+            await task
+            if then_leave:
+                await super().__aexit__(None, None, None)
 
     # Within
 
@@ -204,6 +230,9 @@ class Client(aiomqtt.Client):
                     await asyncio.sleep(0.005)
         except TimeoutError:
             self._lost("no answer to the planned reconnect's CONNECT")
+        except Exception as error:  # noqa: BLE001 - such as of the user's on_pre_connect
+            # Not what it says: the token may be in it.
+            self._lost(f"the planned reconnect failed: {type(error).__name__}")
         finally:
             self._reconnect = None
             self._settled.set()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""However a visit at the broker is ended, aiomqtt's client serves again, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import aiomqtt
+import paho.mqtt.client as mqtt
+import pytest
+
+from keyfob.device import TokenSource
+from keyfob.device.aiomqtt import Client
+from tests.device.parties import Broker, Ticking, broker, connack, tokens
+
+pytestmark = pytest.mark.filterwarnings(
+    # aiomqtt leaves paho's wake-up sockets to the garbage collector.
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+MANY = 8
+
+
+def yes(_made: Broker, kind: int, _body: bytes) -> bytes:
+    return connack(0) if kind == 0x10 else b""
+
+
+async def client_of(source: TokenSource, port: int) -> Client:
+    return Client(
+        "127.0.0.1", port, auth=source, identifier="dev1",
+        protocol=aiomqtt.ProtocolVersion.V5, timeout=10,
+    )  # fmt: skip
+
+
+async def visit(client: Client, *, again_and_again: bool) -> None:
+    """Come in, begin a planned reconnect, and leave in the middle of it."""
+    if not again_and_again:
+        async with client:
+            client._begin_reconnect()
+        return
+    async for each in client.reconnecting():
+        async with each:
+            client._begin_reconnect()
+        break
+
+
+@pytest.mark.parametrize("again_and_again", [False, True], ids=["once", "reconnecting"])
+def test_whenever_it_is_cancelled_the_client_comes_in_again(again_and_again: bool) -> None:
+    async def cancelled_after(turns: int, client: Client) -> bool:
+        task = asyncio.create_task(visit(client, again_and_again=again_and_again))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        early = task.cancel()
+        await asyncio.wait({task}, timeout=20)
+        assert task.done(), f"it hangs when it is cancelled after {turns} turns of the loop"
+        async with asyncio.timeout(20), client:
+            assert client.session.connected
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait(left, timeout=20) if left else None
+        assert all(each.done() for each in left)
+        return early
+
+    async def ever_later(source: TokenSource, port: int, complaints: list[Any]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+        turns = 0
+        while await cancelled_after(turns, await client_of(source, port)):
+            turns = turns + 1 if turns < MANY else turns * 2
+
+    complaints: list[Any] = []
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        source.get()
+        asyncio.run(ever_later(source, made.port, complaints))
+        gc.collect()
+    assert complaints == []
+
+
+def test_what_a_user_raises_before_connecting_locks_nothing_and_ends_a_planned_reconnect() -> None:
+    raising: list[bool] = [True]
+
+    def before(_client: mqtt.Client, _userdata: Any) -> None:
+        if raising:
+            raise ZeroDivisionError
+
+    async def lost(client: Client) -> None:
+        async with asyncio.timeout(20), client:
+            raising.append(True)
+            client._begin_reconnect()
+            async for _ in client.messages:
+                pass
+
+    async def live(source: TokenSource, port: int) -> None:
+        client = await client_of(source, port)
+        client._client.on_pre_connect = before
+        with pytest.raises(ZeroDivisionError):
+            async with client:
+                pass
+        raising.clear()
+        with pytest.raises(aiomqtt.MqttError, match="Disconnected"):
+            await lost(client)
+        raising.clear()
+        async with asyncio.timeout(20), client:
+            assert client.session.connected
+
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        source.get()
+        asyncio.run(live(source, made.port))
