@@ -12,7 +12,10 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.exception import MalformedPacket
 
 from keyfob.device import Token, TokenSource
 from keyfob.device import paho_internals as inside
@@ -20,6 +23,7 @@ from keyfob.device.paho import Session, attach
 from keyfob.device.paho_public import PublicSession
 from keyfob.errors import ConfigError
 from tests.device.parties import AUTH, Broker, Ticking, auth, broker, connack, tokens
+from tests.device.world import SetClock, token_of
 from tests.running import until
 
 METHOD = "TEST"
@@ -183,6 +187,24 @@ def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users(
     assert codes == [0, 0]
 
 
+@given(
+    st.sampled_from([0x20, 0xF0]),
+    st.lists(st.sampled_from([0, 1, 3, 0x15, 0x16, 0x18, 0x22, 0x87, 0xFF]), max_size=12).map(bytes)
+    | st.binary(max_size=30),
+)
+def test_no_malformed_packet_ends_the_network_thread(kind: int, body: bytes) -> None:
+    client = new_client()
+    nowhere = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")
+    session = attach(client, nowhere, carry=f"auth:{METHOD}", method=Asked)
+    assert isinstance(session, Session)
+    session._exchange = Asked(token_of(SetClock()))
+    client._in_packet |= {"command": kind, "packet": bytearray(body)}
+    # What paho says of itself, it takes for an error of the protocol, too (from 2.2 on).
+    with contextlib.suppress(MalformedPacket):
+        client._packet_handle()
+    client._reset_sockets()
+
+
 def test_the_log_of_paho_shows_no_token() -> None:
     lines: list[str] = []
     with tokens(Ticking()) as (source, _), broker(yes) as made:
@@ -195,6 +217,30 @@ def test_the_log_of_paho_shows_no_token() -> None:
         session.close()
     assert any("CONNECT" in line for line in lines)
     assert "token-1" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("host", "loud"), [("broker.test", True), ("127.0.0.1", False)])
+def test_a_token_without_tls_is_warned_about_once_unless_it_stays_on_this_machine(
+    host: str, loud: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        session = attach(client, source, chance=soon)
+        assert isinstance(session, Session)
+
+        def here(*_: Any) -> socket.socket:
+            return socket.create_connection(("127.0.0.1", made.port))
+
+        monkeypatch.setattr(client, "_create_socket_connection", here)
+        client.connect_async(host, made.port)
+        client.loop_start()
+        until("it is in", lambda: session.connected)
+        session.refresh()
+        until("it came again", lambda: len(made.connects) == 2 and session.connected)
+        client.disconnect()
+        client.loop_stop()
+        client._reset_sockets()
+    assert caplog.text.count("without TLS") == loud
 
 
 # WebSocket

@@ -268,6 +268,23 @@ def test_get_waits_no_longer_than_it_is_told(source: TokenSource, server: Rogue)
     assert server.asked == 1
 
 
+def test_who_is_asked_for_a_grant_and_asks_for_the_token_is_told_so_at_once(
+    made: Made, server: Rogue
+) -> None:
+    said: list[str] = []
+
+    class Circular:
+        def parameters(self) -> dict[str, str]:
+            with pytest.raises(TokenUnavailableError) as caught:
+                circular.get(1000)
+            said.append(caught.value.message)
+            return {"grant_type": "client_credentials"}
+
+    circular = made(grant=Circular())
+    assert circular.get().access_token == "token-1"
+    assert said == ["a renewal cannot wait for itself"]
+
+
 def test_who_is_called_when_a_renewal_ends_may_ask_at_once(source: TokenSource) -> None:
     states: list[Freshness] = []
     source.renew().add_done_callback(lambda _: states.append(source.state))

@@ -24,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 __all__ = [
     "AUTH",
     "HEARD_OUT",
+    "MalformedError",
     "Shadows",
     "connect_properties",
     "hear_out",
@@ -64,6 +65,7 @@ _METHODS: Final = (
 _VALUES: Final = (
     "_client_id",
     "_connect_properties",
+    "_host",
     "_in_packet",
     "_out_messages",
     "_password",
@@ -71,6 +73,8 @@ _VALUES: Final = (
     "_reconnect_max_delay",
     "_reconnect_min_delay",
     "_sock",
+    "_ssl",
+    "_transport",
     "_username",
 )
 
@@ -117,6 +121,10 @@ class Shadows:
 # Packets
 
 
+class MalformedError(Exception):
+    """The broker sent what is no packet."""
+
+
 class _Unspoken(Properties):
     """CONNECT's properties; paho logs them, and the authentication data is a secret."""
 
@@ -139,7 +147,7 @@ def packet_of(client: Any) -> tuple[int, int, Properties | None]:
     """Read the AUTH or CONNACK that came: its kind, its code and its properties.
 
     Raises:
-        mqtt.MQTTException: It is malformed.
+        MalformedError: It is malformed.
     """
     kind = client._in_packet["command"] & 0xF0
     body = bytes(client._in_packet["packet"])
@@ -148,7 +156,10 @@ def packet_of(client: Any) -> tuple[int, int, Properties | None]:
     if client._protocol != mqtt.MQTTv5 or len(body) <= at + 1:
         return kind, code, None
     properties = Properties(kind >> 4)  # type: ignore[no-untyped-call]
-    properties.unpack(body[at + 1 :])  # type: ignore[no-untyped-call]
+    try:
+        properties.unpack(body[at + 1 :])  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - half a dozen types, by paho's version
+        raise MalformedError(f"a malformed packet ({type(error).__name__})") from None
     return kind, code, properties
 
 

@@ -28,7 +28,8 @@ from keyfob.device.methods import Exchange, answered
 from keyfob.device.paho_holding import Holding
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
-from keyfob.errors import ProtocolError
+from keyfob.errors import ProtocolError, TokenUnavailableError
+from keyfob.loopback import is_loopback
 from keyfob.mqtt.reason_codes import ReasonCode
 
 __all__ = ["MARK", "Session"]
@@ -78,6 +79,7 @@ class Session:
         self.by_other_hands: Callable[[], object] | None = None
         """Is called instead of ``reconnect``, by those who have no time for that in their loop."""
         self._leaving: bool = False
+        self._warned: set[str] = set()
         self._lock = threading.RLock()  # disconnect() may call the user, who may call it
         self._negotiated = False
         self._exchange: Exchange | None = None
@@ -140,20 +142,33 @@ class Session:
         presenting.most = max(client._reconnect_max_delay, presenting.first)
         if not self._planned:
             self._leaving = False
+        self._warn_of_plain_text()
         credentials = presenting.credentials(client_id=client._client_id.decode())
         if field is not Field.HEADER:
             return self._shadows.call("_create_socket")
         given = client._websocket_extra_headers
 
         def headers(usual: dict[str, str]) -> dict[str, str]:
-            made = given(usual) if callable(given) else {**usual, **(given or {})}
-            return {**made, **credentials.headers}
+            try:
+                made = given(usual) if callable(given) else {**usual, **(given or {})}
+                return {**made, **credentials.headers}
+            except Exception as error:  # noqa: BLE001 - the user's; any but an OSError ends the loop
+                said = f"the headers for the WebSocket: {type(error).__name__}"
+                raise TokenUnavailableError(said) from None
 
         client._websocket_extra_headers = headers
         try:
             return self._shadows.call("_create_socket")
         finally:
             client._websocket_extra_headers = given
+
+    def _warn_of_plain_text(self) -> None:
+        client = self._client
+        plain = not client._ssl and client._transport != "unix" and not is_loopback(client._host)
+        if plain and client._host not in self._warned:
+            self._warned.add(client._host)
+            said = "the token goes to %s without TLS: whoever is on the way can use it"
+            _log.warning(said, client._host)
 
     def _send_connect(self, keepalive: int) -> Any:
         client = self._client
@@ -199,7 +214,13 @@ class Session:
         return self._shadows.call("_handle_connack")
 
     def _packet_handle(self) -> Any:
-        kind = self._client._in_packet["command"] & 0xF0
+        try:
+            return self._handle(self._client._in_packet["command"] & 0xF0)
+        except inside.MalformedError as error:
+            _log.warning("the broker broke the protocol: %s", error)
+            return mqtt.MQTT_ERR_PROTOCOL
+
+    def _handle(self, kind: int) -> Any:
         if self.closing and kind not in inside.HEARD_OUT:
             return mqtt.MQTT_ERR_SUCCESS
         if kind != inside.AUTH or self._exchange is None:

@@ -16,7 +16,7 @@ from typing import Final
 from keyfob.device.clock import Clock, Moment, age
 from keyfob.device.dpop import dpop_proof
 from keyfob.device.flow import Answer, Exchange, Flow, Pause
-from keyfob.device.grants import DeviceCode, Grant, Invitation
+from keyfob.device.grants import DeviceCode, Grant, Invitation, JWTBearer
 from keyfob.device.token import Token
 from keyfob.device.token_answers import error_of, read_json, read_token, refusal
 from keyfob.errors import (
@@ -25,13 +25,18 @@ from keyfob.errors import (
     TokenUnavailableError,
     UpstreamError,
 )
-from keyfob.oauth.client_authentication import ClientAuthentication
+from keyfob.oauth.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    NoClient,
+    PublicClient,
+)
 from keyfob.oauth.metadata import Metadata, metadata_urls, read_metadata
 from keyfob.oauth.urls import require_safe
 from keyfob.tokens import base64url
 from keyfob.tokens.sign import SigningKey
 
-__all__ = ["Requesting", "Wish"]
+__all__ = ["Requesting", "Wish", "authentication_of"]
 
 METADATA_FRESH: Final = 3600.0
 """Seconds for which the issuer's metadata are believed."""
@@ -298,3 +303,16 @@ def _origin(server: str, client_id: str, wish: Wish, dpop: SigningKey | None) ->
     parts = (server, client_id, wish.scope, wish.audience, wish.resource, key)
     digest = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).digest()
     return base64url.encode(digest[:16]).decode("ascii")
+
+
+def authentication_of(client_id: str, client_secret: str, grant: Grant) -> ClientAuthentication:
+    """Return how a client authenticates of which only name and secret are given.
+
+    Raises:
+        ConfigError: There is no name, and the grant is not ``JWTBearer``, which needs none.
+    """
+    if client_secret:
+        return ClientSecretBasic(client_id=client_id, client_secret=client_secret)
+    if not client_id and isinstance(grant, JWTBearer):
+        return NoClient()
+    return PublicClient(client_id=client_id)
