@@ -5,12 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +20,7 @@ from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.register import Register
 from keyfob.server.serve import Listen, make_server
 from keyfob.server.settings import ServerSettings
+from tests.nginx import adapted, nginx
 from tests.running import free_port
 from tests.server.client_certificates import SERVER, Shown, named, signed
 
@@ -129,46 +126,10 @@ def behind_nginx(folder: Path, *, trusted: tuple[str, ...] = ("127.0.0.1",)) -> 
     proxies = Proxies.at(trusted, certificate=HEADER)
     issuer = f"https://localhost:{port}"
     with serving(place, MutualTls(proxies=proxies), issuer=issuer) as served:
-        text = EXAMPLE.read_text(encoding="utf-8")
-        for old, new in {
+        changes = {
             "127.0.0.1:8443": served.direct.removeprefix("https://").replace(*LOOPBACK),
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
             "/etc/nginx/keyfob/": f"{folder}/",
-        }.items():
-            assert old in text, f"the example has no {old!r} any more"
-            text = text.replace(old, new)
-        with _nginx(folder, port, text):
+        }
+        with nginx(folder, port, adapted(EXAMPLE, changes)):
             yield served
-
-
-@contextlib.contextmanager
-def _nginx(folder: Path, port: int, server: str) -> Iterator[None]:
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    assert program is not None, "there is no nginx: scripts/setup installs it"
-    kept = "".join(
-        f"{name}_temp_path {folder}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
-        f"{'user root;' if os.geteuid() == 0 else ''}\n"
-        f"events {{}}\nhttp {{ access_log off;\n{kept}{server}}}\n"
-    )
-    log = folder / "error.log"
-    process = subprocess.Popen(
-        [program, "-c", str(configuration), "-p", str(folder), "-e", str(log)]
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            assert process.poll() is None, log.read_text()
-            with contextlib.suppress(ConnectionError):
-                socket.create_connection(("127.0.0.1", port), timeout=5).close()
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
