@@ -169,6 +169,8 @@ def test_a_client_shows_the_next_token_in_the_next_handshake_and_loses_nothing(
     until("nginx has told of each", lambda: front.shown()[-len(headers) :] == headers)
 
 
+# paho forgets the socket of a handshake that fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_client_whose_token_is_refused_at_the_handshake_tries_again_and_learns_nothing_wrong(
     running: Installation, front: Front
 ) -> None:
