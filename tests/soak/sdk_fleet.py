@@ -31,6 +31,9 @@ from tests.running import Installation, until
 
 __all__ = ["SdkFleet", "Way"]
 
+_RUNS = itertools.count(1)
+"""Fleets of one installation have no device in common."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -96,7 +99,8 @@ class SdkFleet:
         self._will_delay = will_delay
         self.wills = Counter[str]()
         self.way = way
-        names = [f"sdk-{way.carry[:4]}-{number:03}" for number in range(size)]
+        run = next(_RUNS)
+        names = [f"sdk-{run}-{way.carry[:4]}-{number:03}" for number in range(size)]
         secrets = self._register(names)
         self.devices = [
             self._device(name, secrets[name], before, way)
@@ -137,7 +141,8 @@ class SdkFleet:
 
         def on_message(_c: Any, _u: Any, message: mqtt.MQTTMessage) -> None:
             if message.topic.endswith("/will"):
-                self.wills[message.payload.decode()] += 1
+                # What was not acknowledged when the broker ended comes again: the same will.
+                self.wills[message.payload.decode()] += not message.dup
             else:
                 device.came[int(message.payload)] += 1
 

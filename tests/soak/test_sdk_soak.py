@@ -19,7 +19,7 @@ import pytest
 
 from keyfob.device import Moment
 from keyfob.device.clock import system_clock
-from tests.running import Installation, installation, until
+from tests.running import NOT_AUTHORIZED, Installation, installation, until
 from tests.soak.cable import Cable, cable
 from tests.soak.sdk_fleet import SdkFleet, Way
 
@@ -41,8 +41,21 @@ def token_lifetime(seconds: int, directory: Path) -> None:
     path.write_text(changed, encoding="utf-8")
 
 
-def tokens_of(seconds: int) -> functools.partial[None]:
-    return functools.partial(token_lifetime, seconds)
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """What the short forms share: whatever fails in it, all of it is there again in the end."""
+    directory = tmp_path_factory.mktemp("short") / "data"
+    with fragile(directory, SHORT_LIFETIME) as running:
+        yield running
+
+
+def fragile(directory: Path, lifetime: int) -> contextlib.AbstractContextManager[Installation]:
+    """Run an installation whose broker forgets nothing when it is told to end."""
+    # On a machine that others use, too, a guard may not be given the CPU for 200 ms. Mosquitto then
+    # goes on with the old token, which is right, and its end is the end of a connection.
+    lines = ["save_every_change = true", "guard_timeout_ms = 5000"]
+    configured = functools.partial(token_lifetime, lifetime)
+    return installation(directory, plain=True, configured=configured, mosquitto=lines)
 
 
 @contextlib.contextmanager
@@ -54,19 +67,28 @@ def closing(fleets: Sequence[SdkFleet]) -> Iterator[None]:
             fleet.close()
 
 
-def judge(fleets: Sequence[SdkFleet], running: Installation, *, restarts: int = 0) -> None:
+def judge(
+    fleets: Sequence[SdkFleet], running: Installation, *, restarts: int = 0, since: int = 0
+) -> None:
     """Nothing is lost or refused, no will fired, and no expired token was shown to the broker.
 
     But for the wills that Mosquitto fires itself when it is told to end, of everybody and whatever
     their delay ("FIXME - this isn't quite right", says its main() from 2.0.11 to 2.1.2).
+
+    Args:
+        fleets: Who lived there.
+        running: Where.
+        restarts: How often the broker was told to end.
+        since: How many events were in the audit before.
     """
     for fleet in fleets:
         fleet.finish()
-    events = running.audit()
+    events = running.audit()[since:]
     audit = Counter((event["outcome"], event["reason"]) for event in events)
     for fleet in fleets:
         print(f"\n{fleet.way.renew}: {fleet.counts}, renewed {fleet.renewed(events)} times or more")
-    print(f"at the broker: {dict(audit)}")
+    went_on = running.log().count("goes on with the token that it had")
+    print(f"at the broker: {dict(audit)}; re-authentications without effect: {went_on}")
     assert not [reason for _, reason in audit if "expired" in reason], audit
     for fleet in fleets:
         assert fleet.lost() == {}
@@ -93,34 +115,27 @@ def assert_no_other_connects(fleet: SdkFleet) -> None:
         assert fleet.counts["connack 0"] == len(fleet.devices)
 
 
-def test_short_nothing_is_lost_through_renewals(tmp_path: Path) -> None:
-    configured = tokens_of(SHORT_LIFETIME)
-    with installation(tmp_path / "data", plain=True, configured=configured) as running:
-        fleets = undisturbed(running, WAYS, size=4, interval=0.2)
-        with closing(fleets):
-            until(
-                "everybody has outlived two tokens",
-                lambda: all(fleet.renewed(running.audit()) >= 2 for fleet in fleets),
-            )
-            judge(fleets, running)
-            for fleet in fleets:
-                assert_no_other_connects(fleet)
-            name, expired = fleets[0].devices[0].name, fleets[0].devices[0].first
-        # An expired token that is shown does stand in the audit.
+def test_short_nothing_is_lost_through_renewals(short: Installation) -> None:
+    fleets = undisturbed(short, WAYS, size=4, interval=0.2)
+    with closing(fleets):
         until(
-            "the first token is refused, as it has expired",
-            lambda: (
-                running.client(name).try_connect(name, expired) != 0
-                and ("refused", "token_expired") in running.told(name)
-            ),
+            "everybody has outlived two tokens",
+            lambda: all(fleet.renewed(short.audit()) >= 2 for fleet in fleets),
         )
+        judge(fleets, short)
+        for fleet in fleets:
+            assert_no_other_connects(fleet)
+        name, expired = fleets[0].devices[0].name, fleets[0].devices[0].first
+    # An expired token that is shown does stand in the audit.
+    assert short.client(name).try_connect(name, expired) == NOT_AUTHORIZED
+    until("it is there", lambda: ("refused", "token_expired") in short.told(name))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 300)
 @EACH_WAY
 def test_nothing_is_lost_through_as_many_renewals_as_there_are(tmp_path: Path, way: Way) -> None:
-    with installation(tmp_path / "data", plain=True, configured=tokens_of(LIFETIME)) as running:
+    with fragile(tmp_path / "data", LIFETIME) as running:
         fleets = undisturbed(running, [way], SIZE, interval=2.0)
         with closing(fleets):
             time.sleep(SECONDS)
@@ -185,59 +200,45 @@ DISTURBANCES = (
 
 
 def disturbed(
-    directory: Path,
+    running: Installation,
     ways: Sequence[Way],
     size: int,
     *,
     disturbances: Sequence[str] = DISTURBANCES,
-    lifetime: int = LIFETIME,
     seconds: float,
     pause: float,
 ) -> None:
-    clock = SteppingClock()
-    lines = ["save_every_change = true"]
-    with contextlib.ExitStack() as stack:
-        running = stack.enter_context(
-            installation(
-                directory / "data", plain=True, configured=tokens_of(lifetime), mosquitto=lines
-            )
-        )
-        assert running.settings.mosquitto.plain_port
-        between = stack.enter_context(cable(running.settings.mosquitto.plain_port))
+    clock, since = SteppingClock(), len(running.audit())
+    assert running.settings.mosquitto.plain_port
+    with cable(running.settings.mosquitto.plain_port) as between:
         fleets = [
             SdkFleet(running, size, way, port=between.port, clock=clock, will_delay=WILL_DELAY)
             for way in ways
         ]
-        stack.enter_context(closing(fleets))
-        for fleet in fleets:
-            fleet.start(size / 25)
-        until_then = time.monotonic() + seconds
-        done = Counter[str]()
-        for what in itertools.cycle(disturbances):
-            disturb(what, running, between, clock, pause)
-            done[what] += 1
-            time.sleep(pause)
-            if time.monotonic() > until_then and len(done) == len(disturbances):
-                break
-        print(f"\n{dict(done)}")
-        judge(fleets, running, restarts=done["broker restarted"])
-        assert "Traceback" not in running.log()
+        with closing(fleets):
+            for fleet in fleets:
+                fleet.start(size / 25)
+            until_then = time.monotonic() + seconds
+            done = Counter[str]()
+            for what in itertools.cycle(disturbances):
+                disturb(what, running, between, clock, pause)
+                done[what] += 1
+                time.sleep(pause)
+                if time.monotonic() > until_then and len(done) == len(disturbances):
+                    break
+            print(f"\n{dict(done)}")
+            judge(fleets, running, restarts=done["broker restarted"], since=since)
+            assert "Traceback" not in running.log()
 
 
-def test_short_nothing_is_lost_while_parts_fail(tmp_path: Path) -> None:
-    disturbed(
-        tmp_path,
-        WAYS,
-        size=4,
-        disturbances=[what for what in DISTURBANCES if what != "server away"],
-        lifetime=SHORT_LIFETIME,
-        seconds=0,
-        pause=0.3,
-    )
+def test_short_nothing_is_lost_while_parts_fail(short: Installation) -> None:
+    at_once = [what for what in DISTURBANCES if what != "server away"]
+    disturbed(short, WAYS, size=4, disturbances=at_once, seconds=0, pause=0.3)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 300)
 @EACH_WAY
 def test_nothing_is_lost_while_parts_fail(tmp_path: Path, way: Way) -> None:
-    disturbed(tmp_path, [way], SIZE, seconds=SECONDS, pause=float(LIFETIME))
+    with fragile(tmp_path / "data", LIFETIME) as running:
+        disturbed(running, [way], SIZE, seconds=SECONDS, pause=float(LIFETIME))
