@@ -13,7 +13,7 @@ INSTALLED = "installed"
 NEXT, NEWEST = "trixie", "sid"
 MOSQUITTOS = (INSTALLED, NEXT, NEWEST)
 
-SCRIPT = ROOT / "scripts" / "newer-debian"
+SCRIPT = ROOT / "scripts" / "newer-mosquitto"
 
 
 def cached(suite: str) -> Path | None:
@@ -28,7 +28,7 @@ def program_of(name: str, show: Callable[[str], object]) -> str:
     Raises:
         CannotHaveError: This machine cannot have it.
     """
-    return "mosquitto" if name == INSTALLED else fetched(SCRIPT, name, "mosquitto", show=show)
+    return "mosquitto" if name == INSTALLED else fetched(SCRIPT, name, show=show)
 
 
 def version_of(program: str) -> str:

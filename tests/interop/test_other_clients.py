@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 
 from tests.free_ports import free_port
 from tests.running import Installation, installation, until
-from tests.soak.test_sdk_soak import short_tokens
+from tests.soak.test_sdk_soak import token_lifetime
 
 ROOT = Path(__file__).parents[2]
+SHORT_TOKENS = functools.partial(token_lifetime, 8)
 
 
 def library(name: str, version: str) -> Path:
@@ -38,7 +40,7 @@ def _allowed(running: Installation) -> int:
 @pytest.mark.interop
 def test_gmqtt_lives_through_tokens_and_a_broker_that_restarts(tmp_path: Path) -> None:
     folder = library("gmqtt", "0.8.0")
-    with installation(tmp_path / "data", plain=True, configured=short_tokens) as running:
+    with installation(tmp_path / "data", plain=True, configured=SHORT_TOKENS) as running:
         secret = running.add_device("dev1", "--publish", "devices/dev1/#")
         settings = running.settings
         issuer = f"https://localhost:{settings.server.port}"
@@ -65,7 +67,7 @@ def test_awscrt_lives_through_tokens_and_a_broker_that_restarts_over_websocket(
 ) -> None:
     folder, port = library("awscrt", "0.38.1"), free_port()
     lines = [f"websockets_port = {port}"]
-    with installation(tmp_path / "data", mosquitto=lines, configured=short_tokens) as running:
+    with installation(tmp_path / "data", mosquitto=lines, configured=SHORT_TOKENS) as running:
         secret = running.add_device("dev1", "--publish", "devices/dev1/#")
         issuer = f"https://localhost:{running.settings.server.port}"
         wish = ["localhost", str(port), issuer, "dev1", running.ca]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -25,12 +26,13 @@ import pytest
 
 from tests.interop.fetched import ROOT, CannotHaveError, fetched
 from tests.running import KEYFOB, Installation, installation, until
-from tests.soak.test_sdk_soak import short_tokens
+from tests.soak.test_sdk_soak import token_lifetime
 
 EXAMPLES: Final = ROOT / "examples" / "small_devices"
 UMQTT: Final = "micropython-umqtt.simple"
 UMQTT_FILE: Final = f"{UMQTT}-1.3.4.tar.gz"
 UMQTT_SHA256: Final = "b6a2520239e3992c63a7de9370ee9b3d9d27819a90359c521f1c0f7ccab8d12f"
+SHORT_TOKENS: Final = functools.partial(token_lifetime, 8)
 C_HEADERS: Final = ("mosquitto.h", "cjson/cJSON.h", "curl/curl.h")
 
 
@@ -81,7 +83,7 @@ subscribe = ["commands/{device}/#"]
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Installation]:
     """Rights by policy: so the devices' tokens are short, as docs/small-devices.md advises."""
-    with installation(tmp_path / "data", issuers=[POLICY], configured=short_tokens) as up:
+    with installation(tmp_path / "data", issuers=[POLICY], configured=SHORT_TOKENS) as up:
         yield up
 
 
@@ -123,7 +125,7 @@ def micropython(tmp_path: Path) -> str:
     folder = tmp_path / "device"
     folder.mkdir()
     try:
-        program = fetched(ROOT / "scripts/newer-debian", "trixie", "micropython", show=print)
+        program = fetched(ROOT / "scripts/newer-micropython", "trixie", show=print)
         umqtt(folder)
     except (CannotHaveError, OSError) as error:
         pytest.skip(f"NOT TESTED with MicroPython: {error}")
