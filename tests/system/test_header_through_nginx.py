@@ -27,8 +27,9 @@ from keyfob.device import TokenSource
 from keyfob.device.paho import Session, attach
 from keyfob.server.register import Register
 from keyfob.server.wishes import DeviceWish
+from tests.free_ports import free_port
 from tests.nginx import adapted, nginx
-from tests.running import MOSQUITTO, Installation, free_port, until
+from tests.running import MOSQUITTO, Installation, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples/nginx/mqtt-header.conf"
 RENEWALS = 2

@@ -24,8 +24,9 @@ import paho.mqtt.client as mqtt
 
 from keyfob.device import paho_internals as inside
 from keyfob.device.carrying import Field
+from keyfob.device.exchange_queue import ExchangeQueue
+from keyfob.device.holding import Holding
 from keyfob.device.methods import Exchange, answered
-from keyfob.device.paho_holding import Holding
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
 from keyfob.errors import ProtocolError, TokenUnavailableError
@@ -84,7 +85,8 @@ class Session:
         self._negotiated = False
         self._exchange: Exchange | None = None
         self._renewing: tuple[Token, float] | None = None
-        self._holding = Holding(lambda *packet: self._shadows.call("_packet_queue", *packet))
+        self._queue = ExchangeQueue(lambda *packet: self._shadows.call("_packet_queue", *packet))
+        self._holding = Holding(client, presenting)
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
         for name, function in (
@@ -92,7 +94,7 @@ class Session:
             ("_send_connect", self._send_connect),
             ("_handle_connack", self._handle_connack),
             ("_packet_handle", self._packet_handle),
-            ("_packet_queue", self._holding.packet),
+            ("_packet_queue", self._queue.packet),
             ("_do_on_disconnect", self._do_on_disconnect),
             ("_handle_on_connect_fail", self._handle_on_connect_fail),
             ("_reconnect_wait", self._reconnect_wait),
@@ -100,6 +102,7 @@ class Session:
             ("loop_misc", self._loop_misc),
             ("loop_write", self._loop_write),
             ("disconnect", self._disconnect),
+            ("publish", self.publish),
         ):
             shadows.put(name, function)
 
@@ -121,6 +124,11 @@ class Session:
         """Call what such a method was before."""
         return self._shadows.call(name, *arguments, **named)
 
+    def publish(self, *arguments: Any, **named: Any) -> Any:
+        """Publish, as the client does; at the very end of a token with the next one."""
+        self._holding.look()
+        return self._shadows.call("publish", *arguments, **named)
+
     def refresh(self) -> Future[Token]:
         """Fetch a new token now; a connected client shows it as soon as it is there."""
         return self._presenting.source.renew()
@@ -128,6 +136,7 @@ class Session:
     def close(self) -> None:
         """Let the client be as it was; a connection goes on until its token ends."""
         self._shadows.remove()
+        self._holding.renewed()
         if getattr(self._client, MARK, None) is self:
             delattr(self._client, MARK)
 
@@ -211,7 +220,10 @@ class Session:
             self._negotiated = bool(method) and (
                 getattr(properties, "AuthenticationMethod", None) == method
             )
-        return self._shadows.call("_handle_connack")
+        done = self._shadows.call("_handle_connack")
+        if not code:
+            self._holding.begun()
+        return done
 
     def _packet_handle(self) -> Any:
         try:
@@ -223,6 +235,10 @@ class Session:
     def _handle(self, kind: int) -> Any:
         if self.closing and kind not in inside.HEARD_OUT:
             return mqtt.MQTT_ERR_SUCCESS
+        if kind in {inside.PUBACK, inside.PUBREC} and self._holding.keeps(
+            bytes(self._client._in_packet["packet"])
+        ):
+            return mqtt.MQTT_ERR_SUCCESS
         if kind != inside.AUTH or self._exchange is None:
             return self._shadows.call("_packet_handle")
         _, code, properties = inside.packet_of(self._client)
@@ -231,6 +247,7 @@ class Session:
         if code == ReasonCode.SUCCESS and self._renewing is not None:
             self._presenting.taken(self._renewing[0])
             self._renewed()
+            self._holding.renewed()
             _log.info("re-authenticated with the next token")
             return mqtt.MQTT_ERR_SUCCESS
         return mqtt.MQTT_ERR_PROTOCOL
@@ -300,6 +317,7 @@ class Session:
         if done != mqtt.MQTT_ERR_SUCCESS or self._phase is not _Phase.IN or now < self._look_at:
             return done
         self._look_at = now + LOOK
+        self._holding.look()
         return self._look(now)
 
     def _look(self, now: float) -> Any:
@@ -327,7 +345,7 @@ class Session:
             _log.warning("%s: %s", presenting.carry.method, error.message)
             self._look_at = now + ANSWER
             return mqtt.MQTT_ERR_SUCCESS
-        if presenting.asked and not self._holding.begin():
+        if presenting.asked and not self._queue.begin():
             self._look_at = 0.0
             return mqtt.MQTT_ERR_SUCCESS
         self._exchange, self._renewing = exchange, (token, now)
@@ -338,12 +356,12 @@ class Session:
     def _renewed(self) -> None:
         """A re-authentication is over, whatever came of it."""
         self._renewing = None
-        self._holding.end()
+        self._queue.end()
 
     def _drain(self, now: float) -> Any:
         if self._draining_since is None:
             self._draining_since = now
-        if self._client._out_messages and now - self._draining_since < DRAIN:
+        if inside.are_on_their_way(self._client) and now - self._draining_since < DRAIN:
             self._look_at = 0.0  # look again as soon as something comes
             return mqtt.MQTT_ERR_SUCCESS
         self._draining_since = None
@@ -381,10 +399,11 @@ class Session:
         return done
 
     def _sock_close(self) -> None:
+        self._holding.over()
         if self.closing and self._client._sock is not None:
             inside.hear_out(self._client)
         self._shadows.call("_sock_close")
-        self._holding.end()  # paho settles what was not sent, as for any lost connection
+        self._queue.end()  # paho settles what was not sent, as for any lost connection
 
     def _loop_write(self) -> Any:
         if self.closing and self._phase is _Phase.AWAY:  # our half is closed

@@ -9,33 +9,33 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.device.paho_holding import Holding
+from keyfob.device.exchange_queue import ExchangeQueue
 
 PUBLISH, AUTH, DISCONNECT = 0x30, 0xF0, 0xE0
 
 
 def test_only_auth_and_disconnect_pass_and_disconnect_takes_the_others_along() -> None:
     sent: list[tuple[Any, ...]] = []
-    holding = Holding(lambda *packet: sent.append(packet))
-    holding.packet(PUBLISH, 1)
-    assert holding.begin()
+    queue_ = ExchangeQueue(lambda *packet: sent.append(packet))
+    queue_.packet(PUBLISH, 1)
+    assert queue_.begin()
     for packet in ((PUBLISH, 2), (AUTH, 3), (0xC0, 4), (DISCONNECT, 5)):
-        holding.packet(*packet)
+        queue_.packet(*packet)
     assert sent == [(PUBLISH, 1), (AUTH, 3), (PUBLISH, 2), (0xC0, 4), (DISCONNECT, 5)]
 
 
 @given(st.lists(st.sampled_from(["packet", "begin", "end"]), max_size=30))
 def test_nothing_is_lost_doubled_or_overtaken(steps: list[str]) -> None:
     sent: list[int] = []
-    holding = Holding(lambda _, number: sent.append(number))
+    queue_ = ExchangeQueue(lambda _, number: sent.append(number))
     for number, step in enumerate(steps):
         if step == "packet":
-            holding.packet(PUBLISH, number)
+            queue_.packet(PUBLISH, number)
         elif step == "begin":
-            assert holding.begin()
+            assert queue_.begin()
         else:
-            holding.end()
-    holding.end()
+            queue_.end()
+    queue_.end()
     assert sent == [number for number, step in enumerate(steps) if step == "packet"]
 
 
@@ -47,14 +47,14 @@ def test_nothing_is_kept_back_while_somebody_is_just_sending() -> None:
         inside.set()
         go_on.wait(10)
 
-    holding = Holding(queue)
-    thread = threading.Thread(target=holding.packet, args=(PUBLISH, 1))
+    queue_ = ExchangeQueue(queue)
+    thread = threading.Thread(target=queue_.packet, args=(PUBLISH, 1))
     thread.start()
     inside.wait(10)
-    assert not holding.begin()
+    assert not queue_.begin()
     go_on.set()
     thread.join(10)
-    assert holding.begin()
+    assert queue_.begin()
 
 
 def test_who_is_called_while_a_packet_is_sent_may_send() -> None:
@@ -63,10 +63,10 @@ def test_who_is_called_while_a_packet_is_sent_may_send() -> None:
     def queue(_: int, number: int) -> None:
         sent.append(number)
         if number == 1:
-            holding.packet(PUBLISH, 2)  # on_publish of QoS 0
+            queue_.packet(PUBLISH, 2)  # on_publish of QoS 0
 
-    holding = Holding(queue)
-    assert holding.begin()
-    holding.packet(PUBLISH, 1)
-    holding.end()
+    queue_ = ExchangeQueue(queue)
+    assert queue_.begin()
+    queue_.packet(PUBLISH, 1)
+    queue_.end()
     assert sent == [1, 2]

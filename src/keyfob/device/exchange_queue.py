@@ -16,14 +16,14 @@ from typing import Any, Final
 
 import paho.mqtt.client as mqtt
 
-__all__ = ["Holding"]
+__all__ = ["ExchangeQueue"]
 
 DISCONNECT: Final = 0xE0
 _PASSING: Final = frozenset({DISCONNECT, 0xF0})
 """DISCONNECT, which ends it all, and AUTH."""
 
 
-class Holding:
+class ExchangeQueue:
     """The packets of one client; safe to use from any thread.
 
     Args:
