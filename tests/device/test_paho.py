@@ -199,7 +199,7 @@ def test_no_malformed_packet_ends_the_network_thread(kind: int, body: bytes) -> 
     nowhere = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")
     session = attach(client, nowhere, carry=f"auth:{METHOD}", method=Asked)
     assert isinstance(session, Session)
-    session._exchange = Asked(token_of(SetClock()))
+    session._authenticating.connecting(Asked(token_of(SetClock())))
     client._in_packet |= {"command": kind, "packet": bytearray(body)}
     # paho takes its own for an error of the protocol from 2.2 on; before, any CONNACK may end it.
     older = kind == 0x20 and not mqtt_version.startswith("2.2")
@@ -310,6 +310,19 @@ def test_an_authorization_server_that_is_away_does_not_end_the_loop() -> None:
         assert client._thread is not None
         assert client._thread.is_alive()
     session.close()
+
+
+def test_bounds_that_are_wished_for_during_a_wait_are_kept() -> None:
+    client = new_client()
+    nowhere = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")
+    session = attach(client, nowhere)
+    assert isinstance(session, Session)
+    client._reconnect_wait()
+    assert (client._reconnect_min_delay, client._reconnect_max_delay) == (1, 2)
+    session._shadows.call = lambda *_: client.reconnect_delay_set(3, 4)  # type: ignore[method-assign]
+    client._reconnect_wait()
+    assert (client._reconnect_min_delay, client._reconnect_max_delay) == (3, 4)
+    client._reset_sockets()
 
 
 def test_a_disconnect_of_the_user_ends_the_loop_and_is_the_last_word() -> None:

@@ -24,14 +24,12 @@ import paho.mqtt.client as mqtt
 
 from keyfob.device import paho_internals as inside
 from keyfob.device.carrying import Field
-from keyfob.device.exchange_queue import ExchangeQueue
 from keyfob.device.holding import Holding
-from keyfob.device.methods import Exchange, answered
+from keyfob.device.paho_authenticating import Authenticating
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
-from keyfob.errors import ProtocolError, TokenUnavailableError
+from keyfob.errors import TokenUnavailableError
 from keyfob.loopback import is_loopback
-from keyfob.mqtt.reason_codes import ReasonCode
 
 __all__ = ["MARK", "Session"]
 
@@ -42,9 +40,6 @@ LOOK: Final = 0.25
 
 DRAIN: Final = 1.0
 """Seconds that a planned reconnect waits for acknowledgements; what comes later comes again."""
-
-ANSWER: Final = 10.0
-"""Seconds that a broker has to answer a re-authentication."""
 
 MARK: Final = "_keyfob_session"
 """The attribute by which a client knows its session."""
@@ -82,10 +77,9 @@ class Session:
         self._leaving: bool = False
         self._warned: set[str] = set()
         self._lock = threading.RLock()  # disconnect() may call the user, who may call it
-        self._negotiated = False
-        self._exchange: Exchange | None = None
-        self._renewing: tuple[Token, float] | None = None
-        self._queue = ExchangeQueue(lambda *packet: self._shadows.call("_packet_queue", *packet))
+        self._authenticating = Authenticating(
+            client, presenting, lambda *packet: self._shadows.call("_packet_queue", *packet)
+        )
         self._holding = Holding(client, presenting)
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
@@ -94,7 +88,7 @@ class Session:
             ("_send_connect", self._send_connect),
             ("_handle_connack", self._handle_connack),
             ("_packet_handle", self._packet_handle),
-            ("_packet_queue", self._queue.packet),
+            ("_packet_queue", self._authenticating.queue.packet),
             ("_do_on_disconnect", self._do_on_disconnect),
             ("_handle_on_connect_fail", self._handle_on_connect_fail),
             ("_reconnect_wait", self._reconnect_wait),
@@ -192,7 +186,7 @@ class Session:
             client._connect_properties = inside.connect_properties(
                 before[2], credentials.method, credentials.data
             )
-        self._exchange, self._negotiated, self._renewing = credentials.exchange, False, None
+        self._authenticating.connecting(credentials.exchange)
         self._phase = _Phase.ASKED
         try:
             return self._shadows.call("_send_connect", keepalive)
@@ -206,7 +200,7 @@ class Session:
         if self._phase is _Phase.IN and code:
             # Mosquitto 2.0.11 so answers a re-authentication that it refuses.
             self._phase = _Phase.AWAY
-            self._renewed()
+            self._authenticating.over()
             self.wait = self._presenting.refused(code)
             return mqtt.MQTT_ERR_CONN_REFUSED
         if code:
@@ -216,10 +210,7 @@ class Session:
             self._phase = _Phase.IN
             self.wait = 0.0
             self._presenting.accepted()
-            method = self._presenting.carry.method
-            self._negotiated = bool(method) and (
-                getattr(properties, "AuthenticationMethod", None) == method
-            )
+            self._authenticating.accepted(properties)
         done = self._shadows.call("_handle_connack")
         if not code:
             self._holding.begun()
@@ -239,29 +230,14 @@ class Session:
             bytes(self._client._in_packet["packet"])
         ):
             return mqtt.MQTT_ERR_SUCCESS
-        if kind != inside.AUTH or self._exchange is None:
+        if kind != inside.AUTH or not self._authenticating.under_way:
             return self._shadows.call("_packet_handle")
         _, code, properties = inside.packet_of(self._client)
-        if code == ReasonCode.CONTINUE_AUTHENTICATION:
-            return self._respond(bytes(getattr(properties, "AuthenticationData", b"")))
-        if code == ReasonCode.SUCCESS and self._renewing is not None:
-            self._presenting.taken(self._renewing[0])
-            self._renewed()
+        data = bytes(getattr(properties, "AuthenticationData", b""))
+        done, taken = self._authenticating.answer(code, data)
+        if taken:
             self._holding.renewed()
-            _log.info("re-authenticated with the next token")
-            return mqtt.MQTT_ERR_SUCCESS
-        return mqtt.MQTT_ERR_PROTOCOL
-
-    def _respond(self, data: bytes) -> Any:
-        assert self._exchange is not None  # noqa: S101 - asked before
-        try:
-            answer = answered(self._exchange, data)
-        except ProtocolError as error:
-            _log.warning("%s: %s", self._presenting.carry.method, error.message)
-            return mqtt.MQTT_ERR_PROTOCOL
-        code = ReasonCode.CONTINUE_AUTHENTICATION
-        inside.send_auth(self._client, code, self._presenting.carry.method, answer)
-        return mqtt.MQTT_ERR_SUCCESS
+        return done
 
     # Ends
 
@@ -274,11 +250,10 @@ class Session:
         self._shadows.call("_do_on_disconnect", packet_from_broker, *rest, **named)
 
     def _ended(self, code: int | None) -> float:
-        renewing = self._renewing
-        self._renewed()
-        if renewing is not None and code is not None:
+        following = self._authenticating.over()
+        if following is not None and code is not None:
             # Of the token that was to come; later Mosquittos say so by DISCONNECT 0x87.
-            self._presenting.taken(renewing[0])
+            self._presenting.taken(following)
         return self._presenting.ended(code)
 
     def _handle_on_connect_fail(self) -> None:
@@ -299,7 +274,9 @@ class Session:
         try:
             self._shadows.call("_reconnect_wait")
         finally:
-            client.reconnect_delay_set(*bounds)
+            # Unless the user has wished for others meanwhile.
+            if (client._reconnect_min_delay, client._reconnect_max_delay) == (wait, wait):
+                client.reconnect_delay_set(*bounds)
 
     def _disconnect(self, *arguments: Any, **named: Any) -> Any:
         with self._lock:
@@ -325,38 +302,14 @@ class Session:
         if token is None:
             self._draining_since = None
             return mqtt.MQTT_ERR_SUCCESS
-        if self._renewing is not None:
-            if now - self._renewing[1] < ANSWER:
-                return mqtt.MQTT_ERR_SUCCESS
-            _log.warning("no answer to a re-authentication in %.0f s", ANSWER)
-            self._negotiated = False
-            self._renewed()
-        if self._negotiated and self._renew != "reconnect":
-            return self._reauthenticate(token, now)
+        if self._authenticating.waits(now):
+            return mqtt.MQTT_ERR_SUCCESS
+        if self._authenticating.negotiated and self._renew != "reconnect":
+            self._look_at = max(self._look_at, now + self._authenticating.begin(token, now))
+            return mqtt.MQTT_ERR_SUCCESS
         if self._renew == "reauthenticate":
             return mqtt.MQTT_ERR_SUCCESS
         return self._drain(now)
-
-    def _reauthenticate(self, token: Token, now: float) -> Any:
-        client, presenting = self._client, self._presenting
-        try:
-            exchange, data = presenting.begin(token)
-        except ProtocolError as error:  # the connection goes on until its token ends
-            _log.warning("%s: %s", presenting.carry.method, error.message)
-            self._look_at = now + ANSWER
-            return mqtt.MQTT_ERR_SUCCESS
-        if presenting.asked and not self._queue.begin():
-            self._look_at = 0.0
-            return mqtt.MQTT_ERR_SUCCESS
-        self._exchange, self._renewing = exchange, (token, now)
-        code, method = ReasonCode.RE_AUTHENTICATE, presenting.carry.method
-        inside.send_auth(client, code, method, data)
-        return mqtt.MQTT_ERR_SUCCESS
-
-    def _renewed(self) -> None:
-        """A re-authentication is over, whatever came of it."""
-        self._renewing = None
-        self._queue.end()
 
     def _drain(self, now: float) -> Any:
         if self._draining_since is None:
@@ -403,7 +356,8 @@ class Session:
         if self.closing and self._client._sock is not None:
             inside.hear_out(self._client)
         self._shadows.call("_sock_close")
-        self._queue.end()  # paho settles what was not sent, as for any lost connection
+        # paho settles what was not sent, as for any lost connection.
+        self._authenticating.queue.end()
 
     def _loop_write(self) -> Any:
         if self.closing and self._phase is _Phase.AWAY:  # our half is closed
