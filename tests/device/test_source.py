@@ -540,6 +540,29 @@ def test_whatever_a_store_raises_no_token_is_lost_that_a_refresh_token_was_spent
     assert "KeyError" in caplog.text
 
 
+def test_a_store_that_asks_somebody_first_holds_up_no_event_loop(made: Made) -> None:
+    asked, unlocked = threading.Event(), threading.Event()
+
+    class Keyring(MemoryStore):
+        def load(self) -> Token | None:
+            asked.set()
+            assert unlocked.wait(20)
+            return super().load()
+
+    async def live() -> None:
+        source = made(store=Keyring())
+        waiting = [asyncio.create_task(source.aget()) for _ in range(3)]
+        async with asyncio.timeout(20):
+            while not asked.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # it goes on, and nobody has unlocked it yet
+        assert not any(task.done() for task in waiting)
+        unlocked.set()
+        assert {token.access_token for token in await asyncio.gather(*waiting)} == {"token-1"}
+
+    asyncio.run(live())
+
+
 def test_what_could_not_be_stored_is_newer_than_what_is(
     made: Made, server: Rogue, clock: SetClock
 ) -> None:

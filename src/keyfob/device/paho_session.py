@@ -167,7 +167,11 @@ class Session:
 
     def _warn_of_plain_text(self) -> None:
         client = self._client
-        plain = not client._ssl and client._transport != "unix" and not is_loopback(client._host)
+        plain = (
+            not client._ssl
+            and client._transport != "unix"
+            and not is_loopback(client._host.lower())
+        )
         if plain and client._host not in self._warned:
             self._warned.add(client._host)
             said = "the token goes to %s without TLS: whoever is on the way can use it"

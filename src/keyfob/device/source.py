@@ -193,6 +193,8 @@ class TokenSource:
 
     async def aget(self, timeout: float = 30.0) -> Token:  # noqa: ASYNC109 - as get
         """Return a token that can be shown now, in an event loop; as ``get``."""
+        if not self._looked:  # a keyring may ask somebody first
+            await asyncio.to_thread(getattr, self, "token")
         token, running = self._usable()
         if running is None:
             return self._sound(token)
@@ -302,9 +304,9 @@ class TokenSource:
     def _look(self) -> None:
         """Read the store, once."""
         if not self._looked:
-            self._looked = True
             if (stored := self._renewing.stored()) is not None:
                 self._hold(stored)
+            self._looked = True
 
     def _hold(self, token: Token) -> None:
         renewal = renewal_age(
