@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -110,6 +112,33 @@ def test_a_server_that_refuses_is_an_oserror_like_one_that_is_away(
     server.token = sends({"error": "invalid_client"}, "401 No")
     with pytest.raises(OSError, match="invalid_client"):
         shown(presenting)
+
+
+def test_an_event_loop_that_ends_meanwhile_waits_for_no_renewal(
+    presenting: Presenting, source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    shown(presenting)
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(request: bytes, connection: socket.socket) -> None:
+        asked.set()
+        answer.wait(20)
+        good()(request, connection)
+
+    server.token = slow
+    clock.pass_by(60)
+    presenting.refused(REFUSED)
+
+    async def ended() -> None:
+        task = asyncio.create_task(presenting.acredentials(client_id="dev1"))
+        while not asked.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(ended())
+    assert source._running is not None, "it waited for the answer"
+    answer.set()
+    settled(source)
 
 
 # Refusals

@@ -132,7 +132,7 @@ class Presenting:
         try:
             awaited = self._awaited()
             if awaited is not None:
-                await asyncio.to_thread(_settle, awaited, timeout)
+                await _asettle(awaited, timeout)
             token = self._lasting(await self.source.aget(timeout))
         except TokenRequestError as error:
             raise TokenUnavailableError(error.message, code=error.code) from None
@@ -269,5 +269,13 @@ def _settle(running: Future[Token], timeout: float) -> None:
     """Wait until a renewal is over, however it ends: the old token may still serve."""
     try:
         running.result(timeout)
+    except (KeyfobError, TimeoutError):
+        return
+
+
+async def _asettle(running: Future[Token], timeout: float) -> None:  # noqa: ASYNC109 - as above
+    """Wait in an event loop, which nothing keeps from ending: no thread of its pool waits, too."""
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(running), timeout)
     except (KeyfobError, TimeoutError):
         return
