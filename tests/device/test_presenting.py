@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from keyfob.device import Freshness, TokenSource
 from keyfob.device.presenting import Presenting
+from keyfob.device.proving import ace
 from keyfob.device.renewal import margin_of
 from keyfob.errors import TokenUnavailableError
+from keyfob.tokens.sign import SigningKey
 from tests.device.world import Behaviour, Rogue, SetClock, good, rogue, sends
 from tests.running import until
 
@@ -139,6 +141,20 @@ def test_an_event_loop_that_ends_meanwhile_waits_for_no_renewal(
     assert source._running is not None, "it waited for the answer"
     answer.set()
     settled(source)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("Bearer", 0), ("DPoP", 1), ("PoP", 1)])
+def test_a_token_whose_key_is_not_proven_is_warned_about_once(
+    kind: str, told: int, source: TokenSource, server: Rogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.token = good(token_type=kind)
+    presenting = Presenting(source)
+    for _ in range(3):
+        shown(presenting)
+    assert caplog.text.count("bound to a key") == told
+    proven = Presenting(source, carry="auth:ace", method=ace(SigningKey.generate()))
+    proven.credentials()
+    assert caplog.text.count("bound to a key") == told
 
 
 # Refusals

@@ -33,7 +33,7 @@ from tests.system.test_proof_of_possession import up
 
 __all__ = ["up"]  # a fixture
 
-RENEWALS = 3
+RENEWALS = 2
 Made = tuple[TokenSource, str, Method]
 
 

@@ -76,6 +76,7 @@ class Presenting:
         self._shown: Token | None = None
         self._before: Token | None = None
         self._refused: Token | None = None
+        self._warned = False
         if self.carry.field is Field.USERNAME:
             _log.warning("the token goes into the username, which brokers write into their logs")
 
@@ -225,6 +226,11 @@ class Presenting:
             method=self._method,
         )
         self._shown, self._before = token, None
+        bound = token.token_type != "Bearer"  # noqa: S105 - the name of a kind
+        if bound and not self.asked and not self._warned:
+            self._warned = True
+            said = "the token is bound to a key (%s), which is not proven so: brokers may refuse it"
+            _log.warning(said, token.token_type)
         return shown
 
     def _awaited(self) -> Future[Token] | None:
