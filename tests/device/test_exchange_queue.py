@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import paho.mqtt.client as mqtt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,17 @@ def test_only_auth_and_disconnect_pass_and_disconnect_takes_the_others_along() -
     for packet in ((PUBLISH, 2), (AUTH, 3), (0xC0, 4), (DISCONNECT, 5)):
         queue_.packet(*packet)
     assert sent == [(PUBLISH, 1), (AUTH, 3), (PUBLISH, 2), (0xC0, 4), (DISCONNECT, 5)]
+
+
+def test_behind_a_bar_only_connect_passes_and_the_others_are_told() -> None:
+    sent: list[tuple[Any, ...]] = []
+    queue_ = ExchangeQueue(lambda *packet: sent.append(packet))
+    queue_.bar()
+    assert queue_.packet(PUBLISH, 1) == mqtt.MQTT_ERR_NO_CONN
+    queue_.packet(0x10, 2)
+    queue_.unbar()
+    queue_.packet(PUBLISH, 3)
+    assert sent == [(0x10, 2), (PUBLISH, 3)]
 
 
 @given(st.lists(st.sampled_from(["packet", "begin", "end"]), max_size=30))

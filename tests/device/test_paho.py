@@ -316,6 +316,48 @@ def test_an_authorization_server_that_is_away_does_not_end_the_loop() -> None:
     session.close()
 
 
+def test_what_others_publish_while_a_connection_is_made_comes_behind_connect() -> None:
+    """By itself paho sends it first, and a broker then closes the connection."""
+    early: list[int] = []
+    over = threading.Event()
+
+    def answer(made: Broker, kind: int, _body: bytes) -> bytes:
+        if kind == 0x30 and len(made.connects) == len(made.ends):
+            early.append(len(made.connects))
+        return yes(made, kind, b"")
+
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+
+        def opened(*_: Any) -> None:
+            over.wait(0.1)  # the moment in question, made long
+
+        client.on_socket_open = opened
+        session = attach(client, source, chance=soon)
+        assert isinstance(session, Session)
+
+        def publish() -> None:
+            while not over.is_set():
+                client.publish("x", "y", qos=len(made.connects) % 3)
+                over.wait(0.005)
+
+        publishing = threading.Thread(target=publish)
+        client.connect_async("127.0.0.1", made.port, 30)
+        # As in loop_forever, whoever publishes sends at once; with a thread of paho's it queues.
+        looping = threading.Thread(target=lambda: client.loop_forever(retry_first_connection=True))
+        publishing.start()
+        looping.start()
+        for number in (1, 2, 3):
+            until("it is in", lambda: session.connected and len(made.connects) >= number)  # noqa: B023
+            session.refresh().result(10)
+        over.set()
+        publishing.join()
+        client.disconnect()
+        looping.join(20)
+        client._reset_sockets()
+    assert early == []
+
+
 def test_bounds_that_are_wished_for_during_a_wait_are_kept() -> None:
     client = new_client()
     nowhere = TokenSource(token_endpoint="http://127.0.0.1:9/token", client_id="dev1")

@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 
 __all__ = ["ExchangeQueue"]
 
+CONNECT: Final = 0x10
 DISCONNECT: Final = 0xE0
 _PASSING: Final = frozenset({DISCONNECT, 0xF0})
 """DISCONNECT, which ends it all, and AUTH."""
@@ -35,6 +36,21 @@ class ExchangeQueue:
         self._lock = threading.Lock()
         self._held: deque[tuple[Any, ...]] | None = None
         self._inside = 0
+        self._barred = False
+
+    def bar(self) -> None:
+        """Take nothing until CONNECT: the socket is there, or soon will be.
+
+        paho would send what another thread publishes in that moment before it, and the broker
+        would close the connection. It keeps, as ever, what it is told has no connection.
+        """
+        with self._lock:
+            self._barred = True
+
+    def unbar(self) -> None:
+        """CONNECT is in paho's queue."""
+        with self._lock:
+            self._barred = False
 
     def begin(self) -> bool:
         """Keep packets back from now on, if no other thread is just sending one.
@@ -65,6 +81,8 @@ class ExchangeQueue:
         if kind == DISCONNECT:
             self.end()
         with self._lock:
+            if self._barred and kind != CONNECT:
+                return mqtt.MQTT_ERR_NO_CONN
             if self._held is not None and kind not in _PASSING:
                 self._held.append((command, *rest))
                 return mqtt.MQTT_ERR_SUCCESS

@@ -147,6 +147,7 @@ class Session:
             self._leaving = False
         self._warn_of_plain_text()
         credentials = presenting.credentials(client_id=client._client_id.decode())
+        self._authenticating.queue.bar()
         if field is not Field.HEADER:
             return self._shadows.call("_create_socket")
         given = client._websocket_extra_headers
@@ -193,7 +194,9 @@ class Session:
         self._authenticating.connecting(credentials.exchange)
         self._phase = _Phase.ASKED
         try:
-            return self._shadows.call("_send_connect", keepalive)
+            done = self._shadows.call("_send_connect", keepalive)
+            self._authenticating.queue.unbar()
+            return done
         finally:
             client._username, client._password, client._connect_properties = before
 
