@@ -63,7 +63,9 @@ app.command("login", short_help="Have somebody approve this device.")(login.logi
 app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
     inspecting.inspect
 )
-app.command("simulate", short_help="Tell when a fleet renews its tokens.")(simulate.simulate)
+app.command("simulate", short_help="Tell when a fleet renews its tokens, or run one.")(
+    simulate.simulate
+)
 app.command("explain")(explaining.explain)
 app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
@@ -106,7 +108,7 @@ HERE: Final = MappingProxyType(
         "inspect": "judges by the issuers that this machine's configuration trusts",
         "explain": "decides by this machine's configuration and its guard's sessions",
         "login": "asks an authorization server as a device; which one, --issuer says",
-        "simulate": "asks no server at all",
+        "simulate": "asks as devices, or no server at all",
         "config": "is about the configuration file of this machine",
         "database": "opens the database itself, before any server does",
         "mosquitto": "is about the Mosquitto of this machine",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -97,7 +97,7 @@ class Client(aiomqtt.Client):
         await self._settled.wait()
         await super().unsubscribe(*arguments, **named)
 
-    async def reconnecting(self) -> AsyncIterator[Self]:
+    async def reconnecting(self) -> AsyncGenerator[Self, None]:
         """Yield this client, connected, again each time that its connection was lost; for ever.
 
         Enter what is yielded by ``async with``: leaving that because of a lost connection
