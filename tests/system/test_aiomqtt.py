@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -125,3 +126,57 @@ def test_a_server_that_is_away_is_an_error_that_aiomqtt_knows_and_locks_nothing(
                     pass
 
     asyncio.run(live())
+
+
+def test_a_socket_that_is_closed_by_then_is_not_watched(running: Installation) -> None:
+    port = running.settings.mosquitto.plain_port
+    source = source_of(running, "aio-closed")
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+        async with client_of(source, "aio-closed", port) as client:
+            ended, other = socket.socketpair()
+            with other:
+                number = ended.fileno()
+                client._on_socket_register_write(client._client, None, ended)
+                ended.close()
+                with socket.create_server(("127.0.0.1", 0)) as another:
+                    assert another.fileno() == number  # somebody else has its number
+                    await asyncio.sleep(0.01)
+                    assert not loop.remove_writer(another)
+            await client.publish("d/aio-closed/x", "1", qos=1)  # its own is written still
+
+    asyncio.run(live())
+
+
+def test_nothing_watches_a_socket_any_more_that_a_planned_reconnect_closes(
+    running: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = running.settings.mosquitto.plain_port
+    source = source_of(running, "aio-watched")
+    watched: list[bool] = []
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+        async with client_of(source, "aio-watched", port) as client:
+            sock = client._client.socket()
+            assert sock is not None
+            number, reconnect, remove = sock.fileno(), client.session.reconnect, loop.remove_reader
+
+            def reads_on(fd: Any) -> bool:
+                if fd == number:  # what was read last is answered, as a message of QoS 1 is
+                    client._on_socket_register_write(client._client, None, sock)
+                return remove(fd)
+
+            def observed() -> Any:
+                watched.append(number in loop._selector.get_map())  # type: ignore[attr-defined]
+                return reconnect()
+
+            monkeypatch.setattr(loop, "remove_reader", reads_on)
+            monkeypatch.setattr(client.session, "reconnect", observed)
+            before = client.session.token
+            client.session.refresh()
+            await until(lambda: client.session.token != before and client.session.connected)
+
+    asyncio.run(live())
+    assert watched == [False]

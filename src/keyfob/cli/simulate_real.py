@@ -26,12 +26,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from keyfob.cli.output import Exit, answer, finish
 from keyfob.cli.selecting import seconds_of
 from keyfob.cli.simulate_here import Place, temporary
-from keyfob.cli.token_asking import no_word_of_a_next_try
+from keyfob.cli.token_asking import no_word_of_a_next_try, refused
 from keyfob.device import TokenSource
 from keyfob.device.carrying import Carry, Field
 from keyfob.device.driving import tls_context
 from keyfob.device.watching import Asked
-from keyfob.errors import ConfigError, UpstreamError
+from keyfob.errors import ConfigError, TokenRequestError, UpstreamError
 from keyfob.loopback import is_loopback
 from keyfob.simulation.bounds import LONGEST, MOST_DEVICES, need_descriptors, refuse_far
 from keyfob.simulation.credentials import read_credentials
@@ -87,13 +87,15 @@ def run_for_real(wish: Wish, *, as_json: bool) -> None:
 
     Raises:
         ConfigError: The options do not fit together, or ask for too much.
-        TokenRequestError: The server refuses the first device.
         UpstreamError: The server or the broker is away.
     """
     _check(wish)
     processes = wish.processes or min(os.cpu_count() or 1, -(-wish.devices // _LEAST_SHARE))
     need_descriptors(wish.devices, min(processes, wish.devices))
-    outcome = asyncio.run(_run(wish, min(processes, wish.devices)))
+    try:
+        outcome = asyncio.run(_run(wish, min(processes, wish.devices)))
+    except TokenRequestError as error:
+        refused(error, as_json=as_json)
     if wish.picture is not None:
         wish.picture.write_text(picture_of(outcome), encoding="utf-8")
     answer(report_data(outcome), report_text(outcome), as_json=as_json)
@@ -228,10 +230,12 @@ def _try(place: Place, plan: Plan, wish: Wish) -> float:
         ca=place.ca,
         watch=asked.append,
     )
-    with no_word_of_a_next_try():
-        token = source.get()
-    for host in {urlsplit(each.url).hostname or "" for each in asked}:
-        refuse_far(host, "the token endpoint", allowed=wish.allow_remote)
+    try:
+        with no_word_of_a_next_try():
+            token = source.get()
+    finally:  # what it said may be somebody else's, where it was not this machine's
+        for host in {urlsplit(each.url).hostname or "" for each in asked}:
+            refuse_far(host, "the token endpoint", allowed=wish.allow_remote)
     _find_broker(plan)
     return token.lifetime
 

@@ -106,9 +106,11 @@ def faults_of(outcome: Outcome) -> dict[str, str]:
 def warnings_of(outcome: Outcome) -> dict[str, str]:
     """Return what makes the figures worth less: a code, and what it means."""
     found, lag = {}, quantile(outcome.figures.times[Time.LAG], 0.99) or 0.0
-    if outcome.busiest > BUSY or lag > LATE:
-        said = f"its busiest process used {outcome.busiest:.2f} cores and was {_ms(lag)} late"
-        found["simulator_busy"] = f"the simulator is the bottleneck: {said} (p99)"
+    used = f"{outcome.busiest:.2f} cores in its busiest process, {_ms(lag)} late (p99)"
+    if outcome.busiest > BUSY:
+        found["simulator_busy"] = f"the simulator is the bottleneck: {used}"
+    elif lag > LATE:
+        found["machine_busy"] = f"the simulator had to wait for a CPU: {used}"
     compared = outcome.comparison
     if compared.intervals >= _ENOUGH and compared.inside < AGREES * compared.intervals:
         found["load_differs"] = "the load is not what the schedule says"

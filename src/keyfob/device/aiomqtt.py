@@ -189,11 +189,13 @@ class Client(aiomqtt.Client):
             sock = self._client.socket()
             if sock is None:
                 return
-            # From here on the socket is the thread's.
+            # From here on nothing is read, so nothing more will want to be written.
             self._loop.remove_reader(sock.fileno())
-            self._loop.remove_writer(sock.fileno())
             if self._misc_task is not None:
                 self._misc_task.cancel()
+            await asyncio.sleep(0)  # what was read last may have been answered (`_write_soon`)
+            # From here on the socket is the thread's.
+            self._loop.remove_writer(sock.fileno())
             done = await self._loop.run_in_executor(None, self.session.reconnect)
             if done != mqtt.MQTT_ERR_SUCCESS:
                 self._lost("the planned reconnect failed")
@@ -212,6 +214,23 @@ class Client(aiomqtt.Client):
         if not self._disconnected.done():
             self._disconnected.set_exception(aiomqtt.MqttError(why))
 
+    def _write_soon(self, sock: Any) -> None:
+        """Have the loop say when a socket can be written, if that still is our socket.
+
+        By now it may be closed, and its number another client's: the loop would take that one's
+        events for ours, and lose it when it asks for them itself.
+        """
+        number: int = sock.fileno()
+        if sock is self._client.socket() and number >= 0 and not self.session.closing:
+            self._loop.add_writer(number, self._write)
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+        except Exception as error:  # noqa: BLE001 - as aiomqtt: the connection is broken
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
     # What aiomqtt does at paho's calls, but for a planned reconnect
 
     def _on_disconnect(self, *arguments: Any, **named: Any) -> None:
@@ -222,9 +241,9 @@ class Client(aiomqtt.Client):
         if not self.session.closing:
             super()._on_socket_close(*arguments, **named)
 
-    def _on_socket_register_write(self, *arguments: Any, **named: Any) -> None:
+    def _on_socket_register_write(self, _client: Any, _userdata: Any, sock: Any) -> None:
         if not self.session.closing:
-            super()._on_socket_register_write(*arguments, **named)
+            self._loop.call_soon_threadsafe(self._write_soon, sock)
 
     def _on_socket_unregister_write(self, *arguments: Any, **named: Any) -> None:
         if not self.session.closing:
