@@ -180,3 +180,24 @@ def test_nothing_watches_a_socket_any_more_that_a_planned_reconnect_closes(
 
     asyncio.run(live())
     assert watched == [False]
+
+
+def test_a_connection_whose_answer_comes_too_late_is_closed(running: Installation) -> None:
+    """It must not come to life behind aiomqtt's back: two threads would use one paho client."""
+    source = source_of(running, "aio-late")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+
+        async def live() -> None:
+            client = client_of(source, "aio-late", mute.getsockname()[1], timeout=0.2)
+            with pytest.raises(aiomqtt.MqttError, match="timed out"):
+                await client.__aenter__()
+            assert client._client.socket() is None
+            assert not client.session.connected
+            assert client.session.wait > 0
+            connection, _ = mute.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                while connection.recv(65_536):  # its CONNECT, and then the end
+                    pass
+
+        asyncio.run(live())

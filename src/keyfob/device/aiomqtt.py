@@ -142,8 +142,15 @@ class Client(aiomqtt.Client):
         try:
             await super().__aexit__(exc_type, exc, tb)
         except aiomqtt.MqttError:
+            self.session.failed()
+            if self._lock.locked():  # aiomqtt goes before it has released it
+                self._lock.release()
             if not forgiving:
                 raise
+        finally:
+            self._close_socket()
+            if self._disconnected.done() and not self._disconnected.cancelled():
+                self._disconnected.exception()  # else the loop would tell that nobody looked
         return forgiving and isinstance(exc, aiomqtt.MqttError)
 
     async def _enter(self) -> None:
@@ -159,7 +166,7 @@ class Client(aiomqtt.Client):
         except MqttConnectError:
             raise
         except aiomqtt.MqttError:
-            self.session.failed()
+            self._give_up()
             raise
 
     # Within
@@ -194,6 +201,8 @@ class Client(aiomqtt.Client):
             if self._misc_task is not None:
                 self._misc_task.cancel()
             await asyncio.sleep(0)  # what was read last may have been answered (`_write_soon`)
+            if self._client.socket() is not sock:  # the broker was faster
+                return
             # From here on the socket is the thread's.
             self._loop.remove_writer(sock.fileno())
             done = await self._loop.run_in_executor(None, self.session.reconnect)
@@ -205,10 +214,24 @@ class Client(aiomqtt.Client):
                 while not self.session.connected and not self._disconnected.done():  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
         except TimeoutError:
+            self._give_up()
             self._lost("no answer to the planned reconnect's CONNECT")
         finally:
             self._reconnect = None
             self._settled.set()
+
+    def _give_up(self) -> None:
+        self.session.failed()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        """Close what aiomqtt leaves open when it has waited for too long, or lost the connection.
+
+        A late answer would bring a connection to life that nobody knows of: it would renew itself,
+        while another thread makes the next one with the same paho client.
+        """
+        if self._client.socket() is not None:
+            self._client._sock_close()
 
     def _lost(self, why: str) -> None:
         if not self._disconnected.done():
@@ -234,7 +257,8 @@ class Client(aiomqtt.Client):
     # What aiomqtt does at paho's calls, but for a planned reconnect
 
     def _on_disconnect(self, *arguments: Any, **named: Any) -> None:
-        if not self.session.closing:
+        # A wait for CONNACK that is being given up is cancelled; aiomqtt does not expect that.
+        if not self.session.closing and not self._connected.cancelled():
             super()._on_disconnect(*arguments, **named)
 
     def _on_socket_close(self, *arguments: Any, **named: Any) -> None:

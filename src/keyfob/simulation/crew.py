@@ -17,7 +17,7 @@ from typing import Final
 
 from keyfob.errors import UpstreamError
 from keyfob.simulation.figures import Figures, Time
-from keyfob.simulation.plan import SETTLE, Credential, Plan, boots
+from keyfob.simulation.plan import LONGEST_SETTLE, Credential, Plan, boots
 from keyfob.simulation.worker import Begin, Ready, Report, Share, Stop, work
 
 __all__ = ["run_fleet"]
@@ -26,7 +26,7 @@ _START: Final = 60.0
 """Seconds that processes may take to be ready."""
 
 _SOON: Final = 0.2
-_END: Final = SETTLE + 20.0
+_END: Final = LONGEST_SETTLE + 30.0
 """Seconds that they may take to end."""
 
 

@@ -7,13 +7,16 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["PLACEHOLDER", "SETTLE", "Credential", "Plan", "boots"]
+__all__ = ["LONGEST_SETTLE", "PLACEHOLDER", "SETTLE", "Credential", "Plan", "boots"]
 
 PLACEHOLDER: Final = "{device}"
 """What stands for each device's name in a topic."""
 
 SETTLE: Final = 10.0
-"""Seconds at the end that messages on their way are waited for."""
+"""Seconds at the end without a message after which those on their way are given up."""
+
+LONGEST_SETTLE: Final = 60.0
+"""Seconds after which they are in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

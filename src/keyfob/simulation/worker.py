@@ -24,7 +24,7 @@ from keyfob.device.driving import tls_context
 from keyfob.errors import KeyfobError
 from keyfob.simulation.device import Device, Surroundings
 from keyfob.simulation.figures import Figures, Ledger, Time, What
-from keyfob.simulation.plan import SETTLE, Credential, Plan
+from keyfob.simulation.plan import LONGEST_SETTLE, SETTLE, Credential, Plan
 
 __all__ = ["Begin", "Ready", "Report", "Share", "Stop", "work"]
 
@@ -145,9 +145,13 @@ class _Worker:
 
     async def _settle(self) -> None:
         """Wait for the messages that are on their way."""
-        deadline = time.monotonic() + SETTLE
-        while any(each.on_the_way for each in self._devices):
-            if time.monotonic() > deadline:
+        now = time.monotonic()
+        end, deadline, before = now + LONGEST_SETTLE, now + SETTLE, -1
+        while left := sum(each.on_the_way for each in self._devices):
+            now = time.monotonic()
+            if left != before:
+                before, deadline = left, min(now + SETTLE, end)
+            if now > deadline:
                 return
             await asyncio.sleep(0.1)
 
