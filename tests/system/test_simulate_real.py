@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,14 @@ from typing import Any
 import pytest
 
 from tests.device.world import good, rogue, sends
-from tests.running import PATIENCE, Installation, free_port, until
+from tests.running import Installation, free_port, until
 
 LIFETIME = 5
+DURATIONS = ("6s", "30s", "2m")
+"""A busy machine shows in the second or third what others show in the first."""
+
+Simulate = Callable[..., tuple[int, Any]]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,8 @@ def fleet(running: Installation, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def simulate(running: Installation, fleet: Path) -> Callable[..., tuple[int, Any]]:
+def simulate(running: Installation, fleet: Path) -> Simulate:
+    """Run it; for longer where not `enough` came of it."""
     server, mosquitto = running.settings.server, running.settings.mosquitto
     usual = {
         "--issuer": f"https://localhost:{server.port}",
@@ -49,19 +54,24 @@ def simulate(running: Installation, fleet: Path) -> Callable[..., tuple[int, Any
         "--ca": running.ca,
         "--credentials": str(fleet),
         "--devices": "20",
-        "--duration": "6s",
         "--boot": "1s",
         "--publish-every": "1s",
     }
 
-    def run(**changes: str) -> tuple[int, Any]:
+    def run(enough: Callable[[Any], bool] = lambda _: True, **changes: str) -> tuple[int, Any]:
         named = {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
-        words = [word for pair in (usual | named).items() for word in pair]
-        done = subprocess.run(
-            [*command(), *words], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.stderr == ""
-        return done.returncode, json.loads(done.stdout)
+        code, report = 2, None
+        for duration in DURATIONS:
+            words = [word for pair in (usual | named).items() for word in pair]
+            done = subprocess.run(
+                [*command(), "--duration", duration, *words],
+                capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+            assert done.stderr == ""
+            code, report = done.returncode, json.loads(done.stdout)
+            if "error" in report or enough(report):
+                break
+        return code, report
 
     return run
 
@@ -72,25 +82,29 @@ def command() -> list[str]:
 
 @pytest.mark.parametrize("carry", ["password", "auth:OAUTH2-JWT"])
 def test_devices_renew_and_lose_nothing(
-    running: Installation, simulate: Callable[..., tuple[int, Any]], carry: str, tmp_path: Path
+    running: Installation, simulate: Simulate, carry: str, tmp_path: Path
 ) -> None:
     picture = tmp_path / "load.svg"
     # Two processes, as a large fleet has them.
-    code, report = simulate(carry=carry, processes="2", svg=str(picture))
+    again = "reauthentications" if carry.startswith("auth") else "planned_reconnects"
+    code, report = simulate(
+        lambda report: report["connections"][again] >= 20 and not report["connections"]["ended"],
+        carry=carry,
+        processes="2",
+        svg=str(picture),
+    )
     assert code == 0, report
     assert report["faults"] == {}
     tokens, load = report["tokens"], report["load"]
     assert tokens["answers"] == {"200": tokens["requests"]}
-    assert tokens["requests"] >= 2 * 20  # more than one lifetime
     assert set(tokens["lifetimes"]) == {str(LIFETIME)}
     assert tokens["expired_shown"] == 0
     assert report["lifetime"] == LIFETIME
     assert sum(load["each_second"]) <= tokens["requests"]
-    assert len(load["each_second"]) == len(load["schedule_each_second"]) == 6
+    assert len(load["each_second"]) == len(load["schedule_each_second"]) >= 6
     connections, messages = report["connections"], report["messages"]
     assert connections["failed"] == connections["ended"] == {}
-    again = "reauthentications" if carry.startswith("auth") else "planned_reconnects"
-    assert connections[again] >= 19  # one may have renewed at the very end
+    assert connections[again] >= 20  # more than one lifetime
     assert connections["connacks"] == {"0x00": 20 + connections["planned_reconnects"]}
     # The last device publishes, and cannot know what became of it.
     assert messages["subacks"] == {"0x01": 19, "0x87": 1}
@@ -103,18 +117,22 @@ def test_devices_renew_and_lose_nothing(
 
 
 def test_messages_that_a_token_does_not_allow_are_counted_as_refused(
-    simulate: Callable[..., tuple[int, Any]],
+    simulate: Simulate,
 ) -> None:
-    code, report = simulate(topic="elsewhere/{device}", duration="2s", devices="3")
+    code, report = simulate(
+        lambda report: report["messages"]["sent"] > 0 and len(report["messages"]["subacks"]) > 0,
+        topic="elsewhere/{device}",
+        devices="3",
+    )
     assert code == 0
     messages = report["messages"]
-    assert messages["subacks"] == {"0x87": 3}
+    assert set(messages["subacks"]) == {"0x87"}
     assert messages["refused"] == {"0x87": messages["sent"]}
     assert messages["lost"] == 0
 
 
 def test_a_wrong_secret_of_the_first_device_ends_it_before_it_begins(
-    simulate: Callable[..., tuple[int, Any]], fleet: Path, tmp_path: Path
+    simulate: Simulate, fleet: Path, tmp_path: Path
 ) -> None:
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("device,secret\nreal-00,not-its-secret\n", encoding="utf-8")
@@ -125,20 +143,27 @@ def test_a_wrong_secret_of_the_first_device_ends_it_before_it_begins(
 
 
 def test_a_wrong_secret_of_another_is_counted_and_the_others_go_on(
-    simulate: Callable[..., tuple[int, Any]], fleet: Path, tmp_path: Path
+    simulate: Simulate, fleet: Path, tmp_path: Path
 ) -> None:
     wrong = tmp_path / "wrong.csv"
     right = fleet.read_text(encoding="utf-8").splitlines()[:3]
     wrong.write_text("\n".join([*right, "real-07,not-its-secret", ""]), encoding="utf-8")
-    code, report = simulate(credentials=str(wrong), devices="3", duration="2s", boot="0")
+    code, report = simulate(
+        lambda report: (
+            report["connections"]["connacks"].get("0x00", 0) >= 2
+            and len(report["tokens"]["answers"]) > 1
+        ),
+        credentials=str(wrong),
+        devices="3",
+    )
     assert code == 1
     assert set(report["faults"]) == {"token_refused"}
     assert report["tokens"]["answers"]["401 invalid_client"] == 1
-    assert report["connections"]["connacks"] == {"0x00": 2}
+    assert set(report["connections"]["connacks"]) == {"0x00"}
 
 
 def test_a_dead_server_and_a_dead_broker_are_named(
-    simulate: Callable[..., tuple[int, Any]],
+    simulate: Simulate,
 ) -> None:
     for changes in (
         {"issuer": f"https://localhost:{free_port()}"},
@@ -150,7 +175,7 @@ def test_a_dead_server_and_a_dead_broker_are_named(
 
 
 def test_a_broker_that_is_another_one_is_not_trusted(
-    simulate: Callable[..., tuple[int, Any]], running: Installation, tmp_path: Path
+    simulate: Simulate, running: Installation, tmp_path: Path
 ) -> None:
     # An issuer in plain text needs no certificate; the broker's is of an authority unknown here.
     other = subprocess.run(
@@ -166,7 +191,7 @@ def test_a_broker_that_is_another_one_is_not_trusted(
 
 
 def test_a_server_that_sends_the_fleet_elsewhere_is_not_followed(
-    simulate: Callable[..., tuple[int, Any]],
+    simulate: Simulate,
 ) -> None:
     with rogue(good()) as server:
         server.metadata = {"token_endpoint": "https://keyfob.invalid/token"}
@@ -176,28 +201,32 @@ def test_a_server_that_sends_the_fleet_elsewhere_is_not_followed(
     assert server.asked == 0
 
 
-def test_retry_after_is_honoured_and_counted(simulate: Callable[..., tuple[int, Any]]) -> None:
-    lock, answered = threading.Lock(), iter(range(10**9))
-    fine = good(expires_in=LIFETIME)
-    busy = sends(b"", "503 Service Unavailable", "Retry-After: 1\r\n")
+def test_retry_after_is_honoured_and_counted(simulate: Simulate) -> None:
+    fine, busy = good(expires_in=LIFETIME), sends(b"", "503 Busy", "Retry-After: 1\r\n")
+    once: set[bytes] = set()
 
     def behave(request: bytes, connection: socket.socket) -> None:
-        with lock:
-            number = next(answered)
-        # The first one is the try before the fleet; then each device is told to come later.
-        (busy if 1 <= number <= 4 else fine)(request, connection)
+        who = request.lower().partition(b"authorization: ")[2].partition(b"\r\n")[0]
+        # The first device had its token before the fleet began; each other is told to come later.
+        (fine if who in once or not once else busy)(request, connection)
+        once.add(who)
+
+    def enough(report: Any) -> bool:
+        answers = report["tokens"]["answers"]
+        done = answers.get("200", 0) >= 4 and "refused" in report["connections"]["failed"]
+        if not done:
+            once.clear()
+        return bool(done)
 
     with rogue(behave) as server:
-        code, report = simulate(issuer=server.url, devices="4", boot="0", duration="5s")
+        code, report = simulate(enough, issuer=server.url, devices="4", boot="0")
     tokens = report["tokens"]
-    assert tokens["answers"]["503"] == 4
-    assert tokens["answers"]["200"] >= 1
-    assert tokens["retry_after"] == 4
+    assert len(once) == 4
+    assert tokens["retry_after"] == tokens["answers"].get("503", 0) == 3
     assert tokens["retry_after_ignored"] == 0
     # A broker that trusts another issuer refuses these tokens, each time by its code.
     assert code == 0
     assert set(report["connections"]["connacks"]) == {"0x87"}
-    assert report["connections"]["failed"]["refused"] >= 1
 
 
 def test_ctrl_c_gives_the_report_of_what_was_until_then(running: Installation, fleet: Path) -> None:
@@ -209,9 +238,9 @@ def test_ctrl_c_gives_the_report_of_what_was_until_then(running: Installation, f
     ]
     process = subprocess.Popen([*command(), *words], stdout=subprocess.PIPE, text=True)
     try:
-        until("five are in", lambda: all(running.told(f"real-0{n}") for n in range(5)))
+        until("five are in", lambda: all(running.told(f"real-0{n}") for n in range(5)), 240)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=PATIENCE)
+        out, _ = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
@@ -228,7 +257,7 @@ def test_without_a_server_and_a_broker_they_are_made_and_removed(
     done = subprocess.run(
         [sys.executable, "-m", "keyfob.cli.main", "simulate", "--real", "--devices", "5",
          "--lifetime", "5s", "--duration", "3s", "--boot", "1s", "--publish-every", "1s"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done
