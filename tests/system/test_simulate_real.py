@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.device.world import good, rogue, sends
-from tests.running import Installation, free_port, until
+from tests.free_ports import free_port
+from tests.running import Installation, until
 
 LIFETIME = 5
 DURATIONS = ("6s", "30s", "2m")
