@@ -111,6 +111,8 @@ def warnings_of(outcome: Outcome) -> dict[str, str]:
         found["simulator_busy"] = f"the simulator is the bottleneck: {used}"
     elif lag > LATE:
         found["machine_busy"] = f"the simulator had to wait for a CPU: {used}"
+    if number := outcome.figures.on_the_way:
+        found["incomplete"] = f"it came to no end: {number:,} messages were still on their way"
     compared = outcome.comparison
     if compared.intervals >= _ENOUGH and compared.inside < AGREES * compared.intervals:
         found["load_differs"] = "the load is not what the schedule says"
@@ -164,6 +166,7 @@ def report_data(outcome: Outcome) -> dict[str, object]:
             "refused": figures.of(What.REFUSED),
             "received": figures.total(What.RECEIVED),
             "lost": figures.total(What.LOST),
+            "on_the_way": figures.on_the_way,
             "twice": figures.total(What.TWICE),
             "subacks": figures.of(What.SUBACK),
             "seconds": times[Time.MESSAGE],

@@ -22,12 +22,15 @@ from keyfob.simulation.worker import Begin, Ready, Report, Share, Stop, work
 
 __all__ = ["run_fleet"]
 
-_START: Final = 60.0
+_START: Final = 120.0
 """Seconds that processes may take to be ready."""
 
 _SOON: Final = 0.2
 _END: Final = LONGEST_SETTLE + 30.0
 """Seconds that they may take to end."""
+
+_CLOSE: Final = 5.0
+"""The same, once they have nothing more to say."""
 
 
 async def run_fleet(
@@ -48,10 +51,11 @@ async def run_fleet(
         told: Is called now and then with the seconds that have passed, and what was counted.
 
     Returns:
-        What was counted, and the seconds until nothing more was published.
+        What was counted, and the seconds until nothing more was published. Where a process comes
+        to no end, as on a machine that has no time for it, what it told last.
 
     Raises:
-        UpstreamError: A process ended before its time.
+        UpstreamError: A process ended before its time, or never was ready.
     """
     crew = _Crew(plan, devices, processes, told)
     try:
@@ -95,7 +99,8 @@ class _Crew:
             loop.add_reader(ours.fileno(), self._hear, at)
         stopped = asyncio.create_task(stop.wait())
         try:
-            await self._until(lambda: self._ready == len(self._shares), _START, stopped)
+            if not await self._until(lambda: self._ready == len(self._shares), _START, stopped):
+                raise UpstreamError(f"the simulation was not ready within {_START:.0f} seconds")
             self._began = time.monotonic() + _SOON
             self._say(Begin(self._began))
             await self._until(self._all_ended, self._plan.duration + _END, stopped)
@@ -112,7 +117,7 @@ class _Crew:
         for connection in self._connections:
             connection.close()
         for process in self._processes:
-            process.join(_END)
+            process.join(_CLOSE)
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -125,8 +130,12 @@ class _Crew:
         condition: Callable[[], bool],
         seconds: float,
         stopped: asyncio.Task[bool] | None = None,
-    ) -> None:
-        """Wait for a condition, or until somebody says stop."""
+    ) -> bool:
+        """Wait for a condition, or until somebody says stop.
+
+        Returns:
+            Whether one of them came within these seconds.
+        """
         try:
             async with asyncio.timeout(seconds):
                 while not condition():
@@ -137,9 +146,10 @@ class _Crew:
                     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                     if not event.done():
                         event.cancel()
-                        return
+                        break
         except TimeoutError:
-            raise UpstreamError("a process of the simulation does not answer") from None
+            return False
+        return True
 
     def _hear(self, at: int) -> None:
         connection = self._connections[at]

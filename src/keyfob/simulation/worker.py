@@ -114,7 +114,7 @@ class _Worker:
         self._ledger.count(What.LOST, number=lost)
         for minder in minders:
             minder.cancel()
-        last = Report(self._figures(), last=True)
+        last = Report(self._figures(lost), last=True)
         self._leave.set()
         for device, life in zip(self._devices, lives, strict=True):
             if not device.connected:  # it waits for its next try, perhaps for long
@@ -157,10 +157,10 @@ class _Worker:
 
     # What is told
 
-    def _figures(self) -> Figures:
+    def _figures(self, lost: int = 0) -> Figures:
         return self._ledger.figures(
             connected=sum(each.connected for each in self._devices),
-            on_the_way=sum(each.on_the_way for each in self._devices),
+            on_the_way=sum(each.on_the_way for each in self._devices) - lost,
             cpu=_cpu() - self._cpu,
         )
 
