@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -201,3 +202,38 @@ def test_a_connection_whose_answer_comes_too_late_is_closed(running: Installatio
                     pass
 
         asyncio.run(live())
+
+
+@pytest.mark.parametrize("events", ["reader", "writer", "both"])
+def test_a_client_hears_also_where_another_left_its_number_in_the_loop(
+    running: Installation, events: str
+) -> None:
+    port = running.settings.mosquitto.plain_port
+    source = source_of(running, f"aio-{events}")
+    came: list[int] = []
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+        await source.aget()
+        client = client_of(source, f"aio-{events}", port)
+        # Its thread closes what it had open: then the next socket has the lowest number.
+        await until(lambda: "keyfob-renewal" not in {each.name for each in threading.enumerate()})
+        gone, other = socket.socketpair()
+        if events != "writer":
+            loop.add_reader(gone, print)
+        if events != "reader":
+            loop.add_writer(gone, print)
+        number = gone.fileno()
+        gone.close()
+        with other:
+            async with client:
+                sock = client._client.socket()
+                assert sock is not None
+                assert sock.fileno() == number
+                await client.subscribe(f"d/aio-{events}/x", qos=1)
+                listening = asyncio.create_task(listen(client, came))
+                await client.publish(f"d/aio-{events}/x", "1", qos=1)
+                await until(lambda: came == [1])
+                listening.cancel()
+
+    asyncio.run(live())

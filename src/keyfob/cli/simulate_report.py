@@ -112,7 +112,7 @@ def warnings_of(outcome: Outcome) -> dict[str, str]:
     elif lag > LATE:
         found["machine_busy"] = f"the simulator had to wait for a CPU: {used}"
     if number := outcome.figures.on_the_way:
-        found["incomplete"] = f"it came to no end: {number:,} messages were still on their way"
+        found["incomplete"] = f"{number:,} messages wait for devices that were away at the end"
     compared = outcome.comparison
     if compared.intervals >= _ENOUGH and compared.inside < AGREES * compared.intervals:
         found["load_differs"] = "the load is not what the schedule says"

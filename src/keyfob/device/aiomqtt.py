@@ -16,6 +16,7 @@ subscribes meanwhile waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from types import TracebackType
@@ -236,6 +237,19 @@ class Client(aiomqtt.Client):
     def _lost(self, why: str) -> None:
         if not self._disconnected.done():
             self._disconnected.set_exception(aiomqtt.MqttError(why))
+
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._forget, sock.fileno())
+        super()._on_socket_open(client, userdata, sock)
+
+    def _forget(self, number: int) -> None:
+        """Have the loop forget who had this number: he is closed, and may not have said so.
+
+        Else the loop would believe that it watches ours already, and this client were deaf.
+        """
+        for remove in (self._loop.remove_reader, self._loop.remove_writer):
+            with contextlib.suppress(OSError):  # the kernel has forgotten him already
+                remove(number)
 
     def _write_soon(self, sock: Any) -> None:
         """Have the loop say when a socket can be written, if that still is our socket.

@@ -110,7 +110,7 @@ class _Worker:
             await asyncio.wait_for(self._silence.wait(), max(until - time.monotonic(), 0.001))
         self._silence.set()
         await self._settle()
-        lost = sum(each.on_the_way for each in self._devices)
+        lost = self._owed()
         self._ledger.count(What.LOST, number=lost)
         for minder in minders:
             minder.cancel()
@@ -143,11 +143,15 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - one device of thousands, and it is told
             self._ledger.count(What.FAULT, type(error).__name__)
 
+    def _owed(self) -> int:
+        """Count messages on their way to who is there; the others' wait in their sessions."""
+        return sum(each.on_the_way for each in self._devices if each.connected)
+
     async def _settle(self) -> None:
         """Wait for the messages that are on their way."""
         now = time.monotonic()
         end, deadline, before = now + LONGEST_SETTLE, now + SETTLE, -1
-        while left := sum(each.on_the_way for each in self._devices):
+        while left := self._owed():
             now = time.monotonic()
             if left != before:
                 before, deadline = left, min(now + SETTLE, end)
