@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import typer
+
 from keyfob.cli.children import children
 from keyfob.cli.failures import without_secrets
 from keyfob.cli.installation import Installation, initialise
@@ -63,6 +65,7 @@ async def temporary(
     Raises:
         ConfigError: Mosquitto or a C compiler is missing.
         UpstreamError: A part does not start; the message has what it said last.
+        typer.Abort: It was not wanted any more before all of it ran.
     """
     with tempfile.TemporaryDirectory(prefix="keyfob-simulate-") as name:
         folder = Path(name)
@@ -75,10 +78,11 @@ async def temporary(
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            supervisor_stops = not starting.done()
-            if supervisor_stops:
+            if not starting.done():
                 supervisor.request_stop()
             await starting
+            if stop.is_set():  # before there was anything to report
+                raise typer.Abort
             settings = installation.settings
             yield Place(
                 issuer=settings.server.issuer,
