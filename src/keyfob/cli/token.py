@@ -15,7 +15,8 @@ import typer
 
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
-from keyfob.cli.profiles import profile_source, read_profile
+from keyfob.cli.profile_sources import profile_source
+from keyfob.cli.profiles import read_profile
 from keyfob.cli.token_asking import (
     CLIENT_SECRET,
     DEVICE_SECRET,
@@ -108,7 +109,7 @@ def token(
     elif form == "token":
         stay(make, TokenFile(watch, plain), as_json=as_json)
     else:
-        name = username or client_id or read_profile(profile).device or profile
+        name = username or client_id or read_profile(profile).device_name or profile
         stay(make, TokenFile(watch, mosquitto(name)), as_json=as_json)
 
 
