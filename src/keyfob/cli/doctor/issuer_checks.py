@@ -28,13 +28,14 @@ class ClientKind:
     Attributes:
         issuer: The issuer identifier.
         grant_type: As a token request names it.
-        authentication: As metadata name it, such as ``client_secret_basic``; ``none``.
+        authentication: As metadata name it, such as ``client_secret_basic`` or ``none``; where
+            there are several names, any of them will do.
         mutual_tls: Whether the client shows a certificate.
     """
 
     issuer: str
     grant_type: str
-    authentication: str
+    authentication: tuple[str, ...]
     mutual_tls: bool = False
 
 
@@ -187,13 +188,14 @@ def _check_authentication(client: ClientKind, metadata: Metadata) -> Section:
     facts: dict[str, object] = {"authentication": list(offered) if told is not None else "not told"}
     algorithms = metadata.listed("dpop_signing_alg_values_supported")
     facts["dpop"] = list(algorithms) if algorithms else "no"
-    if client.authentication in offered:
+    if set(client.authentication) & set(offered):
         return Section(facts=facts)
     # Public clients prove nothing: many servers take them and do not list "none".
-    severity = Severity.NOTE if client.authentication == "none" else Severity.WRONG
+    severity = Severity.NOTE if client.authentication == ("none",) else Severity.WRONG
     missing = Finding(
         "authentication_not_offered",
-        f"the server does not offer {client.authentication}, by which this client authenticates",
+        f"the server does not offer {' or '.join(client.authentication)}, by which this client"
+        " authenticates",
         f"enable it there, or use another; it offers {_list(offered)}",
         severity=severity,
     )
