@@ -17,6 +17,7 @@ from keyfob.cli.doctor.trying import PROOF_METHODS, Trying, broken
 from keyfob.cli.shown import shown
 from keyfob.device.verdicts import Verdict, of_connack
 from keyfob.errors import TokenUnavailableError
+from keyfob.mqtt.reason_codes import ReasonCode
 from keyfob.mqtt.topics import TopicFilter, TopicName
 
 __all__ = ["Wanted", "examine_broker"]
@@ -114,8 +115,14 @@ def _answer(trying: Trying, way: str, version: int) -> Answer:
 
 
 def _told_ways(tried: _Tried) -> Section:
+    tells_unknown = any(
+        answer.code == ReasonCode.BAD_AUTHENTICATION_METHOD for answer in tried.answers.values()
+    )
     facts: dict[str, object] = {
-        "ways": {way: _way_words(way, answer) for way, answer in tried.answers.items()}
+        "ways": {
+            way: _way_words(way, answer, tells_unknown=tells_unknown)
+            for way, answer in tried.answers.items()
+        }
     }
     if tried.taken:
         facts["connack"] = _properties(tried.answers[tried.taken[0]])
@@ -131,10 +138,13 @@ def _told_ways(tried: _Tried) -> Section:
     return Section(facts=facts | {"mqtt5": False}, findings=(old,))
 
 
-def _way_words(way: str, answer: Answer) -> str:
-    method = way.removeprefix("auth:")
-    if answer.outcome is Outcome.ASKED and method in PROOF_METHODS:
+def _way_words(way: str, answer: Answer, *, tells_unknown: bool) -> str:
+    if way.removeprefix("auth:") not in PROOF_METHODS:
+        return shown(str(answer))
+    if answer.outcome is Outcome.ASKED:
         return "offered: it asks for the token and a proof"
+    if tells_unknown and answer.code == ReasonCode.NOT_AUTHORIZED:
+        return "offered: what comes without a proof is refused"
     return shown(str(answer))
 
 

@@ -71,7 +71,7 @@ def _one(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (", ".join(map(str, value)) or "-") if isinstance(value, list) else str(value)
 
 
 def _without(value: object, secrets: Sequence[str]) -> object:
