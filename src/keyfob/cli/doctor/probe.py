@@ -258,17 +258,21 @@ class Connection:
     def _handle_connack(self) -> Any:
         _, code, properties = inside.packet_of(self._client)
         body = bytes(self._client._in_packet["packet"])
+        if len(body) < 2:
+            return mqtt.MQTT_ERR_PROTOCOL
         answer = self._answer(
             Outcome.REFUSED if code else Outcome.TAKEN,
             code=code,
             properties=_named(properties),
-            session_present=bool(body and body[0] & 1),
+            session_present=bool(body[0] & 1),
         )
         if self._connack is not None:
             self._again = answer
             return mqtt.MQTT_ERR_CONN_REFUSED
+        # What is malformed raises here, and was no answer.
+        done = mqtt.MQTT_ERR_CONN_REFUSED if code else self._shadows.call("_packet_handle")
         self._connack = answer
-        return mqtt.MQTT_ERR_CONN_REFUSED if code else self._shadows.call("_packet_handle")
+        return done
 
     def _on_subscribe(self, _c: Any, _u: Any, number: int, codes: Any, _p: Any) -> None:
         self._subscribed[number] = codes[0].value
