@@ -23,6 +23,9 @@ from keyfob.mqtt.topics import TopicFilter, TopicName
 __all__ = ["Wanted", "examine_broker"]
 
 _UNSUPPORTED: Final = frozenset({0x01, 0x84})
+_PATIENT: Final = 2
+"""How often a broker may say nothing before it is not asked any more: each time takes its time."""
+
 _PAYLOAD: Final = b"keyfob doctor"
 _WORDS: Final[Mapping[str, str]] = {
     "AssignedClientIdentifier": "assigned_client_identifier",
@@ -95,6 +98,8 @@ def _try_ways(trying: Trying, wanted: Wanted) -> _Tried:
         answers[way] = _answer(trying, way, V5)
         if answers[way].code in _UNSUPPORTED:
             break
+        if [answer.outcome for answer in answers.values()] == [Outcome.SILENT] * _PATIENT:
+            return _Tried(version=V5, answers=answers)
     else:
         if not all(map(_cannot_now, answers.values())):
             return _Tried(version=V5, answers=answers)
