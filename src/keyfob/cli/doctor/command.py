@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -100,13 +100,13 @@ def doctor(
     """
     elsewhere = (issuer, ca, audience, resource, private_key, username, scope)
     check_who_asks(client_id, profile, *elsewhere)
-    target: BrokerTarget | None = None
     if profile:
         found = read_profile(profile)
         subject = _of_profile(profile, found)
         target = target_of(found) if found.broker else None
         carry = carry or found.carry
     else:
+        target = None
         if not issuer:
             issuer, ca = own_server(settings_of(directory), ca)
             broker = broker or _own_broker(directory)
@@ -122,9 +122,12 @@ def doctor(
         )
         subject = _of_options(asking)
     if broker:
-        target = BrokerTarget(
-            address=parse_broker(broker), tls=BrokerTls(ca=broker_ca or subject.ca)
-        )
+        tls = BrokerTls(ca=broker_ca or subject.ca)
+        target = BrokerTarget(address=parse_broker(broker), tls=tls)
+    if target is None and (
+        broker_ca or carry or method or client_identifier or take_over or publish
+    ):
+        raise ConfigError("which broker? Name it with --broker, or in the profile")
     wish = None
     if target is not None:
         wish = BrokerWish(
@@ -136,8 +139,10 @@ def doctor(
             publish=str(TopicName.parse(publish)) if publish else "",
             patience=timeout,
         )
-    elif broker_ca or carry or method or client_identifier or take_over or publish:
-        raise ConfigError("which broker? Name it with --broker, or in the profile")
+    _tell(subject, wish, as_json=as_json)
+
+
+def _tell(subject: Subject, wish: BrokerWish | None, *, as_json: bool) -> NoReturn:
     report = examine(subject, wish, system_clock())
     titles = {"issuer": subject.client.issuer, "broker": str(wish.target.address) if wish else ""}
     answer(as_data(report, titles), as_text(report, titles), as_json=as_json)

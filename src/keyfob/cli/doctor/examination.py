@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -19,10 +20,11 @@ from keyfob.cli.doctor.sizes import check_sizes
 from keyfob.cli.doctor.subject import BrokerWish, Subject
 from keyfob.cli.doctor.taking import Taken, take_token
 from keyfob.cli.doctor.token_checks import Seen, check_token, look_into
-from keyfob.cli.doctor.trying import Trying, ways_to_try
+from keyfob.cli.doctor.trying import Trying, broken, ways_to_try
 from keyfob.device import Token
 from keyfob.device.clock import Clock
 from keyfob.device.driving import drive, tls_context
+from keyfob.errors import TokenUnavailableError
 from keyfob.findings import Finding as AnyFinding
 from keyfob.loopback import is_loopback
 
@@ -89,7 +91,11 @@ def examine(subject: Subject, wish: BrokerWish | None, clock: Clock) -> Report:
 
 
 def _secrets(token: Token) -> tuple[str, ...]:
-    return tuple(filter(None, (token.access_token, token.refresh_token)))
+    """Return what no answer may hold; a broken token is the token, but for one character."""
+    texts = [token.access_token, token.refresh_token]
+    with contextlib.suppress(TokenUnavailableError):
+        texts.append(broken(token).access_token)
+    return tuple(filter(None, texts))
 
 
 def _examine_issuer(subject: Subject, patience: float, clock: Clock) -> IssuerReport:

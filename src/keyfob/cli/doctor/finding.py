@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from keyfob import findings
 from keyfob.findings import Severity
 
-__all__ = ["CODES", "Finding", "Section", "Severity"]
+__all__ = ["CODES", "Finding", "Section", "Severity", "found"]
 
 CODES: Final = frozenset(
     {
@@ -98,3 +98,8 @@ class Section:
         return Section(
             facts={**self.facts, **other.facts}, findings=(*self.findings, *other.findings)
         )
+
+
+def found(code: str, what: str, mend: str, severity: Severity = Severity.WRONG) -> Section:
+    """Return a part with nothing but one finding."""
+    return Section(findings=(Finding(code, what, mend, severity=severity),))

@@ -11,7 +11,7 @@ from typing import Final
 
 from cryptography import x509
 
-from keyfob.cli.doctor.finding import Finding, Section, Severity
+from keyfob.cli.doctor.finding import Finding, Section, Severity, found
 from keyfob.cli.shown import shown, time_of
 
 __all__ = ["SOON", "Server", "reach"]
@@ -57,14 +57,14 @@ def reach(server: Server, now: float) -> Section:
         now: Unix seconds, as this machine believes.
     """
     try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        return _fault(
+        return found(
             "name_unresolved",
             f"{server.host} has no address ({getattr(error, 'strerror', None) or 'no name'})",
             "correct the name, or this machine's DNS",
         )
-    addresses = [str(each[4][0]) for each in found]
+    addresses = [str(each[4][0]) for each in entries]
     facts: dict[str, object] = {"addresses": list(dict.fromkeys(addresses))}
     try:
         with socket.create_connection((server.host, server.port), server.timeout) as connection:
@@ -132,14 +132,14 @@ def _untrusted(server: Server, error: ssl.SSLCertVerificationError, now: float) 
     code = error.verify_code
     if code in _WRONG_NAME:
         names = ", ".join(map(shown, _names(certificate))) or "nobody"
-        return _fault(
+        return found(
             "certificate_wrong_name",
             f"the certificate of {server} is for {names}: devices refuse it",
             f"use a name that it is for, or get a certificate for {server.host}",
         )
     if code in _UNKNOWN_CA:
         issuer = shown(certificate.issuer.rfc4514_string()) if certificate else "an unknown one"
-        return _fault(
+        return found(
             "certificate_unknown_ca",
             f"the certificate of {server} is signed by {issuer}, whom this machine does not trust",
             f"name that authority's certificate with {server.ca_option} FILE; if it is signed by a"
@@ -147,7 +147,7 @@ def _untrusted(server: Server, error: ssl.SSLCertVerificationError, now: float) 
         )
     if code in (_EXPIRED, _NOT_YET_VALID):
         return _outside(server, certificate, now, expired=code == _EXPIRED)
-    return _fault(
+    return found(
         "certificate_untrusted",
         f"the certificate of {server} is not trusted ({error.verify_message})",
         "get another certificate",
@@ -166,12 +166,12 @@ def _outside(
             certificate.not_valid_after_utc.timestamp()
         )
     if expired:
-        return _fault(
+        return found(
             "certificate_expired",
             f"the certificate of {server}, or of its authority, {span}; {clock}",
             "renew the certificate; if the clock is ahead, set it (NTP)",
         )
-    return _fault(
+    return found(
         "certificate_not_yet_valid",
         f"the certificate of {server}, or of its authority, {span}; {clock}",
         "set this machine's clock (NTP): one that was without power begins in the past",
@@ -203,7 +203,3 @@ def _names(certificate: x509.Certificate | None) -> list[str]:
         return []
     addresses = named.get_values_for_type(x509.IPAddress)
     return [*named.get_values_for_type(x509.DNSName), *map(str, addresses)]
-
-
-def _fault(code: str, what: str, mend: str) -> Section:
-    return Section(findings=(Finding(code, what, mend),))

@@ -14,7 +14,7 @@ from keyfob.authorization.syntaxes.emqx_acl import EmqxAcl
 from keyfob.authorization.syntaxes.rabbitmq import RabbitMq
 from keyfob.authorization.syntaxes.reading import Reading, Syntax
 from keyfob.authorization.syntaxes.scopes import CONNECT, NativeScopes, parse_scopes
-from keyfob.cli.doctor.finding import Finding, Section, Severity
+from keyfob.cli.doctor.finding import Section, Severity, found
 from keyfob.cli.doctor.token_checks import Seen
 from keyfob.cli.shown import shown
 from keyfob.errors import KeyfobError
@@ -69,7 +69,7 @@ def read_rights(seen: Seen, device: str) -> tuple[Allowed, Section]:
     try:
         claims = Claims.parse(seen.claims)
     except KeyfobError as error:
-        return Allowed(), _found(
+        return Allowed(), found(
             "rights_unreadable",
             f"its claims are not as RFC 7519 has them ({error.message}): nobody reads rights there",
             "have the server write them so",
@@ -80,7 +80,7 @@ def read_rights(seen: Seen, device: str) -> tuple[Allowed, Section]:
         try:
             readings.append((syntax.name, syntax.read(claims, device)))
         except KeyfobError as error:
-            section |= _found(
+            section |= found(
                 "rights_unreadable",
                 f"what it says by {syntax.name} cannot be read: {error.message}",
                 "correct what the server writes there",
@@ -111,13 +111,13 @@ def _told(
         if reading.rules or name == "scopes"
     ]
     if ignored:
-        section |= _found(
+        section |= found(
             "rights_unreadable",
             f"something in it gives no right: {'; '.join(ignored[:3])}",
             "correct what the server writes there",
         )
     if CONNECT not in scope:
-        section |= _found(
+        section |= found(
             "connect_scope_missing",
             f"its scope has no {CONNECT}, which a guard requires unless required_scopes of its"
             " [[issuer]] says otherwise",
@@ -131,7 +131,7 @@ def _told(
     try:
         permissions = make(rules)
     except KeyfobError as error:
-        return Allowed(), section | _found(
+        return Allowed(), section | found(
             "rights_unreadable", error.message, "give the device less, and shorter, filters"
         )
     facts: dict[str, object] = {"rights": f"by {', '.join(syntaxes)}", **_lists(rules)}
@@ -154,7 +154,7 @@ def _filters(rules: list[Rule] | tuple[Rule, ...], operation: Operation) -> Iter
 
 def _none() -> Section:
     return Section(facts={"rights": "none that Keyfob reads", "publish": [], "subscribe": []}) | (
-        _found(
+        found(
             "rights_none",
             "nothing in it is a right that Keyfob reads: by itself it allows no topic",
             "give the device rights at the server, or let a policy of the guard map what the token"
@@ -162,7 +162,3 @@ def _none() -> Section:
             Severity.NOTE,
         )
     )
-
-
-def _found(code: str, what: str, mend: str, severity: Severity = Severity.WRONG) -> Section:
-    return Section(findings=(Finding(code, what, mend, severity=severity),))

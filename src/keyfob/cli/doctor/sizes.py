@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keyfob.cli.doctor.finding import Finding, Section, Severity
+from keyfob.cli.doctor.finding import Section, Severity, found
 from keyfob.device.carrying import DEFAULT_USERNAME, LONGEST_FIELD
 
 __all__ = ["BUFFERS", "LONGEST_HEADERS", "check_sizes", "connect_bytes"]
@@ -49,7 +49,7 @@ def check_sizes(token: str, identifier: str) -> Section:
     fits = {str(buffer): whole <= buffer for buffer in BUFFERS}
     section = Section(facts={"connect_bytes": whole, "fits_buffers": fits})
     if size > LONGEST_FIELD:
-        return section | _found(
+        return section | found(
             "token_too_long",
             f"the token has {size} bytes, a field of MQTT takes {LONGEST_FIELD}: no device can"
             " show it",
@@ -57,7 +57,7 @@ def check_sizes(token: str, identifier: str) -> Section:
             Severity.WRONG,
         )
     if size > LONGEST_HEADERS - len("Authorization: Bearer "):
-        return section | _found(
+        return section | found(
             "token_large",
             f"the token has {size} bytes: proxies refuse it in a WebSocket handshake's header"
             f" ({LONGEST_HEADERS} bytes), and brokers may have a limit of their own",
@@ -67,7 +67,7 @@ def check_sizes(token: str, identifier: str) -> Section:
     small = [buffer for buffer in BUFFERS if whole > buffer]
     if not small:
         return section
-    return section | _found(
+    return section | found(
         "token_large",
         f"a CONNECT with it has {whole} bytes: clients with a buffer of"
         f" {' or '.join(map(str, small))} bytes (PubSubClient as it comes: 256) cannot send it",
@@ -75,7 +75,3 @@ def check_sizes(token: str, identifier: str) -> Section:
         " a narrower --scope, or give opaque tokens",
         Severity.NOTE,
     )
-
-
-def _found(code: str, what: str, mend: str, severity: Severity) -> Section:
-    return Section(findings=(Finding(code, what, mend, severity=severity),))

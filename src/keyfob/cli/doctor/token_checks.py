@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from keyfob.cli.doctor.clock_checks import LEEWAY, SLIGHT, Skew
-from keyfob.cli.doctor.finding import Finding, Section, Severity
+from keyfob.cli.doctor.finding import Section, Severity, found
 from keyfob.cli.shown import shown, time_of
 from keyfob.device.renewal import leeway_of, renewal_age
 from keyfob.device.token import Token
@@ -51,8 +51,8 @@ class Seen:
     @property
     def identities(self) -> dict[str, str]:
         """What may be the device's name in it, by claim."""
-        found = {name: self.claims.get(name) for name in IDENTIFYING}
-        return {name: value for name, value in found.items() if isinstance(value, str) and value}
+        named = {name: self.claims.get(name) for name in IDENTIFYING}
+        return {name: value for name, value in named.items() if isinstance(value, str) and value}
 
 
 def look_into(token: Token) -> Seen:
@@ -110,11 +110,7 @@ def check_token(
 
 
 def _note(code: str, what: str, mend: str) -> Section:
-    return Section(findings=(Finding(code, what, mend, severity=Severity.NOTE),))
-
-
-def _wrong(code: str, what: str, mend: str) -> Section:
-    return Section(findings=(Finding(code, what, mend),))
+    return found(code, what, mend, Severity.NOTE)
 
 
 def _opaque(token: Token) -> Section:
@@ -151,13 +147,13 @@ def _plain(value: object) -> object:
 def _check_algorithm(seen: Seen) -> Section:
     algorithm = str((seen.header or {}).get("alg"))
     if algorithm.lower() == "none":
-        return _wrong(
+        return found(
             "token_algorithm",
             "the token is not signed at all: anybody can make such a one",
             "have the server sign with ES256, Ed25519 or RS256",
         )
     if algorithm.startswith("HS"):
-        return _wrong(
+        return found(
             "token_algorithm",
             f"the token is signed with a shared secret ({algorithm}): whoever can check it can make"
             " one, and Keyfob refuses it",
@@ -180,12 +176,12 @@ def _check_type(seen: Seen) -> Section:
 
 
 def _check_issuer(seen: Seen, issuer: str) -> Section:
-    found = seen.claims.get("iss")
-    if found == issuer or not issuer or found is None:
+    named = seen.claims.get("iss")
+    if named == issuer or not issuer or named is None:
         return Section()
-    return _wrong(
+    return found(
         "token_issuer_differs",
-        f"its iss is {_plain(found)}, the metadata's issuer {issuer}: who trusts one of them does"
+        f"its iss is {_plain(named)}, the metadata's issuer {issuer}: who trusts one of them does"
         " not know the other",
         "name the same issuer everywhere; a server behind a proxy must know its outer name",
     )
@@ -195,7 +191,7 @@ def _check_required(seen: Seen) -> Section:
     section = Section()
     for name in ("iss", "exp", "aud"):
         if name not in seen.claims:
-            section |= _wrong(
+            section |= found(
                 "token_claim_missing",
                 f"the token has no {name}, and a guard requires it",
                 "configure the client at the server so that its access tokens have one"
@@ -210,7 +206,7 @@ def _check_signature(seen: Seen, keys: KeySet | None) -> Section:
     try:
         parsed = jws.parse_compact(seen.token.access_token)
     except TokenError as error:
-        return _wrong("token_unreadable", error.message, "ask whoever runs the server")
+        return found("token_unreadable", error.message, "ask whoever runs the server")
     candidates = keys.find(parsed.header.kid, parsed.header.alg)
     if any(key.verify(parsed.signing_input, parsed.signature) for key in candidates):
         return Section(facts={"signature": "good"})
@@ -218,7 +214,7 @@ def _check_signature(seen: Seen, keys: KeySet | None) -> Section:
     why = refusal.message if refusal and not candidates else ""
     if not why:
         why = "it does not verify" if candidates else "none of them is called as it says"
-    return Section(facts={"signature": "not good"}) | _wrong(
+    return Section(facts={"signature": "not good"}) | found(
         "token_signature",
         f"its signature is by none of the issuer's published keys ({why}): every broker that"
         " checks refuses it",
@@ -249,7 +245,7 @@ def _check_end(seen: Seen) -> Section:
     lifetime = end - issued
     if abs(lifetime - seen.token.lifetime) <= SLIGHT:
         return Section()
-    return _wrong(
+    return found(
         "token_lifetime_differs",
         f"the answer's expires_in is {seen.token.lifetime:.0f} s, the token's own life"
         f" {lifetime:.0f} s: a device goes by the first, a broker by the second",
@@ -266,7 +262,7 @@ def _check_issue(seen: Seen, skew: Skew | None) -> Section:
     apart = max(least - skew.most, skew.least - most)
     if apart <= SLIGHT:
         return Section()
-    return _wrong(
+    return found(
         "token_clock_differs",
         f"its iat is at least {apart:.0f} s off the clock that the server's answers show: a broker"
         f" refuses tokens of the future, with {LEEWAY:.0f} s of leeway",
