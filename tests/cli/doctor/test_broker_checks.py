@@ -209,6 +209,21 @@ def test_a_device_whose_own_way_is_not_taken_is_told_so() -> None:
     assert "by password" in refused.mend
 
 
+def test_what_a_broker_leaves_out_is_as_the_standard_has_it() -> None:
+    def terse(seen: Broker) -> bytes:
+        shown = seen.connects[-1]
+        # Maximum QoS 0, and no wildcards
+        good = bytes((0x20, 7, 0, 0, 4, 0x24, 0, 0x28, 0))
+        return good if shown.password == TOKEN.access_token else connack(0x87)
+
+    section, _ = examined(behaving(connect=terse), ways=("password",), publish="a/x")
+    said: Any = section.facts["connack"]
+    assert said["maximum_qos"] == 0
+    assert said["wildcard_subscriptions"] is False
+    assert (said["retain_available"], said["receive_maximum"]) == (True, 65_535)
+    assert "not tried" in str(section.facts["published"])
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -19,6 +19,25 @@ from keyfob.mqtt.reason_codes import ReasonCode
 
 __all__ = ["Tried", "Wanted", "check_311", "check_carry", "no_way_in", "told_ways", "try_ways"]
 
+# MQTT 5.0 sections 3.2.2.3.3 to 3.2.2.3.13.
+_UNSAID: Final[dict[str, object]] = {
+    "MaximumQoS": 2,
+    "ReceiveMaximum": 65_535,
+    "RetainAvailable": 1,
+    "SharedSubscriptionAvailable": 1,
+    "SubscriptionIdentifierAvailable": 1,
+    "TopicAliasMaximum": 0,
+    "WildcardSubscriptionAvailable": 1,
+}
+_YES_OR_NO: Final = frozenset(
+    {
+        "retain_available",
+        "shared_subscriptions",
+        "subscription_identifiers",
+        "wildcard_subscriptions",
+    }
+)
+
 _UNSUPPORTED: Final = frozenset({0x01, 0x84})
 _PATIENT: Final = 2
 """How often a broker may say nothing before it is not asked any more: each time takes its time."""
@@ -136,10 +155,18 @@ def _way_words(way: str, answer: Answer, *, tells_unknown: bool) -> str:
 
 
 def _properties(answer: Answer) -> dict[str, object]:
-    told = {_WORDS[name]: value for name, value in answer.properties.items()}
-    return {
-        name: shown(value) if isinstance(value, str) else value for name, value in told.items()
-    } | {"session_present": answer.session_present}
+    """Return what CONNACK says; what it leaves out is as the standard has it."""
+    usual = _UNSAID if answer.version == V5 else {}
+    told = {_WORDS[name]: value for name, value in (usual | dict(answer.properties)).items()}
+    return {name: _plain(name, value) for name, value in told.items()} | {
+        "session_present": answer.session_present
+    }
+
+
+def _plain(name: str, value: object) -> object:
+    if isinstance(value, str):
+        return shown(value)
+    return bool(value) if name in _YES_OR_NO else value
 
 
 def check_carry(tried: Tried, wanted: Wanted) -> Section:
