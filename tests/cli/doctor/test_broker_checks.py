@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keyfob.authorization.permissions import Permissions
 from keyfob.authorization.syntaxes.scopes import parse_scopes
@@ -23,7 +26,7 @@ from tests.device.parties import Answer, Broker, auth, broker, connack
 from tests.device.world import SetClock, token_of
 
 TOKEN = token_of(SetClock(), access_token="kfa_" + "t0ken" * 9)
-CONNECT, SUBSCRIBE, PUBLISH, AUTH = 0x10, 0x80, 0x30, 0xF0
+CONNECT, PUBLISH = 0x10, 0x30
 KNOWN = Allowed(
     permissions=Permissions.allow_only(parse_scopes("mqtt.publish:a/# mqtt.subscribe:b/#").rules)
 )
@@ -77,7 +80,11 @@ def examined(answer: Answer, **options: Any) -> tuple[Section, Broker]:
     with broker(answer) as seen:
         address = Address(host="127.0.0.1", port=seen.port)
         trying = Trying(
-            address=address, context=None, token=TOKEN, identifier=identifier, patience=0.5
+            address=address,
+            context=None,
+            token=TOKEN,
+            identifier=identifier,
+            patience=options.pop("patience", 0.5),
         )
         ways = options.pop("ways", ("password", "username", "auth:OAUTH2-JWT"))
         return examine_broker(trying, Wanted(ways=ways, **values | options)), seen
@@ -263,3 +270,15 @@ def test_a_header_is_tried_over_websockets_alone() -> None:
     ways = ways_to_try(web, ("MINE",))
     assert ways[:3] == ("password", "username", "header")
     assert ways[-1] == "auth:MINE"
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.binary(min_size=4, max_size=12), min_size=1, max_size=4), st.booleans())
+def test_whatever_a_broker_sends_there_is_a_report(sent: list[bytes], good: bool) -> None:
+    turns = itertools.cycle(sent)
+
+    def answer(_: Broker, kind: int, __: bytes) -> bytes:
+        return (connack(0) if good and kind == CONNECT else b"") + next(turns)
+
+    section, _ = examined(answer, ways=("password", "auth:OAUTH2-JWT"), publish="a/x", patience=0.1)
+    assert set(section.facts) >= {"ways", "anonymous"}

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import itertools
 from email.utils import formatdate
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keyfob.cli.doctor.finding import Severity
 from keyfob.cli.doctor.issuer_checks import DEVICE_CODE, ClientKind, IssuerReport, examine_issuer
@@ -142,6 +145,28 @@ def test_keys_that_cannot_be_read_are_told(keys: Answer | KeyfobError) -> None:
     report = examined(changed(), NONE, keys)
     assert codes(report) == {"jwks_unusable"}
     assert report.keys is None
+
+
+JSON = st.none() | st.integers() | st.text(max_size=9) | st.lists(st.text(max_size=9), max_size=3)
+MEMBERS = st.sampled_from([*METADATA, "dpop_signing_alg_values_supported"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(MEMBERS, JSON), st.dictionaries(st.just("keys"), JSON))
+def test_whatever_a_server_publishes_there_is_a_report(
+    metadata: dict[str, Any], keys: dict[str, Any]
+) -> None:
+    kind = ClientKind(issuer=ISSUER, grant_type="g", authentication=("none",))
+    flow = examine_issuer(kind, SetClock())
+    answers = itertools.chain([answer(METADATA | metadata), NONE], itertools.repeat(answer(keys)))
+    next(flow)
+    report = None
+    while report is None:
+        try:
+            flow.send(next(answers))
+        except StopIteration as end:
+            report = end.value
+    assert isinstance(report, IssuerReport)
 
 
 def test_a_wrong_clock_is_seen_by_the_way() -> None:
