@@ -21,7 +21,8 @@ from keyfob.cli.doctor.subject import BrokerWish, Subject
 from keyfob.device import Moment, TokenSource
 from keyfob.device.clock import system_clock
 from tests.cli.commands import Shell, wait_for
-from tests.running import MOSQUITTO, Installation, free_port
+from tests.free_ports import free_port
+from tests.running import MOSQUITTO, Installation
 from tests.server.certificates import Authority
 from tests.system.doctoring import Doctor
 

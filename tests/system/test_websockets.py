@@ -13,7 +13,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.cli.commands import Shell
-from tests.running import PATIENCE, Installation, free_port, installation
+from tests.free_ports import free_port
+from tests.running import PATIENCE, Installation, installation
 from tests.system.doctoring import Doctor
 
 

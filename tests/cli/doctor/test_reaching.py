@@ -16,7 +16,7 @@ from keyfob.cli.doctor.finding import Finding, Section
 from keyfob.cli.doctor.reaching import Server, reach
 from keyfob.findings import Severity
 from tests.cli.doctor.tls_server import DAY, listening, showing
-from tests.running import free_port
+from tests.free_ports import free_port
 from tests.server.certificates import Authority
 
 MONTH = datetime.timedelta(days=30)
