@@ -22,7 +22,8 @@ def check_anonymous(trying: Trying, tried: Tried) -> Section:
     return section | found(
         "anonymous_allowed",
         "the broker lets in who shows nothing at all: tokens keep nobody out",
-        "close it (Mosquitto: allow_anonymous false, for every listener)",
+        "close it (Mosquitto: allow_anonymous false, for every listener; RabbitMQ:"
+        " anonymous_login_user = none)",
         Severity.GRAVE,
     )
 
