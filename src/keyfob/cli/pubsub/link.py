@@ -62,6 +62,8 @@ class Link:
         os.set_blocking(self._waker, False)
         self.up = threading.Event()
         """Set while the broker has said yes."""
+        self.connections = 0
+        """How often it has."""
         self._source = source
         self._was_up = False
         self._leaving = False
@@ -95,7 +97,7 @@ class Link:
             wish.target.address,
             keepalive=wish.keepalive,
             bind_address=wish.bind,
-            clean_start=False if version5 and wish.keep_session else None,
+            clean_start=self._clean_start(),
             properties=self._connect_properties() if version5 else None,
         )
         self.client.loop_start()
@@ -172,6 +174,7 @@ class Link:
         if code == 0:
             self._refusals = 0
             self._was_up = True
+            self.connections += 1
             self.up.set()
             self.put(bool(flags.session_present))
             self.joined(present=bool(flags.session_present))
@@ -219,6 +222,13 @@ class Link:
         if wish.keep_session:
             return FOREVER
         return ACROSS if wish.target.client_identifier else 0
+
+    def _clean_start(self) -> bool | None:
+        """Say whether a CONNECT begins a session anew; None: the first one alone does."""
+        if self.wish.keep_session:
+            return False
+        # Nobody can come back to a session under a name that the broker made up.
+        return None if self.wish.target.client_identifier else True
 
     def _connect_properties(self) -> Properties:
         made = self.wish.properties.get("connect")

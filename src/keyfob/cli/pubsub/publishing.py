@@ -55,7 +55,7 @@ class Publisher:
         self._slots = threading.Semaphore(WINDOW)
         self._written: deque[tuple[mqtt.MQTTMessageInfo, bytes]] = deque()
         self._refused = 0
-        self._count = 0
+        self._connection = link.connections
         link.client.on_publish = self._published
 
     def publish(self, payload: bytes) -> None:
@@ -65,12 +65,15 @@ class Publisher:
             KeyfobError: The connection is gone for good.
         """
         if self._how.qos:
+            self._keep_order()
             self._take_slot()
             self._send(payload)
             return
         self._written.append((self._send_now(payload), payload))
         if len(self._written) >= WINDOW:
-            self._see_through(WINDOW // 2)
+            # All of them: as long as there is something to write, paho does nothing else, and
+            # the next token would have to wait until this one has run out.
+            self._see_through()
 
     def finish(self) -> None:
         """Wait until the broker has everything, as far as the quality of service can tell.
@@ -79,16 +82,30 @@ class Publisher:
             KeyfobError: The connection is gone for good.
             BrokerRefusalError: The broker took one of the messages not.
         """
-        self._see_through(0)
-        for _ in range(WINDOW if self._how.qos else 0):
-            self._take_slot()
+        self._see_through()
         if self._how.qos:
-            self._slots.release(WINDOW)
+            self._await_all()
         if self._refused:
             said = f"the broker refuses {self._how.topic}: {reason_text(self._refused)}"
             raise BrokerRefusalError(said, reason_code=self._refused)
 
+    def _await_connection(self) -> None:
+        while not self._link.up.wait(LOOK):
+            self._link.go_on()
+
     # QoS 1 and 2: paho keeps the message until the broker has it, whatever happens to connections
+
+    def _keep_order(self) -> None:
+        """After a reconnect, let paho send again what was on its way before anything new."""
+        self._await_connection()
+        if self._connection != self._link.connections:
+            self._connection = self._link.connections
+            self._await_all()
+
+    def _await_all(self) -> None:
+        for _ in range(WINDOW):
+            self._take_slot()
+        self._slots.release(WINDOW)
 
     def _take_slot(self) -> None:
         while not self._slots.acquire(timeout=LOOK):
@@ -106,15 +123,14 @@ class Publisher:
 
     def _send_now(self, payload: bytes) -> mqtt.MQTTMessageInfo:
         while True:
-            while not self._link.up.wait(LOOK):
-                self._link.go_on()
+            self._await_connection()
             info = self._send(payload)
             if info.rc == mqtt.MQTT_ERR_SUCCESS:
                 return info
 
-    def _see_through(self, most: int) -> None:
-        """Wait until no more than so many are still to be written."""
-        while len(self._written) > most:
+    def _see_through(self) -> None:
+        """Wait until none is still to be written."""
+        while self._written:
             info, payload = self._written.popleft()
             while not _is_written(info):
                 self._link.go_on()
