@@ -274,7 +274,7 @@ def _address(options: BrokerOptions, profile: Profile, url: Address | None) -> A
         address = url if url is not None else parse_broker(options.broker)
     else:
         known = parse_broker(profile.broker) if profile.broker else None
-        tls = options.port == 8883 or (known is not None and known.tls)
+        tls = options.port == 8883 or (known is not None and known.tls and options.port != 1883)
         tls = tls or bool(options.cafile or options.capath or options.tls_use_os_certs)
         address = known or Address(host="localhost", port=8883 if tls else 1883)
         if options.host:

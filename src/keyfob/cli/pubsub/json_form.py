@@ -79,8 +79,8 @@ def parse_json(data: bytes) -> Value:
             strict=False,  # as mosquitto_sub, which takes a tab within a string
         )
         printed(value).encode()
-    except RecursionError:
-        raise ValueError("it is too deep") from None
+    except (ValueError, RecursionError):  # the one repeats what it read
+        raise ValueError("it is no JSON") from None
     return value
 
 

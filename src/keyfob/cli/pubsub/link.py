@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode as PahoReason
 
 from keyfob.cli.broker_target import V5, attached_client, connect
 from keyfob.cli.pubsub.broker_options import FOREVER, Wish
+from keyfob.cli.token_asking import no_word_of_a_next_try
 from keyfob.device import Freshness, TokenSource
 from keyfob.device.paho import Session
 from keyfob.device.verdicts import Verdict, of_connack
@@ -102,7 +103,8 @@ class Link:
         )
         self.client.loop_start()
         try:
-            self.check(ANSWER)
+            with no_word_of_a_next_try():  # without an answer, or with a no, there is none
+                self.check(ANSWER)
         except Empty:
             raise UpstreamError(f"{wish.target.address}: no answer to CONNECT") from None
 

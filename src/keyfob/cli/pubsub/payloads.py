@@ -48,6 +48,7 @@ def lines(stream: int, woken: int, look: Callable[[], None]) -> Iterator[bytes]:
             continue
         *whole, left = bytes(rest).split(b"\n")
         rest = bytearray(left)
+        _check(max(map(len, (*whole, left))))
         yield from whole
     if rest:
         yield bytes(rest)

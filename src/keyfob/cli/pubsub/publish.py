@@ -123,8 +123,8 @@ def pub(token: TokenOptions, broker: BrokerOptions, what: MessageOptions) -> Non
         retain=what.retain,
         properties=wish.properties.get("publish"),
     )
+    link = Link(wish, source)
     with running(source, quiet=wish.quiet):
-        link = Link(wish, source)
         link.client.max_inflight_messages_set(what.max_inflight)
         try:
             with raise_on_interrupt():

@@ -33,7 +33,8 @@ def running(source: TokenSource, *, quiet: bool) -> Iterator[None]:
         KeyfobError: There was an error.
     """
     log_to_stderr()
-    logging.getLogger("keyfob").setLevel(logging.CRITICAL if quiet else logging.WARNING)
+    log = logging.getLogger("keyfob")
+    log.setLevel(logging.CRITICAL if quiet else logging.WARNING)
     try:
         with no_word_of_a_next_try():
             source.get()
@@ -47,3 +48,5 @@ def running(source: TokenSource, *, quiet: bool) -> Iterator[None]:
             with contextlib.redirect_stderr(None):
                 raise typer.Exit(report(error, as_json=False)) from None
         raise
+    finally:
+        log.setLevel(logging.NOTSET)

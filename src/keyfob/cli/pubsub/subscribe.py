@@ -129,10 +129,10 @@ def sub(token: TokenOptions, broker: BrokerOptions, what: SubscribeOptions) -> N
         remove_retained=what.remove_retained,
         once=what.exit_after_sub,
     )
+    link = Subscriber(wish, source, how, Receiving(selection))
+    usual = verbose if what.verbose else payload_only
+    link.printed = Printer(form or usual, newline=not what.no_newline, told=link.tell)
     with running(source, quiet=wish.quiet):
-        link = Subscriber(wish, source, how, Receiving(selection))
-        usual = verbose if what.verbose else payload_only
-        link.printed = Printer(form or usual, newline=not what.no_newline, told=link.tell)
         with on_interrupt(lambda _: link.events.put(End.INTERRUPTED)):
             code = _run(link, what.timeout)
     raise typer.Exit(code)
