@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,10 +47,9 @@ def secrets(running: Installation) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
-    yield
 
 
 class Programs:
@@ -119,22 +117,11 @@ def retained(
         file.write_bytes(payload)
         who = ("--client-id", SENDER, "--client-secret", "env:PS_SECRET")
         said = ("-t", f"ps/kept/{name}", "-f", str(file), "-r", "-q", "1")
-        properties = [
-            *(
-                "-D",
-                "publish",
-                "content-type",
-                "text/é",
-                "-D",
-                "publish",
-                "user-property",
-                "k",
-                "v",
-            ),
-            *("-D", "publish", "user-property", "k", "w", "-D", "publish", "response-topic", "r/s"),
-            *("-D", "publish", "payload-format-indicator", "0"),
-            *("-D", "publish", "correlation-data", "c d"),
-        ]
+        pairs = (("content-type", "text/é"), ("response-topic", "r"), ("correlation-data", "c d"))
+        properties = [word for pair in pairs for word in ("-D", "publish", *pair)]
+        for value in ("v", "w"):
+            properties += ["-D", "publish", "user-property", "k", value]
+        properties += ["-D", "publish", "payload-format-indicator", "0"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PS_SECRET", secrets[SENDER])
             words = ["pub", *who, "--dir", str(running.directory), *said]
@@ -230,7 +217,8 @@ def test_a_subscriber_and_a_publisher_outlive_their_tokens(
         until("it subscribes", lambda: shown(SHORT) > begin[0], PATIENCE * 2)
         command = [*KEYFOB, "pub", *writer, "--carry", carry]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as pub:
-            assert pub.stdin is not None and pub.stderr is not None
+            assert pub.stdin is not None
+            assert pub.stderr is not None
 
             def enough() -> bool:
                 nonlocal numbers

@@ -98,7 +98,7 @@ class Link:
             wish.target.address,
             keepalive=wish.keepalive,
             bind_address=wish.bind,
-            clean_start=self._clean_start(),
+            clean_start=self._clean_start() if version5 else None,
             properties=self._connect_properties() if version5 else None,
         )
         self.client.loop_start()
@@ -158,8 +158,13 @@ class Link:
             self.client.disconnect()
         else:
             self.client.disconnect(reason, properties)
-        if self._gone.wait(GOODBYE if self.up.is_set() else 0.0):
-            self.client.loop_stop()  # it hears the broker out, which takes a second at most
+        if self.up.is_set():
+            self._gone.wait(GOODBYE)
+        # It hears the broker out, which takes a second at most; where the network is gone, nobody
+        # waits for it.
+        stopping = threading.Thread(target=self.client.loop_stop, daemon=True)
+        stopping.start()
+        stopping.join(GOODBYE)
 
     def tell(self, text: str) -> None:
         """Tell the person who looks on, unless she wants to hear nothing."""

@@ -132,9 +132,9 @@ def sub(token: TokenOptions, broker: BrokerOptions, what: SubscribeOptions) -> N
     link = Subscriber(wish, source, how, Receiving(selection))
     usual = verbose if what.verbose else payload_only
     link.printed = Printer(form or usual, newline=not what.no_newline, told=link.tell)
-    with running(source, quiet=wish.quiet):
-        with on_interrupt(lambda _: link.events.put(End.INTERRUPTED)):
-            code = _run(link, what.timeout)
+    interrupts = on_interrupt(lambda _: link.events.put(End.INTERRUPTED))
+    with running(source, quiet=wish.quiet), interrupts:
+        code = _run(link, what.timeout)
     raise typer.Exit(code)
 
 
