@@ -176,10 +176,6 @@ def test_what_is_retained_is_removed_where_that_is_wished(programs: Programs) ->
 def test_a_message_arrives_however_the_token_travels(
     programs: Programs, way: tuple[str, ...]
 ) -> None:
-    if "username" in way:
-        code, _, err = programs.ours("pub", SENDER, "-t", "ps/way", "-m", "x", *way)
-        assert code == 0x87, err  # as [guard] has it: the token is looked for in the password
-        return
     programs.publish("ps/way", "-m", "x", "-r", *way)
     assert programs.ours("sub", READER, "-t", "ps/way", "-C", "1", *way)[:2] == (0, b"x\n")
 
@@ -187,7 +183,7 @@ def test_a_message_arrives_however_the_token_travels(
 def test_lines_are_messages_to_their_last_byte(
     running: Installation, programs: Programs, tmp_path: Path
 ) -> None:
-    sent = [b"one", b"", b"\0\xff\r", *(b"%d" % number for number in range(3000)), b"last"]
+    sent = [b"one", b"", b"\0\xff\r", *(b"%d" % number for number in range(800)), b"last"]
     reader = [*programs.who(READER), "-t", "ps/lines", "-q", "1", "-F", "%x", "-c"]
     code, _, err = programs.ours("sub", READER, "-t", "ps/lines", "-q", "1", "-c", "-E")
     assert code == 0, err
@@ -258,6 +254,8 @@ def test_what_the_token_does_not_allow_is_told_with_the_brokers_reason(programs:
     assert (code, err) == (0x87, "")
 
 
+# paho leaves a socket to the garbage where the handshake failed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_broker_that_is_not_there_or_not_trusted_is_named(
     running: Installation, programs: Programs
 ) -> None:

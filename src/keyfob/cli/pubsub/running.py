@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def running(source: TokenSource, *, quiet: bool) -> Iterator[None]:
         raise typer.Exit(int(Exit.REFUSED)) from None
     except (KeyfobError, OSError) as error:
         if quiet:
-            with contextlib.redirect_stderr(None):
+            with contextlib.redirect_stderr(io.StringIO()):
                 raise typer.Exit(report(error, as_json=False)) from None
         raise
     finally:
