@@ -13,7 +13,7 @@ import typer
 
 from keyfob.cli.broker_target import target_of
 from keyfob.cli.output import Json, answer
-from keyfob.cli.profile_sources import source_of
+from keyfob.cli.profile_sources import absolute_file, absolute_reference, source_of
 from keyfob.cli.profiles import (
     GrantName,
     Profile,
@@ -24,7 +24,6 @@ from keyfob.cli.profiles import (
 )
 from keyfob.cli.shown import time_of
 from keyfob.cli.token_asking import no_word_of_a_next_try, refused
-from keyfob.config import SecretReference
 from keyfob.device import DeviceCode, Invitation
 from keyfob.device.carrying import Carry
 from keyfob.errors import ConfigError, TokenRequestError
@@ -120,18 +119,18 @@ def login(
         scope=scope,
         audience=audience,
         resource=resource,
-        ca=_absolute(ca),
-        client_secret=_reference(client_secret),
-        password=_reference(password),
-        private_key=_absolute(private_key),
-        certificate=_absolute(certificate),
+        ca=absolute_file(ca),
+        client_secret=absolute_reference(client_secret),
+        password=absolute_reference(password),
+        private_key=absolute_file(private_key),
+        certificate=absolute_file(certificate),
         broker=broker,
         carry=carry,
         username=username,
         client_identifier=client_identifier,
-        broker_ca=_absolute(broker_ca),
-        broker_certificate=_absolute(broker_certificate),
-        broker_key=_absolute(broker_key),
+        broker_ca=absolute_file(broker_ca),
+        broker_certificate=absolute_file(broker_certificate),
+        broker_key=absolute_file(broker_key),
     )
     wanted = _wanted(profile, given)
     source = source_of(wanted, store=None, prompt=DeviceCode(prompt=_show))
@@ -167,18 +166,6 @@ def _wanted(name: str, given: Profile) -> Profile:
     if given.carry:
         Carry.parse(given.carry)
     return given
-
-
-def _absolute(path: Path | None) -> str:
-    return "" if path is None else str(path.absolute())
-
-
-def _reference(text: str) -> str:
-    """Return a reference that holds from everywhere."""
-    if not text:
-        return ""
-    reference = SecretReference.parse(text, Path.cwd())
-    return text if reference.kind == "env" else f"file:{Path(reference.place).absolute()}"
 
 
 def _show(invitation: Invitation) -> None:

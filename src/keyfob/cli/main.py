@@ -42,6 +42,9 @@ from keyfob.cli import (
 from keyfob.cli.doctor import command as doctor
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
+from keyfob.cli.pubsub.property_words import PropertyCommand
+from keyfob.cli.pubsub.publish import pub
+from keyfob.cli.pubsub.subscribe import sub
 from keyfob.cli.target import Target, use
 from keyfob.errors import ConfigError
 
@@ -64,6 +67,8 @@ app.command("login", short_help="Have somebody approve this device.")(login.logi
 app.command("doctor", short_help="Say what is wrong with a device's token and broker.")(
     doctor.doctor
 )
+app.command("pub", cls=PropertyCommand, short_help="Publish as mosquitto_pub does.")(pub)
+app.command("sub", cls=PropertyCommand, short_help="Subscribe as mosquitto_sub does.")(sub)
 app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
     inspecting.inspect
 )
@@ -111,6 +116,8 @@ HERE: Final = MappingProxyType(
         "explain": "decides by this machine's configuration and its guard's sessions",
         "login": "asks an authorization server as a device; which one, --issuer says",
         "doctor": "asks an authorization server as a device; which one, --issuer says",
+        "pub": "asks an authorization server as a device; which one, --issuer says",
+        "sub": "asks an authorization server as a device; which one, --issuer says",
         "simulate": "asks no server at all",
         "config": "is about the configuration file of this machine",
         "database": "opens the database itself, before any server does",

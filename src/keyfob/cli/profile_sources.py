@@ -22,7 +22,7 @@ from keyfob.device import (
 from keyfob.errors import ConfigError, NotFoundError, TokenRequestError
 from keyfob.oauth.client_authentication import ClientAuthentication
 
-__all__ = ["file_of", "profile_source", "source_of"]
+__all__ = ["absolute_file", "absolute_reference", "file_of", "profile_source", "source_of"]
 
 
 def profile_source(name: str) -> TokenSource:
@@ -73,6 +73,23 @@ def source_of(profile: Profile, *, store: TokenStore | None, prompt: DeviceCode)
 def file_of(text: str) -> Path | None:
     """Return a file that a profile names; None: it names none."""
     return profiles_folder() / text if text else None
+
+
+def absolute_file(path: Path | None) -> str:
+    """Return a file as a profile names it, so that it holds from everywhere; empty: none."""
+    return "" if path is None else str(path.absolute())
+
+
+def absolute_reference(text: str) -> str:
+    """Return a reference to a secret that holds from everywhere; empty: none.
+
+    Raises:
+        ConfigError: It is none; the message does not repeat the text.
+    """
+    if not text:
+        return ""
+    reference = SecretReference.parse(text, Path.cwd())
+    return text if reference.kind == "env" else f"file:{Path(reference.place).absolute()}"
 
 
 def _grant(profile: Profile, prompt: DeviceCode) -> Grant:
