@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.cli.doctor.finding import CODES, Finding
-from keyfob.cli.findings import exit_code, finding_text, worst_first
+from keyfob.cli.findings import exit_code, finding_json, finding_text, worst_first
 from keyfob.cli.output import Exit
 from keyfob.findings import Severity
 
@@ -47,3 +47,5 @@ def test_the_worst_is_told_first_and_a_note_is_no_failure() -> None:
     assert exit_code([made(Severity.NOTE), made(Severity.WRONG)]) is Exit.REFUSED
     assert exit_code([made(Severity.GRAVE)]) is Exit.REFUSED
     assert finding_text(made(Severity.GRAVE)).startswith("GRAVE: ")
+    told = {"code": "clock_off", "severity": "note", "what": "what", "mend": "how"}
+    assert finding_json(made(Severity.NOTE)) == told
