@@ -24,8 +24,9 @@ from paho.mqtt.reasoncodes import ReasonCode as PahoReason
 from keyfob.cli.broker_target import V5, attached_client, connect
 from keyfob.cli.pubsub.broker_options import FOREVER, Wish
 from keyfob.cli.token_asking import no_word_of_a_next_try
-from keyfob.device import Freshness, TokenSource
+from keyfob.device import Freshness
 from keyfob.device.paho import Session
+from keyfob.device.tokens import Tokens
 from keyfob.device.verdicts import Verdict, of_connack
 from keyfob.errors import BrokerRefusalError, KeyfobError, UpstreamError
 from keyfob.mqtt.reason_codes import ReasonCode
@@ -53,7 +54,7 @@ class Link:
         source: Where its tokens come from.
     """
 
-    def __init__(self, wish: Wish, source: TokenSource) -> None:
+    def __init__(self, wish: Wish, source: Tokens) -> None:
         self.wish = wish
         self.events: SimpleQueue[object] = SimpleQueue()
         """What the main thread has to know: a ``KeyfobError`` that ends the command, or what the
