@@ -180,6 +180,23 @@ def test_a_message_arrives_however_the_token_travels(
     assert programs.ours("sub", READER, "-t", "ps/way", "-C", "1", *way)[:2] == (0, b"x\n")
 
 
+def test_a_token_that_stands_in_a_file_is_shown_with_a_profiles_broker(
+    running: Installation, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "keyfob").mkdir()
+    (tmp_path / "keyfob/profiles.toml").write_text(
+        f'[there]\nissuer = "https://localhost:1"\nclient_id = "c"\n'
+        f'broker = "mqtts://localhost:{running.port}"\nbroker_ca = "{running.ca}"\n',
+        encoding="utf-8",
+    )
+    file = tmp_path / "token"
+    words = ["pub", "--profile", "there", "--token-file", str(file), "-t", "ps/file", "-m", "x"]
+    assert run(words) == 2  # there is no file yet
+    file.write_text(running.token(SENDER, programs.secrets[SENDER]), encoding="ascii")
+    assert run([*words, "-r", "-q", "1"]) == 0
+    assert programs.ours("sub", READER, "-t", "ps/file", "-C", "1")[:2] == (0, b"x\n")
+
+
 def test_lines_are_messages_to_their_last_byte(
     running: Installation, programs: Programs, tmp_path: Path
 ) -> None:

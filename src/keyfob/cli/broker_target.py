@@ -17,9 +17,9 @@ from paho.mqtt.properties import Properties
 
 from keyfob.cli.profile_sources import file_of
 from keyfob.cli.profiles import Profile
-from keyfob.device import TokenSource
 from keyfob.device.paho import Session, attach
 from keyfob.device.paho_public import PublicSession
+from keyfob.device.tokens import Tokens
 from keyfob.errors import ConfigError, UpstreamError
 
 __all__ = [
@@ -232,7 +232,7 @@ def target_of(profile: Profile) -> BrokerTarget:
 
 def attached_client(
     target: BrokerTarget,
-    source: TokenSource,
+    source: Tokens,
     *,
     version: int = V5,
     clean: bool = True,

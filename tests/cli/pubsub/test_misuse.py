@@ -53,6 +53,7 @@ def _secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (("--cafile", "/nonexistent"), "/nonexistent"),
         (("--key", "/nonexistent", "-p", "8883"), "certificate"),
         (("--profile", "x"), "--profile"),
+        (("--token-file", "x"), "--token-file"),
         (("-D", "connect", "authentication-data", "x"), "--carry"),
         (("-D", "puback", "user-property", "a", "b"), "properties go into"),
         (("-q", "3"), "-q"),

@@ -24,8 +24,9 @@ from paho.mqtt.reasoncodes import ReasonCode as PahoReason
 from keyfob.cli.broker_target import V5, attached_client, connect
 from keyfob.cli.pubsub.broker_options import FOREVER, Wish
 from keyfob.cli.token_asking import no_word_of_a_next_try
-from keyfob.device import Freshness, TokenSource
+from keyfob.device import Freshness
 from keyfob.device.paho import Session
+from keyfob.device.tokens import Tokens
 from keyfob.device.verdicts import Verdict, of_connack
 from keyfob.errors import BrokerRefusalError, KeyfobError, UpstreamError
 from keyfob.mqtt.reason_codes import ReasonCode
@@ -53,11 +54,11 @@ class Link:
         source: Where its tokens come from.
     """
 
-    def __init__(self, wish: Wish, source: TokenSource) -> None:
+    def __init__(self, wish: Wish, source: Tokens) -> None:
         self.wish = wish
         self.events: SimpleQueue[object] = SimpleQueue()
-        """What the main thread has to know: a ``KeyfobError`` that ends the command, or what the
-        command itself puts there."""
+        """What the main thread has to know: an error that ends the command, whether the session
+        was there at a CONNACK, or what the command itself puts there."""
         self.woken, self._waker = os.pipe()
         """Can be read as soon as there is an event, for those who wait for something else, too."""
         os.set_blocking(self._waker, False)
@@ -104,9 +105,11 @@ class Link:
         self.client.loop_start()
         try:
             with no_word_of_a_next_try():  # without an answer, or with a no, there is none
-                self.check(ANSWER)
+                event = self.check(ANSWER)
         except Empty:
             raise UpstreamError(f"{wish.target.address}: no answer to CONNECT") from None
+        if not isinstance(event, bool):  # somebody has ended the command meanwhile
+            self.put(event)
 
     def put(self, event: object) -> None:
         """Have the main thread told."""
@@ -122,10 +125,11 @@ class Link:
 
         Raises:
             KeyfobError: It ends the command.
+            OSError: The same.
             Empty: There is none.
         """
         event = self.events.get(timeout=timeout) if timeout else self.events.get_nowait()
-        if isinstance(event, KeyfobError):
+        if isinstance(event, KeyfobError | OSError):
             raise event
         return event
 

@@ -15,14 +15,14 @@ from keyfob.cli.failures import report
 from keyfob.cli.logs import log_to_stderr
 from keyfob.cli.output import Exit
 from keyfob.cli.token_asking import no_word_of_a_next_try
-from keyfob.device import TokenSource
+from keyfob.device.tokens import Tokens
 from keyfob.errors import KeyfobError, TokenRequestError
 
 __all__ = ["running"]
 
 
 @contextlib.contextmanager
-def running(source: TokenSource, *, quiet: bool) -> Iterator[None]:
+def running(source: Tokens, *, quiet: bool) -> Iterator[None]:
     """Get the first token, and say how it ended.
 
     Args:

@@ -19,7 +19,7 @@ from keyfob.cli.pubsub.broker_options import Wish
 from keyfob.cli.pubsub.link import Link, reason_text
 from keyfob.cli.pubsub.message import Message, message_of
 from keyfob.cli.pubsub.receiving import Receiving, What
-from keyfob.device import TokenSource
+from keyfob.device.tokens import Tokens
 from keyfob.errors import BrokerRefusalError, TopicError
 
 __all__ = ["End", "Subscriber", "Subscribing"]
@@ -64,9 +64,7 @@ class Subscriber(Link):
         receiving: Says which messages are wanted.
     """
 
-    def __init__(
-        self, wish: Wish, source: TokenSource, how: Subscribing, receiving: Receiving
-    ) -> None:
+    def __init__(self, wish: Wish, source: Tokens, how: Subscribing, receiving: Receiving) -> None:
         super().__init__(wish, source)
         self.printed: Callable[[Message], None] = lambda _: None
         """Prints a message."""

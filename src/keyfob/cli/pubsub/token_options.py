@@ -18,8 +18,10 @@ from keyfob.cli.profile_sources import (
     source_of,
 )
 from keyfob.cli.profiles import Profile, read_profile
+from keyfob.cli.pubsub.token_in_file import TokenInFile
 from keyfob.cli.token_asking import CLIENT_SECRET, DEVICE_SECRET
-from keyfob.device import DeviceCode, TokenSource
+from keyfob.device import DeviceCode
+from keyfob.device.tokens import Tokens
 from keyfob.errors import ConfigError
 
 __all__ = ["TokenOptions", "token_of"]
@@ -37,6 +39,10 @@ class TokenOptions:
             metavar="NAME", help="As this profile; `default`, where nothing else says who."
         ),
     ] = ""
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="It stands here; keyfob token --watch keeps it fresh."),
+    ] = None
     client_id: Annotated[
         str, typer.Option(metavar="ID", help="The device, or the application.")
     ] = ""
@@ -73,7 +79,7 @@ class TokenOptions:
     directory: Directory = DEFAULT_DIRECTORY
 
 
-def token_of(options: TokenOptions) -> tuple[Profile, TokenSource]:
+def token_of(options: TokenOptions) -> tuple[Profile, Tokens]:
     """Return who is meant, and what gets the tokens.
 
     Raises:
@@ -84,6 +90,11 @@ def token_of(options: TokenOptions) -> tuple[Profile, TokenSource]:
         *(options.device, options.client_secret, options.device_password, options.private_key),
         *(options.issuer, options.ca, options.scope, options.audience, options.resource),
     )
+    if options.token_file is not None:
+        if options.client_id or any(said):
+            raise ConfigError("--token-file has the token already: only --profile goes with it")
+        broker = read_profile(options.profile) if options.profile else None
+        return broker or Profile(issuer="", client_id=""), TokenInFile(options.token_file)
     if options.client_id:
         if options.profile:
             raise ConfigError("one of --profile and --client-id says who asks")
