@@ -19,6 +19,7 @@ from keyfob.cli.doctor.token_checks import Seen
 from keyfob.device import FileStore, Freshness, TokenSource
 from keyfob.device.clock import system_clock
 from keyfob.errors import ConfigError
+from tests.cli.commands import Shell
 from tests.device.world import SECRET, Rogue, SetClock, good, rogue, sends, token_of
 
 KIND = ClientKind(
@@ -140,3 +141,44 @@ def test_whether_the_identifier_fits_to_the_token_is_told(
     section = check_identifier(SEEN, chosen)
     assert [str(finding.severity) for finding in section.findings] == severities
     assert section.facts["bound_to"] == {"sub": "dev1", "client_id": "app"}
+
+
+# What was typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (("--client-id", "a", "--profile", "b"), "who asks"),
+        ((), "who asks"),
+        (("--profile", "b", "--scope", "x"), "a profile everything"),
+        (("--client-id", "a", "--issuer", "https://localhost:1", "--take-over"), "which broker"),
+        (("--client-id", "a", "--issuer", "https://localhost:1", "--carry", "x"), "which broker"),
+        (("--client-id", "a", "--issuer", "https://localhost:1", "--broker-ca", "x"), "--broker"),
+        (("--client-id", "a", "--issuer", "http://as.example"), "https"),
+        (("--client-id", "a", "--broker", "x://y"), "mqtts://"),
+        (("--client-id", "a", "--carry", "pocket"), "auth:METHOD"),
+        (("--client-id", "a", "--publish", "a/#"), "topic"),
+    ],
+)
+def test_what_does_not_fit_together_is_misuse_and_nobody_is_asked(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, typed: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.setenv("KEYFOB_CLIENT_SECRET", SECRET)
+    outcome = shell("doctor", *typed)
+    assert outcome.code == 2, outcome
+    assert words in outcome.err
+    assert SECRET not in outcome.out + outcome.err
+
+
+def test_a_profiles_way_to_carry_needs_no_broker(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "keyfob").mkdir()
+    profile = '["p"]\nissuer = "https://localhost:1"\nclient_id = "a"\ncarry = "username"\n'
+    (tmp_path / "keyfob" / "profiles.toml").write_text(profile, encoding="utf-8")
+    outcome = shell.plain("doctor", "--profile", "p", "--json")
+    assert outcome.code == 1, outcome
+    assert outcome.json["broker"] is None
+    assert {one["code"] for one in outcome.json["findings"]} == {"port_closed", "token_unavailable"}

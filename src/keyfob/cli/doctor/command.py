@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -100,13 +101,13 @@ def doctor(
     """
     elsewhere = (issuer, ca, audience, resource, private_key, username, scope)
     check_who_asks(client_id, profile, *elsewhere)
+    target: BrokerTarget | None = None
+    usual = ""
     if profile:
         found = read_profile(profile)
         subject = _of_profile(profile, found)
-        target = target_of(found) if found.broker else None
-        carry = carry or found.carry
+        target, usual = target_of(found) if found.broker else None, found.carry
     else:
-        target = None
         if not issuer:
             issuer, ca = own_server(settings_of(directory), ca)
             broker = broker or _own_broker(directory)
@@ -122,17 +123,16 @@ def doctor(
         )
         subject = _of_options(asking)
     if broker:
-        tls = BrokerTls(ca=broker_ca or subject.ca)
-        target = BrokerTarget(address=parse_broker(broker), tls=tls)
-    if target is None and (
-        broker_ca or carry or method or client_identifier or take_over or publish
-    ):
+        target = _at(broker, broker_ca, subject.ca, target)
+    elif broker_ca:
+        raise ConfigError("--broker-ca goes with --broker; a profile says its own")
+    if target is None and (carry or method or client_identifier or take_over or publish):
         raise ConfigError("which broker? Name it with --broker, or in the profile")
     wish = None
     if target is not None:
         wish = BrokerWish(
             target=target,
-            carry=_carry(carry),
+            carry=_carry(carry or usual),
             identifier=client_identifier,
             take_over=take_over,
             methods=tuple(method or ()),
@@ -147,6 +147,17 @@ def _tell(subject: Subject, wish: BrokerWish | None, *, as_json: bool) -> NoRetu
     titles = {"issuer": subject.client.issuer, "broker": str(wish.target.address) if wish else ""}
     answer(as_data(report, titles), as_text(report, titles), as_json=as_json)
     finish(exit_code(report.findings))
+
+
+def _at(
+    url: str, broker_ca: Path | None, ca: Path | None, usual: BrokerTarget | None
+) -> BrokerTarget:
+    """Return the broker at a URL; what a profile says about its own counts there, too."""
+    address = parse_broker(url)
+    if usual is None:
+        return BrokerTarget(address=address, tls=BrokerTls(ca=broker_ca or ca))
+    tls = replace(usual.tls, ca=broker_ca) if broker_ca else usual.tls
+    return replace(usual, address=address, tls=tls)
 
 
 def _carry(text: str) -> str:
