@@ -185,6 +185,29 @@ class Client:
         keepalive: int = 60,
     ) -> Packet | None:
         """Send a CONNECT; return what comes: CONNACK, AUTH, or None for the end."""
+        self.send_connect(
+            data,
+            clean=clean,
+            expiry=expiry,
+            username=username,
+            password=password,
+            will=will,
+            keepalive=keepalive,
+        )
+        return self.next()
+
+    def send_connect(
+        self,
+        data: bytes | None = None,
+        *,
+        clean: bool = True,
+        expiry: int = 0,
+        username: str | None = None,
+        password: bytes | None = None,
+        will: str | None = None,
+        keepalive: int = 60,
+    ) -> None:
+        """Send a CONNECT."""
         flags = 2 * clean | (0x04 if will is not None else 0)
         flags |= (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
         properties = struct.pack(">BI", _SESSION_EXPIRY, expiry)
@@ -198,7 +221,6 @@ class Client:
         if password is not None:
             body += field(password)
         self.say(CONNECT, body)
-        return self.next()
 
     def send_auth(
         self, reason: int, data: bytes | None = None, *, method: str | None = None
