@@ -152,6 +152,7 @@ class Client:
         self._socket = over(port)
         self._stream = self._socket.makefile("rb")
         self._identifier = 0
+        self._gathered: bytearray | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -170,8 +171,20 @@ class Client:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def say(self, kind: int, body: bytes = b"", flags: int = 0) -> None:
-        """Send a packet."""
-        self._socket.sendall(_packet(kind, flags, body))
+        """Send a packet; one of ``together`` waits for the end of that."""
+        packet = _packet(kind, flags, body)
+        if self._gathered is None:
+            self._socket.sendall(packet)
+        else:
+            self._gathered += packet
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Send all packets of the block at once, so that the broker reads them at once."""
+        gathered = self._gathered = bytearray()
+        yield
+        self._gathered = None
+        self._socket.sendall(gathered)
 
     def connect(
         self,

@@ -259,14 +259,25 @@ static int unasked(struct keyfob *keyfob, const struct mosquitto_evt_extended_au
     return MOSQ_ERR_AUTH_CONTINUE;
 }
 
+/* Mosquitto 2.1 goes on with what it has read of a connection after the DISCONNECT in it, and an
+ * AUTH without a word in it reaches us: of a client that is not in, and was not asked. Were it
+ * refused, the broker would free the identifier that its stored session is found by; it has no
+ * answer but "continue" that leaves everything as it is, and nobody hears it any more. */
+static int ended(const struct mosquitto_evt_extended_auth *event)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s sent an AUTH behind its end: ignored",
+                         text_for_log(client_id_of(event), shown));
+    return MOSQ_ERR_AUTH_CONTINUE;
+}
+
 int authentication_continue(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event)
 {
     keyfob->refusing_queue = NULL;
     struct exchange *found = exchanges_of(&keyfob->exchanges, event->client);
     bool is_in = record_of(keyfob, event) != NULL;
     if (found == NULL || found->renewing != is_in) {
-        return is_in ? unasked(keyfob, event)
-                     : refuse_it(event, SERVER_UNAVAILABLE, "nobody had asked it for more");
+        return is_in ? unasked(keyfob, event) : ended(event);
     }
     const struct exchange exchange = *found;
     exchanges_remove(&keyfob->exchanges, found);
