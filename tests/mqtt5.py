@@ -20,6 +20,7 @@ __all__ = [
     "CONNACK",
     "CONTINUE",
     "DISCONNECT",
+    "PINGREQ",
     "PINGRESP",
     "PUBACK",
     "PUBCOMP",
@@ -184,7 +185,7 @@ class Client:
         gathered = self._gathered = bytearray()
         yield
         self._gathered = None
-        self._socket.sendall(gathered)
+        self._socket.sendall(bytes(gathered))
 
     def connect(
         self,

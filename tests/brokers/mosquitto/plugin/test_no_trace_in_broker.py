@@ -43,10 +43,12 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
     return build_plugin(tmp_path_factory.mktemp("plugin"), "plain")
 
 
-def observed(directory: Path, plugin: Plugin, guard: FakeGuard, program: str) -> Broker:
+def observed(
+    directory: Path, plugin: Plugin, guard: FakeGuard, program: str, **options: str
+) -> Broker:
     """Return a broker that tells and keeps all that it can."""
     lines = ("persistence true", "log_type all", "log_dest stderr", "log_dest topic")
-    return Broker(directory, plugin, guard.path, lines=lines, program=program)
+    return Broker(directory, plugin, guard.path, options, lines=lines, program=program)
 
 
 def shown(way: str) -> str:
@@ -149,6 +151,6 @@ def test_no_token_is_there_while_its_decision_is_pending(
     directory: Path, plugin: Plugin, guard: FakeGuard, newest: str
 ) -> None:
     guard.decide = lambda _question, _request: None
-    with observed(directory, plugin, guard, newest) as broker:
+    with observed(directory, plugin, guard, newest, decisions="delayed") as broker:
         show_all(broker, guard, directory, PLAIN)
     assert nothing_is_left(directory)
