@@ -330,9 +330,15 @@ void authentication_disconnected(struct keyfob *keyfob, struct mosquitto *client
     }
 }
 
+/* Closing somebody by username walks over all connections, so no more than a share of the time goes
+ * into it: who opens thousands of exchanges must not have the broker stand still when they end. */
 void authentication_tick(struct keyfob *keyfob, int64_t now)
 {
-    for (size_t i = keyfob->exchanges.count; i-- > 0;) {
+    if (now < keyfob->next_expelling) {
+        return;
+    }
+    int64_t spent = 0;
+    for (size_t i = keyfob->exchanges.count; i-- > 0 && spent < DELAYED_BURST_MS;) {
         if (i >= keyfob->exchanges.count || keyfob->exchanges.open[i].deadline > now) {
             continue;
         }
@@ -345,5 +351,7 @@ void authentication_tick(struct keyfob *keyfob, int64_t now)
         /* It comes back with its DISCONNECT; a WebSocket of libwebsockets is not found this way. */
         keyfob->exchanges.open[i].deadline = now + keyfob->options.exchange_timeout_ms;
         mosquitto_kick_client_by_username(delayed_name(keyfob, exchange.epoch, name), false);
+        spent = boottime_ms() - now;
     }
+    keyfob->next_expelling = now + spent * DELAYED_SHARE;
 }

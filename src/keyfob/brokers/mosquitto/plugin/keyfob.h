@@ -27,6 +27,7 @@ struct keyfob {
     struct arriving arriving;
     uint64_t nonce;        /* what pending clients are called nobody can guess */
     int64_t next_closing;  /* of pending clients, on CLOCK_BOOTTIME */
+    int64_t next_expelling; /* of clients that were asked for more and do not answer; likewise */
     bool broker_2_1;       /* Mosquitto 2.1 or later */
     bool lws;              /* its WebSockets are those of libwebsockets */
     bool ticked;           /* the broker calls TICK; 2.0 with per_listener_settings never does */
