@@ -490,7 +490,7 @@ def test_who_waits_for_the_same_identifier_takes_nobody_out_of_the_brokers_hands
 ) -> None:
     """Were it let in while the AUTH is decided about, the broker would free whom it is handling."""
     with (
-        Broker(directory, plugin, guard.path, program=newest) as broker,
+        Broker(directory, plugin, guard.path, {"decisions": "delayed"}, program=newest) as broker,
         Client(broker.port, "dev1") as client,
     ):
         client.connect(TOKEN)
