@@ -25,14 +25,14 @@ struct keyfob {
     struct exchanges exchanges;
     mosquitto_complete complete; /* NULL: decisions are not delayed */
     struct arriving arriving;
-    uint64_t nonce;        /* what pending clients are called nobody can guess */
-    int64_t next_closing;  /* of pending clients, on CLOCK_BOOTTIME */
+    uint64_t nonce;         /* what pending clients are called nobody can guess */
+    int64_t next_closing;   /* of pending clients, on CLOCK_BOOTTIME */
     int64_t next_expelling; /* of clients that were asked for more and do not answer; likewise */
-    bool broker_2_1;       /* Mosquitto 2.1 or later */
-    bool lws;              /* its WebSockets are those of libwebsockets */
-    bool ticked;           /* the broker calls TICK; 2.0 with per_listener_settings never does */
-    uint64_t epoch;        /* of the last connection */
-    int64_t recheck_until; /* until then the broker may be asking again about clients it has */
+    bool broker_2_1;        /* Mosquitto 2.1 or later */
+    bool lws;               /* its WebSockets are those of libwebsockets */
+    bool ticked;            /* the broker calls TICK; 2.0 with per_listener_settings never does */
+    uint64_t epoch;         /* of the last connection */
+    int64_t recheck_until;  /* until then the broker may be asking again about clients it has */
     int64_t last_poll;
     int64_t stranger_told;      /* when the log was last told of a client that nobody asked about */
     int64_t clock_offset;       /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
