@@ -23,7 +23,6 @@ from tests.brokers.mosquitto.plugin.broker import (
     Plugin,
     build_plugin,
     comes_in,
-    free_port,
     is_2_1,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import (
@@ -35,6 +34,7 @@ from tests.brokers.mosquitto.plugin.fake_guard import (
     until,
 )
 from tests.brokers.mosquitto.plugin.raw import ADMINISTRATIVE_ACTION, Raw, connack, connect_packet
+from tests.free_ports import free_port
 from tests.mqtt5 import DISCONNECT, PINGREQ, Client
 
 DELAYED: Final = {"decisions": "delayed"}
