@@ -91,7 +91,7 @@ class Installation:
         "Unavailable" is never told as "not authorized": where it cannot be said, the connection is
         closed without a CONNACK.
         """
-        blocking = self.settings.mosquitto.decisions == "blocking"
+        blocking = self.settings.mosquitto.decisions != "delayed"
         if v5 and blocking and broker_version(self.settings.mosquitto.program) >= (2, 1):
             return reason_code
         return None if reason_code == SERVER_UNAVAILABLE else NOT_AUTHORIZED

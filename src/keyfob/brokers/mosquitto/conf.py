@@ -46,7 +46,7 @@ class PluginSettings:
         plugin: The compiled plugin; the broker's user must be able to read it.
         guard_socket: Where the guard listens.
         decisions: Whether the broker stops while it waits for a decision (``blocking``), or goes on
-            (``delayed``, Mosquitto 2.1 and later). ``auto``: goes on where it can.
+            (``delayed``, Mosquitto 2.1 and later). ``auto``: stops, with every Mosquitto so far.
         mode: Whether nobody comes in without a token (``exclusive``), or what is none is left to
             the broker's other ways in (``mixed``).
         guard_timeout_ms: How long a broker that stops waits for a decision, so this is short.
@@ -196,6 +196,7 @@ def render(settings: MosquittoSettings) -> str:
             f"max_packet_size {settings.max_packet_size}",
             f"sys_interval {settings.sys_interval}",
             "set_tcp_nodelay true",
+            *_read_ahead(settings),
         ],
         _tls_listener(settings, settings.port),
     ]
@@ -204,6 +205,15 @@ def render(settings: MosquittoSettings) -> str:
     if settings.plain_port is not None:
         blocks.append([f"listener {settings.plain_port} {_LOOPBACK}"])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _read_ahead(settings: MosquittoSettings) -> list[str]:
+    """Have Mosquitto 2.1 read no further than a packet, where clients wait (ADR 31).
+
+    The same buffer takes the head of an HTTP request, so WebSockets need it.
+    """
+    reads = settings.decisions != "delayed" or settings.websockets_port is not None
+    return [] if reads else ["packet_buffer_size 1"]
 
 
 def _persistence(settings: MosquittoSettings) -> list[str]:

@@ -276,6 +276,7 @@ def _change_frame(change: Change) -> bytes:
         epoch=session.epoch, client_id=session.client_id, grant=_grant(session)
     )
     try:
+        _record_frame(session)  # which is a little longer, and has to fit when a link opens
         return wire.encode(replace)
     except ProtocolError as error:
         # It must not go on with what it had. Its client is decided anew when it comes again.

@@ -400,7 +400,7 @@ def test_who_leaves_while_waiting_for_a_decision_has_no_will(
     if not is_2_1(any_program):
         pytest.skip("2.0 delays no decision")
     guard.decide = allow(subscribe=["#"])
-    with mixed() as broker:
+    with mixed(decisions="delayed") as broker:
         (directory / "acl").write_text("topic readwrite #\npattern readwrite #\n")
         broker.reload()
         with with_token(broker.port, "watch") as watch:
