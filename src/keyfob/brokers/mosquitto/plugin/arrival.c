@@ -27,7 +27,7 @@ static uint8_t flags_of(const struct wire_connect *connect)
     if (connect->flags & WIRE_ASSIGNED) {
         /* Nobody can come back to it: coming back is no clean start, so the identifier would have
          * to belong to the token. */
-        flags |= RECORD_UNKEPT;
+        flags |= RECORD_UNKEPT | RECORD_ASSIGNED;
     }
     return flags;
 }

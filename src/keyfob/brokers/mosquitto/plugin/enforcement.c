@@ -284,7 +284,7 @@ void enforcement_on_record(struct keyfob *keyfob, const struct wire_record *sour
             .grant = &source->grant,
             .epoch = source->epoch,
             .state = source->state == WIRE_REVOKED ? RECORD_REVOKED : RECORD_OFFLINE,
-            .flags = source->clean ? RECORD_CLEAN : 0,
+            .flags = record_flags_of(source),
         });
     }
     if (record == NULL || !records_put(&keyfob->records, record)) {

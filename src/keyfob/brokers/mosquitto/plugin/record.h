@@ -26,13 +26,14 @@ enum record_state {
 };
 
 enum record_flag {
-    RECORD_CLEAN = 1,   /* the CONNECT asked for a clean start */
-    RECORD_DROPPED = 2, /* without a connection there is no session: clean, before MQTT 5.0 */
-    RECORD_UNKEPT = 4,  /* without a connection the guard need not remember it */
-    RECORD_HEIR = 8,    /* it took the place of a connection of its own, which may send its will */
+    RECORD_CLEAN = 1,     /* the CONNECT asked for a clean start */
+    RECORD_DROPPED = 2,   /* without a connection there is no session: clean, before MQTT 5.0 */
+    RECORD_UNKEPT = 4,    /* without a connection the guard need not remember it */
+    RECORD_ASSIGNED = 16, /* the broker made up the client identifier */
+    RECORD_HEIR = 8, /* it took the place of a connection of its own, which may send its will */
 };
 
-enum { RECORD_TEXTS = 5 };
+enum { RECORD_TEXTS = 6 };
 
 struct record {
     struct record *hash_next;
@@ -48,8 +49,9 @@ struct record {
     uint8_t state;       /* enum record_state */
     uint8_t flags;       /* enum record_flag, together */
     uint8_t list;        /* which list of struct records it is in */
+    uint8_t token;       /* as in struct wire_grant */
     uint16_t lengths[RECORD_TEXTS];
-    char texts[]; /* the five texts, each terminated, and the permissions, aligned to 8 */
+    char texts[]; /* the six texts, each terminated, and the permissions, aligned to 8 */
 };
 
 /* What a record is made of. */
@@ -83,6 +85,9 @@ bool record_holds_session(const struct record *record, bool clean);
 
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject);
 const struct permissions *record_permissions(const struct record *record);
+
+/* What the flags of a RECORD are here. */
+uint8_t record_flags_of(const struct wire_record *told);
 
 /* Queues the RECORD that tells the guard about it. */
 bool record_write(const struct record *record, struct buffer *out);
