@@ -65,6 +65,7 @@ struct record *record_make(const struct record_source *source)
     }
     *record = (struct record){
         .client = source->client,
+        .was = source->was,
         .epoch = source->epoch,
         .expires_at = grant->expires_at,
         .deadline = source->deadline,

@@ -26,11 +26,10 @@ enum record_state {
 };
 
 enum record_flag {
-    RECORD_CLEAN = 1,     /* the CONNECT asked for a clean start */
-    RECORD_DROPPED = 2,   /* without a connection there is no session: clean, before MQTT 5.0 */
-    RECORD_UNKEPT = 4,    /* without a connection the guard need not remember it */
-    RECORD_ASSIGNED = 16, /* the broker made up the client identifier */
-    RECORD_HEIR = 8, /* it took the place of a connection of its own, which may send its will */
+    RECORD_CLEAN = 1,    /* the CONNECT asked for a clean start */
+    RECORD_DROPPED = 2,  /* without a connection there is no session: clean, before MQTT 5.0 */
+    RECORD_UNKEPT = 4,   /* without a connection the guard need not remember it */
+    RECORD_ASSIGNED = 8, /* the broker made up the client identifier */
 };
 
 enum { RECORD_TEXTS = 6 };
@@ -40,7 +39,7 @@ struct record {
     struct record *list_next;
     struct record *list_previous;
     const void *client; /* its connection, NULL without one: compared, never followed */
-    const void *was;    /* the last one, while the broker may keep a session on it; likewise */
+    const void *was; /* the last one: the broker may keep a session on it, or its will; likewise */
     uint64_t epoch;
     int64_t expires_at; /* Unix milliseconds */
     int64_t deadline;   /* the same moment on CLOCK_BOOTTIME, in milliseconds */
@@ -59,6 +58,7 @@ struct record_source {
     struct text client_id;
     const struct wire_grant *grant;
     const void *client;
+    const void *was;
     uint64_t epoch;
     int64_t deadline;
     enum record_state state;
