@@ -249,8 +249,7 @@ class Judge:
             return refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
             return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
-        bound = confirmation.bound_to(token.claims.confirmation)
-        if session.proven not in (None, bound, confirmation.kind_of(bound)):
+        if not confirmation.still_bound(session.proven, token.claims.confirmation):
             return refuse(DenyReason.CONFIRMATION_UNPROVEN, "confirmation")
         if (token.issuer.issuer, token.subject) != session.owner:
             return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")

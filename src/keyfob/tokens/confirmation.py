@@ -18,7 +18,7 @@ from keyfob.tokens.keys import thumbprint
 from keyfob.tokens.proof_keys import unproven
 from keyfob.tokens.verify import VerifiedToken
 
-__all__ = ["Proof", "bound_to", "check", "kind_of"]
+__all__ = ["Proof", "bound_to", "check", "kind_of", "still_bound"]
 
 
 class Proof(Protocol):
@@ -114,3 +114,14 @@ def kind_of(bound: str) -> str | None:
     """
     kind = bound.partition(":")[0]
     return {"oct": "jwk", "unknown": None}.get(kind, kind)
+
+
+def still_bound(proven: str | None, confirmation: Mapping[str, Any] | None) -> bool:
+    """Tell whether a token is bound to what was proven, as far as that is known.
+
+    Args:
+        proven: What ``bound_to`` or ``kind_of`` said when it was proven; None: not known.
+        confirmation: The token's ``cnf`` now.
+    """
+    bound = bound_to(confirmation)
+    return proven in (None, bound, kind_of(bound))

@@ -116,6 +116,7 @@ class Connects:
         for task in tuple(self._waiting.values()):
             task.cancel()
         self._waiting.clear()
+        self._authenticating.close()
 
     def _asked(self, frame: Question) -> Challenge | Shown:
         patient = self._patient(frame)
