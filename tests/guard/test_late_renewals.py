@@ -173,6 +173,8 @@ async def test_an_issuer_that_says_nothing_good_or_bad_changes_nothing(
             (Outcome.REFUSED, "keys_unavailable"),
             (Outcome.UPSTREAM_FAILED, ""),
         ]
+        http.answer("/jwks", json.dumps({"keys": [KEY.public_jwk()]}))
+        await until(lambda: not here.guard.health().keys[ISSUER].failure)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ async def test_what_comes_late_counts_for_no_other_connection_token_or_link(
                 here.methods.close()
         known, told = here.session, list(here.told)
         tell.set()
-        await until(lambda: http.count("/jwks") > 1)
+        await until(lambda: here.guard.health().keys[ISSUER].age == 0)  # the keys are there
         await here.settled()
         assert (here.session, here.told) == (known, told)
 
@@ -224,8 +226,8 @@ async def test_an_answer_of_the_issuer_that_comes_late_renews_and_is_asked_about
 ) -> None:
     members = {"active": True, "sub": "dev1", "aud": "mqtt", "exp": NOW + 600}
 
-    def vouch(scope: str, after: asyncio.Event | None = None) -> None:
-        body = json.dumps({**members, "scope": scope})
+    def vouch(scope: str, after: asyncio.Event | None = None, **changes: Any) -> None:
+        body = json.dumps({**members, "scope": scope, **changes})
         http.answer("/i", body, headers=JSON, after=after)
 
     vouch("mqtt.connect")
@@ -244,6 +246,10 @@ async def test_an_answer_of_the_issuer_that_comes_late_renews_and_is_asked_about
         assert [str(rule.filter) for rule in session.permissions.rules] == ["up/a"]
         assert session.ask_by is not None
         assert len(here.reasking) == 1
+        vouch("", active=False)
+        await until(
+            lambda: (s := here.sessions.get("b1", "dev1")) and s.state is SessionState.REVOKED
+        )
 
 
 # How many

@@ -197,6 +197,8 @@ class Answering:
             if flight is None:
                 return None
             await asyncio.wait({flight})
+            if flight.cancelled():
+                return None  # its issuer is not the one any more that is trusted
             answer = self._judged(case)
             if isinstance(answer, NeedKeys):
                 decision = self.judge.without_keys(answer)
