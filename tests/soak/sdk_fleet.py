@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +30,9 @@ from keyfob.server.wishes import DeviceWish, Rights
 from tests.running import Installation, until
 
 __all__ = ["SdkFleet", "Way"]
+
+_RUNS = itertools.count(1)
+"""Fleets of one installation have no device in common."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class _Device:
     client: mqtt.Client
     source: TokenSource
     session: Any
+    first: str = field(default="", repr=False)
     sent: int = 0
     came: Counter[int] = field(default_factory=Counter)
     connects: Counter[int] = field(default_factory=Counter)
@@ -71,16 +76,31 @@ class SdkFleet:
         way: How they show their tokens.
         port: Where they find the broker, in plain text.
         clock: What their token sources believe the time to be.
+        will_delay: Seconds that a will waits for its device to come back (MQTT 5.0 section
+            3.1.3.2.2). A network that is cut is what wills are for.
+
+    Attributes:
+        wills: Whose will has fired, and how often.
     """
 
     def __init__(
-        self, running: Installation, size: int, way: Way, *, port: int, clock: Clock | None = None
+        self,
+        running: Installation,
+        size: int,
+        way: Way,
+        *,
+        port: int,
+        clock: Clock | None = None,
+        will_delay: int = 0,
     ) -> None:
         self._running = running
         self._clock = clock or system_clock()
         self._port = port
-        self.wills: list[str] = []
-        names = [f"sdk-{way.carry[:4]}-{number:03}" for number in range(size)]
+        self._will_delay = will_delay
+        self.wills = Counter[str]()
+        self.way = way
+        run = next(_RUNS)
+        names = [f"sdk-{run}-{way.carry[:4]}-{number:03}" for number in range(size)]
         secrets = self._register(names)
         self.devices = [
             self._device(name, secrets[name], before, way)
@@ -107,8 +127,10 @@ class SdkFleet:
             clock=self._clock,
         )
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
-        client.reconnect_delay_set(1, 4)
-        client.will_set(f"s/{name}/will", name, qos=1)
+        client.reconnect_delay_set(1, 2)
+        properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        properties.WillDelayInterval = self._will_delay
+        client.will_set(f"s/{name}/will", name, qos=1, properties=properties)
         session = attach(client, source, carry=way.carry, renew=way.renew)
         device = _Device(name, client, source, session)
 
@@ -119,7 +141,8 @@ class SdkFleet:
 
         def on_message(_c: Any, _u: Any, message: mqtt.MQTTMessage) -> None:
             if message.topic.endswith("/will"):
-                self.wills.append(message.payload.decode())
+                # What was not acknowledged when the broker ended comes again: the same will.
+                self.wills[message.payload.decode()] += not message.dup
             else:
                 device.came[int(message.payload)] += 1
 
@@ -141,8 +164,8 @@ class SdkFleet:
             name = device.name
             # One after the other: paho's select takes no file descriptor beyond 1,023, and a token
             # request holds several.
-            device.source.get()
             device.client.on_subscribe = lambda *_, name=name: suback.update([name])
+            device.first = device.source.get().access_token
             # Mosquitto saves no session whose connection began with clean start (2.0.11 to 2.1.2).
             device.client.connect_async(
                 "127.0.0.1", self._port, 30, clean_start=False, properties=properties
@@ -161,6 +184,13 @@ class SdkFleet:
             info = device.client.publish(f"s/{device.name}/d", str(device.sent), qos=1)
             device.numbers[info.mid] = device.sent
             device.sent += 1
+
+    def renewed(self, events: Sequence[Mapping[str, Any]]) -> int:
+        """How often that device was renewed that was least often; by what the guard has audited."""
+        outcome = "reauthenticated" if self.way.renew == "reauthenticate" else "allowed"
+        seen = Counter(each["client_id"] for each in events if each["outcome"] == outcome)
+        first = 0 if self.way.renew == "reauthenticate" else 1
+        return min(seen[device.name] for device in self.devices) - first
 
     def finish(self, patience: float = 60.0) -> None:
         """Publish no more, and wait for what is on its way."""
@@ -197,6 +227,6 @@ class SdkFleet:
             "sent": sum(device.sent for device in self.devices),
             "twice": sum(sum(device.came.values()) - len(device.came) for device in self.devices),
             "refused": sum(len(device.told) for device in self.devices),
-            "wills": len(self.wills),
+            "wills": self.wills.total(),
             **{f"connack {code}": count for code, count in sorted(connacks.items())},
         }

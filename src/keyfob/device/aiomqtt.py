@@ -172,7 +172,7 @@ class Client(aiomqtt.Client):
         It says that there is no connection, and sends it nevertheless; whoever believes that and
         publishes again has it delivered twice.
         """
-        info = self.session.call("publish", topic, payload, qos, *rest, **named)
+        info = self.session.publish(topic, payload, qos, *rest, **named)
         if qos > 0 and info.rc == mqtt.MQTT_ERR_NO_CONN:
             info.rc = mqtt.MQTT_ERR_SUCCESS
         return info

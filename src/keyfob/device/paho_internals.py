@@ -14,6 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import paho.mqtt.client as mqtt
@@ -24,20 +25,32 @@ from paho.mqtt.reasoncodes import ReasonCode
 __all__ = [
     "AUTH",
     "HEARD_OUT",
+    "PUBACK",
+    "PUBREC",
     "Shadows",
+    "are_on_their_way",
     "connect_properties",
     "hear_out",
     "missing",
+    "outgoing",
     "packet_of",
+    "queue_again",
     "say_goodbye",
     "send_auth",
+    "send_queued",
+    "set_window",
 ]
 
 AUTH: Final = 0xF0
+PUBACK: Final = 0x40
+PUBREC: Final = 0x50
 
 HEARD_OUT: Final = {0x40, 0x70, 0x90, 0xB0}
 """PUBACK, PUBCOMP, SUBACK, UNSUBACK: what still counts when DISCONNECT has been sent. A PUBLISH
 does not: it could not be acknowledged any more, and comes again."""
+
+_ALL: Final = 65_535
+"""More messages than can be in flight: each has an identifier of two bytes."""
 
 WRITE_PATIENCE: Final = 2.0
 HEAR_PATIENCE: Final = 1.0
@@ -55,6 +68,7 @@ _METHODS: Final = (
     "_send_connect",
     "_send_disconnect",
     "_sock_close",
+    "_update_inflight",
     "disconnect",
     "loop_misc",
     "loop_write",
@@ -65,6 +79,9 @@ _VALUES: Final = (
     "_client_id",
     "_connect_properties",
     "_in_packet",
+    "_inflight_messages",
+    "_max_inflight_messages",
+    "_out_message_mutex",
     "_out_messages",
     "_password",
     "_protocol",
@@ -96,9 +113,10 @@ class Shadows:
 
     def put(self, name: str, function: Callable[..., Any]) -> None:
         """Have a function called instead of a method."""
-        if name in self._own:
-            self._there.add(name)
-        self._before[name] = getattr(self._client, name)
+        if name not in self._before:  # else it is one of ours that is replaced
+            if name in self._own:
+                self._there.add(name)
+            self._before[name] = getattr(self._client, name)
         self._own[name] = function
 
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
@@ -167,6 +185,53 @@ def send_auth(client: Any, code: int, method: str, data: bytes) -> None:
         if not size:
             break
     client._packet_queue(AUTH, packet + body, 0, 0)
+
+
+# Messages
+
+
+def outgoing(client: Any) -> AbstractContextManager[object]:
+    """Return the lock that is held by whoever looks at, or changes, what is to be published."""
+    lock: AbstractContextManager[object] = client._out_message_mutex
+    return lock
+
+
+def set_window(client: Any, size: int) -> int:
+    """Say how many messages may be in flight; return what it was before."""
+    before: int = client._max_inflight_messages
+    client._max_inflight_messages = size
+    return before
+
+
+def are_on_their_way(client: Any) -> bool:
+    """Tell whether messages were sent that are not acknowledged yet."""
+    with outgoing(client):
+        return any(each.state != mqtt.mqtt_ms_queued for each in client._out_messages.values())
+
+
+def queue_again(client: Any, mid: int) -> bool:
+    """Have a message that is in flight wait in the queue, as one that was never sent.
+
+    Returns:
+        Whether there was such a message.
+    """
+    message = client._out_messages.get(mid)
+    if message is None or message.state == mqtt.mqtt_ms_queued:
+        return False
+    message.state = mqtt.mqtt_ms_queued
+    message.dup = False  # the broker is done with the one that it refused
+    client._inflight_messages -= 1
+    return True
+
+
+def send_queued(client: Any) -> None:
+    """Send what waits in the queue, as much of it as may be in flight."""
+    window = client._max_inflight_messages
+    set_window(client, window or _ALL)  # it knows no 0, "any number of them"
+    try:
+        client._update_inflight()
+    finally:
+        set_window(client, window)
 
 
 # A planned end

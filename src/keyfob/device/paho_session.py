@@ -24,6 +24,7 @@ import paho.mqtt.client as mqtt
 
 from keyfob.device import paho_internals as inside
 from keyfob.device.carrying import LONGEST_FIELD, Field
+from keyfob.device.holding import Holding
 from keyfob.device.methods import Exchange
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
@@ -81,6 +82,7 @@ class Session:
         self._negotiated = False
         self._exchange: Exchange | None = None
         self._renewing: tuple[Token, float] | None = None
+        self._holding = Holding(client, presenting)
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
         for name, function in (
@@ -95,6 +97,7 @@ class Session:
             ("loop_misc", self._loop_misc),
             ("loop_write", self._loop_write),
             ("disconnect", self._disconnect),
+            ("publish", self.publish),
         ):
             shadows.put(name, function)
 
@@ -116,6 +119,11 @@ class Session:
         """Call what such a method was before."""
         return self._shadows.call(name, *arguments, **named)
 
+    def publish(self, *arguments: Any, **named: Any) -> Any:
+        """Publish, as the client does; at the very end of a token with the next one."""
+        self._holding.look()
+        return self._shadows.call("publish", *arguments, **named)
+
     def refresh(self) -> Future[Token]:
         """Fetch a new token now; a connected client shows it as soon as it is there."""
         return self._presenting.source.renew()
@@ -123,6 +131,7 @@ class Session:
     def close(self) -> None:
         """Let the client be as it was; a connection goes on until its token ends."""
         self._shadows.remove()
+        self._holding.renewed()
         if getattr(self._client, MARK, None) is self:
             delattr(self._client, MARK)
 
@@ -192,11 +201,18 @@ class Session:
             self._negotiated = bool(method) and (
                 getattr(properties, "AuthenticationMethod", None) == method
             )
-        return self._shadows.call("_handle_connack")
+        done = self._shadows.call("_handle_connack")
+        if not code:
+            self._holding.begun()
+        return done
 
     def _packet_handle(self) -> Any:
         kind = self._client._in_packet["command"] & 0xF0
         if self.closing and kind not in inside.HEARD_OUT:
+            return mqtt.MQTT_ERR_SUCCESS
+        if kind in {inside.PUBACK, inside.PUBREC} and self._holding.keeps(
+            bytes(self._client._in_packet["packet"])
+        ):
             return mqtt.MQTT_ERR_SUCCESS
         if kind != inside.AUTH or self._exchange is None:
             return self._shadows.call("_packet_handle")
@@ -206,6 +222,7 @@ class Session:
         if code == ReasonCode.SUCCESS and self._renewing is not None:
             token, self._renewing = self._renewing[0], None
             self._presenting.taken(token)
+            self._holding.renewed()
             _log.info("re-authenticated with the next token")
             return mqtt.MQTT_ERR_SUCCESS
         return mqtt.MQTT_ERR_PROTOCOL
@@ -274,6 +291,7 @@ class Session:
         if done != mqtt.MQTT_ERR_SUCCESS or self._phase is not _Phase.IN or now < self._look_at:
             return done
         self._look_at = now + LOOK
+        self._holding.look()
         return self._look(now)
 
     def _look(self, now: float) -> Any:
@@ -311,7 +329,7 @@ class Session:
     def _drain(self, now: float) -> Any:
         if self._draining_since is None:
             self._draining_since = now
-        if self._client._out_messages and now - self._draining_since < DRAIN:
+        if inside.are_on_their_way(self._client) and now - self._draining_since < DRAIN:
             self._look_at = 0.0  # look again as soon as something comes
             return mqtt.MQTT_ERR_SUCCESS
         self._draining_since = None
@@ -349,6 +367,7 @@ class Session:
         return done
 
     def _sock_close(self) -> None:
+        self._holding.over()
         if self.closing and self._client._sock is not None:
             inside.hear_out(self._client)
         self._shadows.call("_sock_close")

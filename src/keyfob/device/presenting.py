@@ -159,10 +159,7 @@ class Presenting:
         Returns:
             Seconds to wait before the next CONNECT.
         """
-        before = self._remaining(self._before)
-        # The end of a token that was replaced is over at some time.
-        remaining = min(self._remaining(self._shown), before if before > -NEAR else float("inf"))
-        return self._after(of_ending(code, remaining), code)
+        return self._after(of_ending(code, self.left_at_broker()), code)
 
     def failed(self) -> float:
         """No connection could be made.
@@ -184,13 +181,25 @@ class Presenting:
             return None
         return token
 
+    def left(self) -> float:
+        """Return the seconds that the token has to live that was shown last; infinite: none was."""
+        return self._remaining(self._shown)
+
+    def left_at_broker(self) -> float:
+        """Return the seconds until a token ends by which the broker may still go.
+
+        A broker that could not decide about the next one lets the old one count, without a word.
+        """
+        before = self._remaining(self._before)
+        # The end of a token that was replaced is over at some time.
+        return min(self.left(), before if before > -NEAR else float("inf"))
+
     def begin(self, token: Token) -> Exchange:
         """Begin the exchange of a re-authentication."""
         return self._method(token)
 
     def taken(self, token: Token) -> None:
         """The broker has taken a token by re-authentication."""
-        # A broker that could not decide lets the old one count, without a word: its end may come.
         self._before, self._shown = self._shown, token
 
     # Within
