@@ -34,21 +34,26 @@ enum record_flag {
 
 enum { RECORD_TEXTS = 6 };
 
+/* What a message asks about comes first and last: it lies in one or two cache lines, with the
+ * client identifier. */
 struct record {
     struct record *hash_next;
     struct record *list_next;
     struct record *list_previous;
-    const void *client; /* its connection, NULL without one: compared, never followed */
-    const void *was; /* the last one: the broker may keep a session on it, or its will; likewise */
+    const void
+        *was; /* the last connection: the broker may keep a session on it, or its will; likewise */
     uint64_t epoch;
-    int64_t expires_at; /* Unix milliseconds */
-    int64_t deadline;   /* the same moment on CLOCK_BOOTTIME, in milliseconds */
     uint32_t hash;
     uint32_t heap_place; /* its place in the heap of deadlines, from 1; 0: it is not there */
-    uint8_t state;       /* enum record_state */
-    uint8_t flags;       /* enum record_flag, together */
-    uint8_t list;        /* which list of struct records it is in */
-    uint8_t token;       /* as in struct wire_grant */
+    struct record *connection_next;
+    const void *client; /* its connection, NULL without one: compared, never followed */
+    int64_t expires_at; /* Unix milliseconds */
+    int64_t deadline;   /* the same moment on CLOCK_BOOTTIME, in milliseconds */
+    uint32_t place;     /* of the permissions, from where the record begins */
+    uint8_t state;      /* enum record_state */
+    uint8_t flags;      /* enum record_flag, together */
+    uint8_t list;       /* which list of struct records it is in */
+    uint8_t token;      /* as in struct wire_grant */
     uint16_t lengths[RECORD_TEXTS];
     char texts[]; /* the six texts, each terminated, and the permissions, aligned to 8 */
 };
@@ -84,7 +89,11 @@ bool record_principal_usable(struct text principal);
 bool record_holds_session(const struct record *record, bool clean);
 
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject);
-const struct permissions *record_permissions(const struct record *record);
+
+static inline const struct permissions *record_permissions(const struct record *record)
+{
+    return (const struct permissions *)((const char *)record + record->place);
+}
 
 /* What the flags of a RECORD are here. */
 uint8_t record_flags_of(const struct wire_record *told);
