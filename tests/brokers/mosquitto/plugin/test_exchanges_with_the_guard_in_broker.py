@@ -113,6 +113,12 @@ def goes_on(answer: mqtt5.Packet | None) -> bool:
     return answer is not None and (answer.kind, answer.reason) == (mqtt5.AUTH, 0)
 
 
+def comes_in(port: int) -> bool:
+    """Whether the guard decides again: it has to be linked to."""
+    with mqtt5.Client(port, "dev2") as device:
+        return is_in(device.connect(fresh("dev2")))
+
+
 # Restarts
 
 
@@ -125,6 +131,7 @@ def test_a_guard_that_is_restarted_in_the_middle_of_an_exchange_costs_a_second_t
         keeper.lost()
         answer = device.auth(mqtt5.CONTINUE, fresh())
         assert answer is None or (answer.kind, answer.reason) == (mqtt5.DISCONNECT, 0x80)
+    until(lambda: comes_in(broker.port), "the plugin's next link")
     with mqtt5.Client(broker.port, "dev1") as device:
         assert is_asked(device.connect())
         assert is_in(device.auth(mqtt5.CONTINUE, fresh()))
@@ -134,6 +141,7 @@ def test_a_guard_that_is_restarted_in_the_middle_of_an_exchange_costs_a_second_t
         keeper.lost()
         assert goes_on(device.auth(mqtt5.CONTINUE, fresh(jti="next")))
         assert device.publish("dev1/up") in TAKEN
+        until(lambda: comes_in(broker.port), "the plugin's next link")
         until(keeper.live, "the session by the plugin's word")
         assert goes_on(device.auth(mqtt5.REAUTHENTICATE, fresh(jti="third")))
         until(lambda: (known := keeper.live()) and known.token_id == "third", "the third token")
@@ -148,6 +156,7 @@ def test_an_assigned_identifier_is_renewed_by_a_guard_that_lost_its_file(
         assert is_in(answer)
         until(lambda: keeper.live(answer.assigned), "the session")
         keeper.lost()
+        until(lambda: comes_in(broker.port), "the plugin's next link")
         until(lambda: keeper.live(answer.assigned), "the session by the plugin's word")
         assert goes_on(device.auth(mqtt5.REAUTHENTICATE, fresh(jti="next")))
         until(
