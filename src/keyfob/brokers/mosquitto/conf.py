@@ -51,6 +51,7 @@ class PluginSettings:
             the broker's other ways in (``mixed``).
         guard_timeout_ms: How long a broker that stops waits for a decision, so this is short.
         decision_timeout_ms: How long a client waits where the broker goes on.
+        exchange_timeout_ms: How long a client has to answer when its method asks it for more.
         guard_users: Users that the guard may run as, besides the broker's own and root.
         broker_name: The name that the guard knows this broker's sessions by.
         auto_id_prefix: What the broker puts before an identifier that it assigns.
@@ -67,6 +68,7 @@ class PluginSettings:
     mode: Mode = "exclusive"
     guard_timeout_ms: int = 200
     decision_timeout_ms: int = 5_000
+    exchange_timeout_ms: int = 30_000
     guard_users: tuple[str, ...] = ()
     broker_name: str = "mosquitto"
     auto_id_prefix: str = "auto-"
@@ -82,6 +84,7 @@ class PluginSettings:
             raise ConfigError(f"mosquitto: mode is one of {sorted(get_args(Mode))}")
         _check_number("guard_timeout_ms", self.guard_timeout_ms, 1, 10_000)
         _check_number("decision_timeout_ms", self.decision_timeout_ms, 100, 60_000)
+        _check_number("exchange_timeout_ms", self.exchange_timeout_ms, 100, 60_000)
         if len(self.guard_users) > 16:
             raise ConfigError("mosquitto: guard_users names more than 16 users")
         for user in self.guard_users:
@@ -168,6 +171,7 @@ def render_plugin(settings: PluginSettings) -> str:
         "mode": settings.mode,
         "guard_timeout_ms": settings.guard_timeout_ms,
         "decision_timeout_ms": settings.decision_timeout_ms,
+        "exchange_timeout_ms": settings.exchange_timeout_ms,
         "guard_users": ",".join(settings.guard_users),
         "broker_name": settings.broker_name,
         "auto_id_prefix": settings.auto_id_prefix,

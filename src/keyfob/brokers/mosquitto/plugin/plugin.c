@@ -53,6 +53,7 @@ static int on_basic_auth(int event, void *data, void *userdata)
     (void)event;
     const struct instance *instance = userdata;
     struct keyfob *keyfob = instance->keyfob;
+    enforcement_connecting(keyfob, ((const struct mosquitto_evt_basic_auth *)data)->client);
     bool asks = instance->mode == MODE_EXCLUSIVE || !stranger_asks(keyfob, data);
     return asks ? admission_check(keyfob, data) : stranger_answer(keyfob, data);
 }
@@ -62,6 +63,9 @@ static int on_authentication(int event, void *data, void *userdata)
     const struct instance *instance = userdata;
     struct keyfob *keyfob = instance->keyfob;
     bool starts = event == MOSQ_EVT_EXT_AUTH_START;
+    if (starts) {
+        enforcement_connecting(keyfob, ((const struct mosquitto_evt_extended_auth *)data)->client);
+    }
     if (instance->mode == MODE_MIXED && !starts && stranger_continues(keyfob, data)) {
         return MOSQ_ERR_PLUGIN_DEFER;
     }
