@@ -311,6 +311,8 @@ def _replace_frame(session: Session) -> bytes:
         issuer=session.issuer,
         subject=session.subject,
         token_id=session.token_id,
+        client=session.client,
+        bound=session.bound,
         permissions=session.permissions,
     )
     return wire.encode(
