@@ -36,11 +36,17 @@ class Authenticating:
         client: The client.
         presenting: What it shows.
         queue: Puts a packet into paho's own queue, as its ``_packet_queue``.
+        shows: Is told of each token that is about to be sent.
     """
 
     def __init__(
-        self, client: mqtt.Client, presenting: Presenting, queue: Callable[..., Any]
+        self,
+        client: mqtt.Client,
+        presenting: Presenting,
+        queue: Callable[..., Any],
+        shows: Callable[[Token], object],
     ) -> None:
+        self._shows = shows
         self._client: Any = client
         self._presenting = presenting
         self._exchange: Exchange | None = None
@@ -78,6 +84,7 @@ class Authenticating:
         if self._presenting.asked and not self.queue.begin():
             return 0.0
         self._exchange, self._renewing = exchange, (token, now)
+        self._shows(token)
         self._send(ReasonCode.RE_AUTHENTICATE, data)
         return 0.0
 

@@ -74,11 +74,16 @@ class Session:
         """Seconds to wait before the next CONNECT."""
         self.by_other_hands: Callable[[], object] | None = None
         """Is called instead of ``reconnect``, by those who have no time for that in their loop."""
+        self.on_show: Callable[[Token], object] | None = None
+        """Is told of each token as it goes to the broker, in CONNECT or AUTH, for metrics."""
         self._leaving: bool = False
         self._warned: set[str] = set()
         self._lock = threading.RLock()  # disconnect() may call the user, who may call it
         self._authenticating = Authenticating(
-            client, presenting, lambda *packet: self._shadows.call("_packet_queue", *packet)
+            client,
+            presenting,
+            lambda *packet: self._shadows.call("_packet_queue", *packet),
+            self._tell_shown,
         )
         self._holding = Holding(client, presenting)
         self._shadows = shadows = inside.Shadows(client)
@@ -193,12 +198,17 @@ class Session:
             )
         self._authenticating.connecting(credentials.exchange)
         self._phase = _Phase.ASKED
+        self._tell_shown(credentials.token)
         try:
             done = self._shadows.call("_send_connect", keepalive)
             self._authenticating.queue.unbar()
             return done
         finally:
             client._username, client._password, client._connect_properties = before
+
+    def _tell_shown(self, token: Token) -> None:
+        if self.on_show is not None:
+            self.on_show(token)
 
     # What the broker says
 
