@@ -29,11 +29,15 @@ LIFETIME, SHORT_LIFETIME = 8, 4
 WAYS = [Way("auth:OAUTH2-JWT", "reauthenticate"), Way("password", "reconnect")]
 EACH_WAY = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.renew)
 
+FORGETS_NOTHING = "save_every_change = true"
+"""The line for a broker that has all its sessions again after it was told to end."""
+
 WILL_DELAY = 60
 """Seconds, longer than anything is away: a will that fires is of a device that did not return."""
 
 
 def token_lifetime(seconds: int, directory: Path) -> None:
+    """Let the tokens of an installation live so long."""
     path = directory / "keyfob.toml"
     text = path.read_text(encoding="utf-8")
     changed = re.sub(r"^token_lifetime = .*$", f"token_lifetime = {seconds}", text, flags=re.M)
@@ -45,15 +49,17 @@ def token_lifetime(seconds: int, directory: Path) -> None:
 def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """What the short forms share: whatever fails in it, all of it is there again in the end."""
     directory = tmp_path_factory.mktemp("short") / "data"
-    with fragile(directory, SHORT_LIFETIME) as running:
+    with running_with(directory, SHORT_LIFETIME, FORGETS_NOTHING) as running:
         yield running
 
 
-def fragile(directory: Path, lifetime: int) -> contextlib.AbstractContextManager[Installation]:
-    """Run an installation whose broker forgets nothing when it is told to end."""
+def running_with(
+    directory: Path, lifetime: int, *lines: str
+) -> contextlib.AbstractContextManager[Installation]:
+    """Run an installation with tokens of that lifetime."""
     # On a machine that others use, too, a guard may not be given the CPU for 200 ms. Mosquitto then
     # goes on with the old token, which is right, and its end is the end of a connection.
-    lines = ["save_every_change = true", "guard_timeout_ms = 5000"]
+    lines = ("guard_timeout_ms = 5000", *lines)
     configured = functools.partial(token_lifetime, lifetime)
     return installation(directory, plain=True, configured=configured, mosquitto=lines)
 
@@ -135,7 +141,7 @@ def test_short_nothing_is_lost_through_renewals(short: Installation) -> None:
 @pytest.mark.timeout(SECONDS + 300)
 @EACH_WAY
 def test_nothing_is_lost_through_as_many_renewals_as_there_are(tmp_path: Path, way: Way) -> None:
-    with fragile(tmp_path / "data", LIFETIME) as running:
+    with running_with(tmp_path / "data", LIFETIME) as running:
         fleets = undisturbed(running, [way], SIZE, interval=2.0)
         with closing(fleets):
             time.sleep(SECONDS)
@@ -240,5 +246,5 @@ def test_short_nothing_is_lost_while_parts_fail(short: Installation) -> None:
 @pytest.mark.timeout(SECONDS + 300)
 @EACH_WAY
 def test_nothing_is_lost_while_parts_fail(tmp_path: Path, way: Way) -> None:
-    with fragile(tmp_path / "data", LIFETIME) as running:
+    with running_with(tmp_path / "data", LIFETIME, FORGETS_NOTHING) as running:
         disturbed(running, [way], SIZE, seconds=SECONDS, pause=float(LIFETIME))
