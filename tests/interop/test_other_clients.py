@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.running import Installation, installation, until
-from tests.soak.test_sdk_soak import short_tokens
+from tests.soak.test_sdk_soak import LIFETIME, token_lifetime
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,9 @@ def _allowed(running: Installation) -> int:
 @pytest.mark.interop
 def test_gmqtt_lives_through_tokens_and_a_broker_that_restarts(tmp_path: Path) -> None:
     library = gmqtt()
-    with installation(tmp_path / "data", plain=True, configured=short_tokens) as running:
+    with installation(
+        tmp_path / "data", plain=True, configured=partial(token_lifetime, LIFETIME)
+    ) as running:
         secret = running.add_device("dev1", "--publish", "devices/dev1/#")
         settings = running.settings
         issuer = f"https://localhost:{settings.server.port}"
