@@ -32,7 +32,8 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(1200)]
 
 LIFETIME = 8
 RENEWALS = 3
-MAXIMUM_CONNECT_TIME, NOT_AUTHORIZED, BAD_USERNAME_OR_PASSWORD = 0xA0, 0x87, 0x86
+MAXIMUM_CONNECT_TIME, NOT_AUTHORIZED = 0xA0, 0x87
+BAD_USERNAME_OR_PASSWORD, BAD_AUTHENTICATION_METHOD = 0x86, 0x8C
 VERSIONS = pytest.mark.parametrize("v5", [True, False], ids=["MQTT 5", "MQTT 3.1.1"])
 Fresh = Callable[[str], str]
 
@@ -240,6 +241,15 @@ def test_a_token_for_somebody_else_is_refused_and_asked_for_anew_but_once(
     assert len(set(device.shown)) <= 2
 
 
+def test_enhanced_authentication_is_a_method_that_it_does_not_know(
+    keycloak: Keycloak, broker: RabbitMQ, fresh: Fresh
+) -> None:
+    device = Device(keycloak, broker, added(keycloak, fresh, DEVICE), v5=True)
+    with device.living(carry="auth:OAUTH2-JWT"):
+        until("it is told", lambda: device.connects, 60)
+    assert set(device.connects) == {BAD_AUTHENTICATION_METHOD}
+
+
 @VERSIONS
 def test_where_nothing_is_planned_a_tokens_end_costs_a_connection_and_no_message(
     keycloak: Keycloak, broker: RabbitMQ, fresh: Fresh, v5: bool
@@ -256,6 +266,7 @@ def test_where_nothing_is_planned_a_tokens_end_costs_a_connection_and_no_message
             time.sleep(0.02)
         sent = set(range(device.sent))
         until("all is there", lambda: set(application.came) >= sent, 60)
+    print(f"\n{device.sent} messages, ended with {device.ends}, wills: {application.came[-1]}")
     assert set(device.connects) == {0}
     assert device.refused == []
     if v5:
