@@ -164,21 +164,30 @@ class Application:
             self._thread.join(30)
 
     async def _live(self) -> None:
-        client = self._client()
+        async for client in self._client().reconnecting():
+            async with client:
+                await client.subscribe(f"devices/{self._device}/#", qos=1)
+                self._ready.set()
+                reading = asyncio.create_task(self._read(client.messages))
+                try:
+                    await self._command(client, reading)
+                finally:
+                    reading.cancel()
+            if self._ended.is_set():
+                return
+
+    async def _command(self, client: Client, reading: asyncio.Task[None]) -> None:
         token = None
-        async with client, asyncio.TaskGroup() as group:
-            await client.subscribe(f"devices/{self._device}/#", qos=1)
-            self._ready.set()
-            reading = group.create_task(self._read(client.messages))
-            while not self._ended.is_set():
-                if not self.quiet.is_set():
-                    await client.publish(f"commands/{self._device}/n", str(self.sent), qos=1)
-                    self.sent += 1
-                if client.session.token != token:
-                    token = client.session.token
-                    self.connects += 1
-                await asyncio.sleep(0.02)
-            reading.cancel()
+        while not self._ended.is_set():
+            if reading.done():
+                await reading
+            if not self.quiet.is_set():
+                self.sent += 1  # it is kept, whatever becomes of the connection
+                await client.publish(f"commands/{self._device}/n", str(self.sent - 1), qos=1)
+            if client.session.token != token:
+                token = client.session.token
+                self.connects += 1
+            await asyncio.sleep(0.02)
 
     async def _read(self, messages: AsyncIterator[Any]) -> None:
         async for message in messages:
