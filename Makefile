@@ -15,11 +15,16 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c fuzz/native/*.[ch])
+C_SOURCES := $(wildcard src/keyfob/brokers/mosquitto/plugin/*.[ch] tests/brokers/mosquitto/plugin/*.[ch] bench/*.c fuzz/native/*.[ch] \
+  examples/small_devices/*.[ch])
 DIR ?= keyfob-data
 # What the tests run beside Mosquitto, and whoever runs Keyfob does not need.
 TESTED_WITH := chromium:chromium chromedriver:chromium-driver nginx:nginx-light \
   pg_createcluster:postgresql openssl:openssl clang:clang valgrind:valgrind
+
+# What the examples for small devices are made with.
+SMALL_WITH := curl-config:libcurl4-openssl-dev /usr/include/mosquitto.h:libmosquitto-dev \
+  /usr/include/cjson/cJSON.h:libcjson-dev
 
 .PHONY: setup up test lint interop bench soak fuzz pins clean
 
@@ -43,7 +48,7 @@ lint:
 	scripts/lint-c
 
 interop:
-	@scripts/setup $(TESTED_WITH)
+	@scripts/setup $(TESTED_WITH) $(SMALL_WITH)
 	$(BIN)/python -m pytest -m interop --timeout 1800
 
 bench: setup

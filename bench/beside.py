@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.running import Installation, free_port, until
+from tests.free_ports import free_port
+from tests.running import Installation, until
 
 __all__ = ["Beside", "broker_beside"]
 

@@ -6,8 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgresql import Cluster, running_cluster
+
+# No test asserts a time: neither for one example, nor for how long drawing them takes.
+settings.register_profile("keyfob", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("keyfob")
 
 
 @pytest.fixture

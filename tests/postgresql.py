@@ -20,7 +20,8 @@ from psycopg import sql
 
 from keyfob.server.stores.place import PostgresqlUrl
 from keyfob.server.stores.store import open_store
-from tests.running import free_port, until
+from tests.free_ports import free_port
+from tests.running import until
 
 PASSWORD = "s3cret-of-the-database"
 _TEMPLATE = "keyfob_template"

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -44,13 +43,6 @@ def until(what: str, condition: Any, timeout: float = PATIENCE) -> Any:
             raise AssertionError(f"waited {timeout:.0f} s in vain: {what}")
         time.sleep(0.02)
     return value
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @functools.cache

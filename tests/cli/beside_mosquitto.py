@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from keyfob.cli.installation import Installation
 from tests.cli.commands import KEYFOB, Program, Shell, started, wait_for
-from tests.running import MOSQUITTO, free_port
+from tests.free_ports import free_port
+from tests.running import MOSQUITTO
 
 USER: Final = "mosquitto"
 PROGRAM: Final = shutil.which(MOSQUITTO, path=f"{os.environ['PATH']}:/usr/sbin")

@@ -18,7 +18,7 @@ from keyfob.cli.installation import Installation, initialise, settings_of
 from tests.cli.beside_mosquitto import DEVICE, PROGRAM, USER, Beside, Guards
 from tests.cli.commands import KEYFOB, Shell, started
 from tests.cli.conftest import FREE
-from tests.running import free_port
+from tests.free_ports import free_port
 
 GUARD_USER = "daemon"  # every Debian has it
 Break = Callable[[Beside], None]

@@ -10,12 +10,13 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
+from tests.free_ports import free_port
 from tests.interop.fetched import CannotHaveError
 from tests.interop.foreign.server import ForeignServer
 from tests.interop.foreign.servers import SERVERS, foreign_server
 from tests.interop.mosquittos import MOSQUITTOS, program_of, version_of
 from tests.interop.table import FAILED, PASSED, SKIPPED, Table
-from tests.running import Installation, free_port, installation
+from tests.running import Installation, installation
 
 TABLE = pytest.StashKey[Table]()
 FIGURES = pytest.StashKey[list[str]]()

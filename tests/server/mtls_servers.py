@@ -24,7 +24,7 @@ from keyfob.server.mutual_tls import MutualTls
 from keyfob.server.register import Register
 from keyfob.server.serve import Listen, make_server
 from keyfob.server.settings import ServerSettings
-from tests.running import free_port
+from tests.free_ports import free_port
 from tests.server.client_certificates import SERVER, Shown, named, signed
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nginx" / "keyfob.conf"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import httpx
 
 from keyfob.server.stores.place import Place
-from tests.running import free_port, until
+from tests.free_ports import free_port
+from tests.running import until
 from tests.server.databases import written
 
 _SERVER = """

@@ -19,7 +19,7 @@ from keyfob.server.register import Register
 from keyfob.server.serve import Listen, make_server
 from keyfob.server.settings import ServerSettings
 from keyfob.server.wishes import ApplicationWish
-from tests.running import free_port
+from tests.free_ports import free_port
 
 EVERY = {name.decode(): value.decode() for name, value in ALWAYS}
 PATHS = (

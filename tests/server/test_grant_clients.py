@@ -8,7 +8,6 @@ import http.server
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -32,6 +31,7 @@ from keyfob.server.settings import ServerSettings
 from keyfob.server.trusted_issuers.settings import TrustedAssertionIssuer
 from keyfob.server.wishes import DeviceWish, Rights
 from keyfob.tokens.sign import SigningKey
+from tests.free_ports import free_port
 from tests.server.assertions import jwks_of, signed
 from tests.server.certificates import Authority
 from tests.server.granting import ACCESS_TOKEN, JWT, JWT_BEARER, TOKEN_EXCHANGE
@@ -76,8 +76,7 @@ def jwks_uri(tmp_path: Path) -> Iterator[str]:
 def running(tmp_path: Path, database: Path, jwks_uri: str) -> Iterator[Running]:
     authority = Authority(tmp_path)
     authority.certify(tmp_path / "server.pem", tmp_path / "server.key")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     listen = Listen(
         host="localhost",
         port=port,

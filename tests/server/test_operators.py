@@ -16,7 +16,7 @@ from keyfob.server.limits import LimitSettings
 from keyfob.server.register import Register
 from keyfob.server.serve import HttpServer, Listen, Operators, make_server
 from keyfob.server.settings import ServerSettings
-from tests.running import free_port
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.sqlite
 

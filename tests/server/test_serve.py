@@ -26,6 +26,7 @@ from keyfob.server.serve import HttpServer, Listen, make_server
 from keyfob.server.settings import ServerSettings
 from keyfob.server.stores.place import Place
 from keyfob.server.wishes import DeviceWish, Rights
+from tests.free_ports import free_port
 from tests.server.certificates import Authority
 from tests.server.databases import written
 from tests.server.world import claims_of
@@ -73,8 +74,7 @@ def running(tmp_path: Path, database: Path) -> Iterator[Running]:
         private_key=tmp_path / "server.key",
     )
     authority.certify(tmp_path / "server.pem", tmp_path / "server.key")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     listen = Listen(
         host="localhost", port=port, certificate=listen.certificate, private_key=listen.private_key
     )
@@ -214,8 +214,7 @@ def test_an_address_that_is_not_here_is_an_error(settings: ServerSettings, host:
 
 @pytest.mark.sqlite
 def test_a_register_that_cannot_be_used_leaves_the_port_free(database: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     database.mkdir()
     settings = ServerSettings(issuer="https://localhost", audience="mqtt", database=database)
     with pytest.raises(ConfigError):

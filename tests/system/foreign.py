@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfob.tokens.sign import SigningKey
-from tests.running import free_port
+from tests.free_ports import free_port
 from tests.system import introspection_server
 from tests.system.introspection_server import CLIENT, SECRET
 

@@ -11,7 +11,8 @@ from typing import Any
 from keyfob.cli.server_database import server_database
 from keyfob.server.events.receiver import ReceiverStatus
 from keyfob.server.events.receiver_register import ReceiverRegister
-from tests.running import Installation, free_port, installation
+from tests.free_ports import free_port
+from tests.running import Installation, installation
 
 AUDIENCE = "https://guard.example/events"
 SECRET = "stream-secret-of-the-test"

@@ -16,7 +16,8 @@ from cryptography import x509
 
 from keyfob.cli.installation import Installation, settings_of
 from tests.cli.commands import KEYFOB, started
-from tests.running import free_port, until
+from tests.free_ports import free_port
+from tests.running import until
 from tests.server.client_certificates import Shown, named, signed
 from tests.system.test_own_mosquitto import (
     broker_user,

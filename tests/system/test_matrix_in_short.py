@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.free_ports import free_port
 from tests.interop import test_matrix as matrix
 from tests.interop.ways import Way
-from tests.running import Installation, free_port, installation
+from tests.running import Installation, installation
 
 WAYS = (
     Way("username", "WebSocket", False),

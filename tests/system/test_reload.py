@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.running import NOT_AUTHORIZED, Installation, free_port, until
+from tests.free_ports import free_port
+from tests.running import NOT_AUTHORIZED, Installation, until
 from tests.system.foreign import Foreign
 
 ROW = """

@@ -9,7 +9,8 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.running import PATIENCE, Installation, free_port, installation
+from tests.free_ports import free_port
+from tests.running import PATIENCE, Installation, installation
 
 
 def connected(running: Installation, port: int, token: str) -> int:

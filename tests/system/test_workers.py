@@ -14,7 +14,8 @@ import pytest
 
 from keyfob.guard.gathered import FRESH
 from keyfob.guard.shares import Share
-from tests.running import NOT_AUTHORIZED, Client, Installation, free_port, installation, until
+from tests.free_ports import free_port
+from tests.running import NOT_AUTHORIZED, Client, Installation, installation, until
 
 WORKERS = 3
 ACCEPTED = {0, 0x10}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import random
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,9 @@ __all__ = ["Ports", "refuse_taken"]
 
 _LOOPBACK: Final = "127.0.0.1"
 _SERVER, _MQTTS, _MQTT = 8443, 8883, 1883
+_FIRST_FREE, _FIRST_OUTGOING = 10_000, 32_768  # the latter: Linux's ip_local_port_range
+_TRIES: Final = 100
+_RANDOM: Final = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,18 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def _hold_free(held: contextlib.ExitStack) -> int:
-    return int(held.enter_context(_bind(_LOOPBACK, 0)).getsockname()[1])
+    """Hold a free port, below those that the system gives to outgoing connections.
+
+    One of those may have it when the server comes to listen.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(OSError):
+            return _held(held, _RANDOM.randrange(_FIRST_FREE, _FIRST_OUTGOING))
+    return _held(held, 0)
+
+
+def _held(held: contextlib.ExitStack, port: int) -> int:
+    return int(held.enter_context(_bind(_LOOPBACK, port)).getsockname()[1])
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.free_ports import free_port
 from tests.interop.foreign.server import (
     AUDIENCE,
     KEYS_KEPT,
     ForeignServer,
     Kind,
     TokenRequest,
-    free_port,
     running,
 )
 from tests.server.certificates import Authority

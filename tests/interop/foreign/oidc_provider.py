@@ -21,13 +21,13 @@ from typing import Any
 
 import httpx
 
+from tests.free_ports import free_port
 from tests.interop.foreign.server import (
     AUDIENCE,
     KEYS_KEPT,
     ForeignServer,
     Kind,
     TokenRequest,
-    free_port,
     running,
 )
 from tests.running import until

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from keyfob.server.register import Register
 from keyfob.server.registration.initial_tokens import RegistrationTokens, Template
 from keyfob.server.stores.store import open_store
 from keyfob.server.wishes import DeviceWish, Rights
+from tests.free_ports import free_port
 from tests.running import until
 
 HERE = Path(__file__).parent
@@ -116,8 +116,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         people.add(f"person{number}", None, openid_subject=f"subject{number}")
         receivers.add(f"hears{number}", url="https://[::1]:1/")
     store.close()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     log = (tmp_path / "server.log").open("wb")
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(port), str(database)], stdout=log, stderr=log

@@ -31,9 +31,10 @@ from keyfob.server.register import Register
 from keyfob.server.stores.store import open_store
 from keyfob.tokens.keys import KeySet
 from keyfob.tokens.verify import unverified
+from tests.free_ports import free_port
 from tests.guard.events_world import AUDIENCE, World, receiving
 from tests.guard.world import trusted
-from tests.running import free_port, until
+from tests.running import until
 from tests.server.events.world import until as until_true
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from keyfob.errors import ConfigError, KeyfobError, UpstreamError
 from keyfob.server.register import Register
 from keyfob.server.stores.place import PostgresqlUrl, place_of
 from keyfob.server.stores.store import open_store
+from tests.free_ports import free_port
 from tests.postgresql import PASSWORD, Cluster
-from tests.running import free_port
 
 SECRETS = st.text(min_size=4, max_size=30).filter(lambda text: len(text.encode("utf-8", "ignore")))
 

@@ -29,6 +29,7 @@ from paho.mqtt.properties import Properties
 
 from tests.brokers.mosquitto.plugin.fake_guard import PATIENCE, until
 from tests.brokers.mosquitto.plugin.runner import BUILDS, PLUGIN
+from tests.free_ports import free_port
 
 __all__ = [
     "ADMINISTRATIVE_ACTION",
@@ -110,13 +111,6 @@ def build_plugin(directory: Path, build: str) -> Plugin:
     command += [str(source) for source in sorted(PLUGIN.glob("*.c"))]
     subprocess.run([*command, "-o", str(library), "-ldl"], check=True)
     return Plugin(library, sanitized)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

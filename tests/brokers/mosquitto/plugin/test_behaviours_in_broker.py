@@ -26,7 +26,6 @@ from tests.brokers.mosquitto.plugin.broker import (
     Plugin,
     build_plugin,
     devices,
-    free_port,
 )
 from tests.brokers.mosquitto.plugin.certificates import Authority
 from tests.brokers.mosquitto.plugin.fake_guard import (
@@ -39,6 +38,7 @@ from tests.brokers.mosquitto.plugin.fake_guard import (
 )
 from tests.brokers.mosquitto.plugin.raw import CLOSED, Raw, connect_packet
 from tests.brokers.mosquitto.plugin.test_plugin_in_broker import tls_listener
+from tests.free_ports import free_port
 
 UNASKED = "was let in by something else"
 

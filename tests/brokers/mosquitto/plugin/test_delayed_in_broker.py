@@ -22,7 +22,6 @@ from tests.brokers.mosquitto.plugin.broker import (
     Device,
     Plugin,
     comes_in,
-    free_port,
     is_2_1,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import (
@@ -34,6 +33,7 @@ from tests.brokers.mosquitto.plugin.fake_guard import (
     until,
 )
 from tests.brokers.mosquitto.plugin.raw import ADMINISTRATIVE_ACTION, Raw, connack, connect_packet
+from tests.free_ports import free_port
 
 DELAYED: Final = {"decisions": "delayed"}
 

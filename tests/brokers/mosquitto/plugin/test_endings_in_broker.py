@@ -18,9 +18,9 @@ from tests.brokers.mosquitto.plugin.broker import (
     Plugin,
     comes_in,
     devices,
-    free_port,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, refuse, until
+from tests.free_ports import free_port
 
 # The end of a token
 

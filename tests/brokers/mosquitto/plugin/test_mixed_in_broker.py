@@ -27,7 +27,6 @@ from tests.brokers.mosquitto.plugin.broker import (
     Broker,
     Device,
     Plugin,
-    free_port,
     is_2_1,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import (
@@ -40,6 +39,7 @@ from tests.brokers.mosquitto.plugin.fake_guard import (
     until,
 )
 from tests.brokers.mosquitto.plugin.raw import Raw, connect_packet
+from tests.free_ports import free_port
 
 MIXED = {"mode": "mixed"}
 BAD_METHOD = 0x8C

@@ -16,11 +16,11 @@ from tests.brokers.mosquitto.plugin.broker import (
     Device,
     Plugin,
     devices,
-    free_port,
     told,
 )
 from tests.brokers.mosquitto.plugin.certificates import Authority, Issued
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, refuse, until
+from tests.free_ports import free_port
 
 
 def tls_listener(port: int, authority: Authority, server: Issued) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ from tests.brokers.mosquitto.plugin.broker import (
     Broker,
     Device,
     Plugin,
-    free_port,
     unavailable,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, until
+from tests.free_ports import free_port
 
 
 def test_a_listener_of_its_own_works_and_denies_what_has_run_out(
