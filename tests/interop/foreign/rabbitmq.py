@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.free_ports import free_port
 from tests.interop.fetched import ROOT, fetched
 from tests.interop.foreign.keycloak import Keycloak
-from tests.interop.foreign.server import AUDIENCE, free_port, running
+from tests.interop.foreign.server import AUDIENCE, running
 
 SUITE = "trixie"
 SCRIPT = ROOT / "scripts" / "newer-rabbitmq"
