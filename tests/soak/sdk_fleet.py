@@ -192,7 +192,7 @@ class SdkFleet:
         first = 0 if self.way.renew == "reauthenticate" else 1
         return min(seen[device.name] for device in self.devices) - first
 
-    def finish(self, patience: float = 60.0) -> None:
+    def finish(self, patience: float = 240.0) -> None:
         """Publish no more, and wait for what is on its way."""
         self._ended.set()
         if self._publisher is not None:

@@ -248,8 +248,11 @@ def test_short_nothing_is_lost_while_parts_fail(short: Installation) -> None:
     disturbed(short, WAYS, size=4, disturbances=at_once, seconds=0, pause=0.3)
 
 
+# A connection whose TLS handshake is given up, as the server hangs, is left to the garbage collector
+# by asyncio.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.soak
-@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.timeout(SECONDS + 600)
 @EACH_WAY
 def test_nothing_is_lost_while_parts_fail(tmp_path: Path, way: Way) -> None:
     with running_with(tmp_path / "data", LIFETIME, FORGETS_NOTHING) as running:
