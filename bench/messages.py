@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages through Mosquitto, with the plugin and without it: rate, and broker CPU per message.
 
-Two brokers run side by side, alike but for the plugin; with it, clients have 2, 8 or 64 filters, of
+Three brokers run side by side: without a plugin, with one that allows everything and does no more,
+which is what no plugin can save, and with Keyfob's, where clients have 2, 8 or 64 filters, of
 which the last one matches. Eight publishers each send to one subscriber, 64 bytes a message, in a
 closed loop: a window of 64 messages with QoS 0, of 20 with QoS 1 (publisher to broker). Each round
 loads one broker after the other. CPU is the broker's own time on a processor
@@ -24,10 +25,12 @@ from typing import Final
 
 from bench.beside import broker_beside
 from bench.cpu import cpu_seconds
+from bench.empty_plugin import build_empty_plugin
 from bench.rounds import interleave, print_table
 from tests.running import Installation, installation
 
 _NONE: Final = "no plugin, anonymous"
+_EMPTY: Final = "an empty plugin, anonymous"
 PAIRS: Final = 8
 FILTERS: Final = (2, 8, 64)
 PAYLOAD: Final = b"x" * 64
@@ -75,10 +78,17 @@ def brokers(folder: Path) -> Iterator[dict[str, Load]]:
             filters: [device_tokens(running, number, filters) for number in range(PAIRS)]
             for filters in FILTERS
         }
-        with broker_beside(running, folder / "beside") as none:
+        plugin = build_empty_plugin(folder / "empty_plugin.so")
+        empty_access = ("allow_anonymous true", f"plugin {plugin}")
+        with (
+            broker_beside(running, folder / "none") as none,
+            broker_beside(running, folder / "empty", empty_access) as empty,
+        ):
             pid = running.pid("mosquitto")
+            nobodies = [_nobody(number) for number in range(PAIRS)]
             yield {
-                _NONE: Load(none.pid, none.port, [_nobody(number) for number in range(PAIRS)]),
+                _NONE: Load(none.pid, none.port, nobodies),
+                _EMPTY: Load(empty.pid, empty.port, nobodies),
                 **{
                     f"plugin, {filters} filters": Load(
                         pid, running.settings.mosquitto.plain_port, pairs, filters

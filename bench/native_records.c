@@ -64,11 +64,12 @@ static void add(struct records *records, size_t number)
                                .permissions = two_filters(name, bytes)};
     /* The first EXPIRING are due at 1, all others later, in no order. */
     int64_t deadline = number < EXPIRING ? 1 : LATER + (int64_t)(number * 7919 % LATER);
-    struct record *record = record_make(&(struct record_source){.client_id = id,
-                                                                .grant = &grant,
-                                                                .client = records,
-                                                                .deadline = deadline,
-                                                                .flags = RECORD_DROPPED});
+    struct record *record =
+        record_make(&(struct record_source){.client_id = id,
+                                            .grant = &grant,
+                                            .client = (const char *)NULL + 16 * (number + 1),
+                                            .deadline = deadline,
+                                            .flags = RECORD_DROPPED});
     if (record == NULL || !records_put(records, record)) {
         fail("out of memory");
     }

@@ -106,7 +106,11 @@ static struct breaker breaker;
 bool time_command(struct words *words)
 {
     const char *verb = words->word[0];
-    if (strcmp(verb, "deadline") == 0) {
+    if (strcmp(verb, "far") == 0) {
+        int64_t boottime = boottime_ms(), wall = wall_ms();
+        answer(deadline_far(boottime + signed_number(words, 1), wall + signed_number(words, 2),
+                            slept_ms()));
+    } else if (strcmp(verb, "deadline") == 0) {
         printf("%" PRId64 "\n", deadline_of(signed_number(words, 1), signed_number(words, 2),
                                             signed_number(words, 3)));
     } else if (strcmp(verb, "breaker-new") == 0) {

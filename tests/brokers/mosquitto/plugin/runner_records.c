@@ -63,6 +63,19 @@ static void print_id(const struct record *record)
     puts(record != NULL ? record->texts : "-");
 }
 
+/* Which record is found by a connection and an identifier: by the index of connections alone, and
+ * by all that a message goes through. */
+static void find_client(struct words *words)
+{
+    char name[UINT16_MAX + 1] = "";
+    struct text id = text(words, 2);
+    memcpy(name, id.at, id.length);
+    const void *client = (const void *)(uintptr_t)number(words, 1);
+    const struct record *indexed = connections_find(&records.connections, client, name);
+    printf("%s ", indexed != NULL ? indexed->texts : "-");
+    print_id(records_find_client(&records, client, name));
+}
+
 /* Verbs that name one record; they answer whether there is one. */
 static bool about_one(struct words *words)
 {
@@ -98,6 +111,8 @@ static bool about_all(struct words *words)
         dump();
     } else if (strcmp(verb, "due") == 0) {
         print_id(records_due(&records, signed_number(words, 1)));
+    } else if (strcmp(verb, "client") == 0) {
+        find_client(words);
     } else if (strcmp(verb, "kick") == 0) {
         print_id(records_next_kick(&records));
     } else if (strcmp(verb, "sweep") == 0) {

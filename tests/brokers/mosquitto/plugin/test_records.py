@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -104,6 +104,12 @@ class Model:
         waiting = {n: e.deadline for n, e in self.entries.items() if e.waits}
         nearest = min(waiting.values(), default=now + 1)
         return {n for n, d in waiting.items() if d == nearest} if nearest <= now else {"-"}
+
+    def found(self, client: int, name: str) -> str:
+        """By the connections alone, and at all."""
+        entry = self.entries.get(name)
+        connected = entry is not None and entry.client == client
+        return f"{name if connected else '-'} {'-' if entry is None else name}"
 
     def lines(self) -> set[str]:
         return {
@@ -215,6 +221,9 @@ def test_any_life_of_records_is_that_of_the_model(
         applied(runner, model, step)
         assert held(runner) == model.lines()
         assert runner.ask("due", now) in model.due(now)
+    for client in range(1, 6):
+        for name in NAMES:
+            assert runner.ask("client", client, name.encode()) == model.found(client, name)
 
 
 @pytest.fixture
@@ -253,6 +262,52 @@ def test_records_are_found_and_dropped_after_the_table_grew(
         assert runner.says("drop", name.encode())
     assert not runner.says("drop", many[0].encode())
     assert {line.split(",")[0] for line in held(runner)} == set(many[1::2])
+
+
+def test_a_connection_finds_its_record_after_the_table_grew(
+    runner: Runner, many: list[str]
+) -> None:
+    for name in many[::2]:
+        assert runner.says("disconnect", name.encode())
+    for i, name in enumerate(many):
+        connected = name if i % 2 else "-"
+        assert runner.ask("client", i + 1, name.encode()) == f"{connected} {name}"
+        assert runner.ask("client", i + 2, name.encode()) == f"- {name}"
+
+
+def test_a_connection_under_another_identifier_finds_no_record(runner: Runner) -> None:
+    """An address is used again, and an identifier may be a beginning of another."""
+    assert runner.says("start", 10, 1, 2)
+    put(runner, "dev10", Entry(1, ONLINE, 7, 0, 0, 0))
+    for other in ("dev1", "dev100", "dev11", ""):
+        assert runner.ask("client", 7, other.encode()) == "- -"
+    assert runner.ask("client", 7, b"dev10") == "dev10 dev10"
+
+
+def replaced(runner: Runner) -> None:
+    put(runner, "dev1", Entry(2, OFFLINE, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(lambda runner: runner.ask("drop", b"dev1"), id="dropped"),
+        pytest.param(lambda runner: runner.ask("disconnect", b"dev1"), id="evicted at once"),
+        pytest.param(replaced, id="replaced"),
+    ],
+)
+def test_a_record_that_is_gone_is_not_looked_at_for_its_connections_address(
+    runner: Runner, way: Callable[[Runner], object]
+) -> None:
+    """The next connection may have the same; a sanitizer would see a record that was freed."""
+    assert runner.says("start", 0, 1, 2)  # no record stays without a connection
+    put(runner, "dev1", Entry(1, ONLINE, 7, 0, 0, 0))
+    assert runner.ask("client", 7, b"dev1") == "dev1 dev1"
+    way(runner)
+    assert runner.ask("client", 7, b"dev1") == "- -"
+    put(runner, "dev2", Entry(3, ONLINE, 7, 0, 0, 0))
+    assert runner.ask("client", 7, b"dev1") == "- -"
+    assert runner.ask("client", 7, b"dev2") == "dev2 dev2"
 
 
 def test_doubtful_sessions_are_evicted_before_stored_ones(runner: Runner) -> None:

@@ -30,6 +30,22 @@ def test_a_deadline_is_as_far_away_as_the_end_of_the_token(
     assert int(runner.ask("deadline", expires_at, boottime, wall)) == expected
 
 
+SPAN = st.integers(-(2**40), 2**40)  # milliseconds; more than thirty years either way
+
+
+@bounded
+@given(left=SPAN, wall_left=SPAN)
+def test_an_end_on_either_clock_that_is_near_or_past_is_never_called_far(
+    runner: Runner, left: int, wall_left: int
+) -> None:
+    """The coarse clocks are late, so they may not decide about an end that is near."""
+    far = runner.says("far", left, wall_left)
+    if min(left, wall_left) <= 500:  # half of FAR_MS: twelve times a tick of the slowest kernel
+        assert not far
+    if min(left, wall_left) > 60_000:
+        assert far
+
+
 def test_after_a_timeout_nobody_asks_until_the_pause_is_over(runner: Runner) -> None:
     runner.ask("breaker-new")
     assert runner.says("breaker-allows", 1000)

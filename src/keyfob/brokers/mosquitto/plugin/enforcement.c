@@ -112,9 +112,12 @@ static bool allowed_overdue(const struct keyfob *keyfob, const struct record *re
 static bool allowed_online(const struct keyfob *keyfob, const struct record *record,
                            const struct mosquitto_evt_acl_check *event)
 {
-    int64_t now = boottime_ms();
-    if (now >= record->deadline || wall_ms() >= record->expires_at) {
-        return allowed_overdue(keyfob, record, event, now);
+    /* Without a TICK nobody looks whether the machine has slept. */
+    if (!keyfob->ticked || !deadline_far(record->deadline, record->expires_at, keyfob->slept)) {
+        int64_t now = boottime_ms();
+        if (now >= record->deadline || wall_ms() >= record->expires_at) {
+            return allowed_overdue(keyfob, record, event, now);
+        }
     }
     switch (event->access) {
     case MOSQ_ACL_WRITE: return may_write(record, event);
@@ -153,7 +156,7 @@ int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_chec
                       enum option_mode mode)
 {
     struct record *record =
-        records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
+        records_find_client(&keyfob->records, event->client, mosquitto_client_id(event->client));
     if (waits_from_before(keyfob, record, event)) {
         return MOSQ_ERR_ACL_DENIED;
     }
@@ -257,6 +260,7 @@ void enforcement_watch_clock(struct keyfob *keyfob)
 {
     int64_t boottime = boottime_ms(), wall = wall_ms();
     int64_t offset = wall - boottime;
+    keyfob->slept = slept_ms();
     if (offset > keyfob->clock_offset + CLOCK_STEP_MS) {
         records_reconsider(&keyfob->records, boottime, wall);
         keyfob->clock_offset = offset;

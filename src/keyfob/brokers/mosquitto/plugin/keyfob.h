@@ -17,26 +17,28 @@ struct arriving {
     bool named;            /* its username is the principal */
 };
 
+/* What each message asks about comes first, in a few cache lines beside each other. */
 struct keyfob {
-    struct options options;
-    struct records records;
-    struct guard_links links;
-    struct pendings pendings;
-    struct exchanges exchanges;
-    mosquitto_complete complete; /* NULL: decisions are not delayed */
+    const void *refusing_queue; /* what waits for this connection is from before a revocation */
+    const void *kicking;        /* the connection that is being closed for its token's expiry */
+    int64_t slept;              /* how long the machine has, when last looked */
+    bool ticked;     /* the broker calls TICK; 2.0 with per_listener_settings never does */
+    bool broker_2_1; /* Mosquitto 2.1 or later */
+    bool lws;        /* its WebSockets are those of libwebsockets */
     struct arriving arriving;
+    struct records records;
     uint64_t nonce;        /* what pending clients are called nobody can guess */
     int64_t next_closing;  /* of pending clients, on CLOCK_BOOTTIME */
-    bool broker_2_1;       /* Mosquitto 2.1 or later */
-    bool lws;              /* its WebSockets are those of libwebsockets */
-    bool ticked;           /* the broker calls TICK; 2.0 with per_listener_settings never does */
     uint64_t epoch;        /* of the last connection */
     int64_t recheck_until; /* until then the broker may be asking again about clients it has */
     int64_t last_poll;
-    int64_t stranger_told;      /* when the log was last told of a client that nobody asked about */
-    int64_t clock_offset;       /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
-    const void *kicking;        /* the connection that is being closed for its token's expiry */
-    const void *refusing_queue; /* what waits for this connection is from before a revocation */
+    int64_t stranger_told; /* when the log was last told of a client that nobody asked about */
+    int64_t clock_offset;  /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */
+    mosquitto_complete complete; /* NULL: decisions are not delayed */
+    struct options options;
+    struct guard_links links;
+    struct pendings pendings;
+    struct exchanges exchanges;
 };
 
 /* What the broker makes when it loads the plugin, once for each listener that names it where

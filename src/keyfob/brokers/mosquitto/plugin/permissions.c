@@ -50,25 +50,9 @@ struct probe {
     uint64_t head; /* its first 8 bytes */
 };
 
-/* Up to 8 bytes, the first in the lowest place. */
-static uint64_t load(const char *at, size_t size)
-{
-    uint64_t value = 0;
-    memcpy(&value, at, size);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    value = __builtin_bswap64(value);
-#endif
-    return value;
-}
-
-static uint64_t load_head(struct text text)
-{
-    return text.length >= 8 ? load(text.at, 8) : load(text.at, text.length);
-}
-
 static struct probe probe_of(struct text text)
 {
-    return (struct probe){text, load_head(text)};
+    return (struct probe){text, text_head(text)};
 }
 
 /* Does the probe begin with the rule's literal prefix? May say yes where it does not. */
@@ -79,7 +63,7 @@ static inline bool may_begin(const struct rule *rule, const struct probe *probe)
         return false;
     }
     if (prefix >= 8) {
-        return load(probe->text.at + prefix - 8, 8) == rule->tail;
+        return text_word(probe->text.at + prefix - 8, 8) == rule->tail;
     }
     return ((probe->head ^ rule->tail) & ((UINT64_C(1) << 8 * prefix) - 1)) == 0;
 }
@@ -162,7 +146,8 @@ static size_t compile_rule(struct permissions *into, size_t i, size_t at,
     size_t prefix = flags & PLAIN ? share.filter.length : literal_prefix(share.filter);
     uint16_t before = (uint16_t)(from->filter.length - share.filter.length);
     *rule = (struct rule){
-        .tail = prefix >= 8 ? load(share.filter.at + prefix - 8, 8) : load(share.filter.at, prefix),
+        .tail = prefix >= 8 ? text_word(share.filter.at + prefix - 8, 8)
+                            : text_word(share.filter.at, prefix),
         .bits = flags | (uint32_t)(at + before) << PLACE_SHIFT,
         .length = (uint16_t)share.filter.length,
         .prefix = (uint16_t)prefix,
@@ -235,15 +220,14 @@ struct wire_rule permissions_rule(const void *block, size_t i)
 /* Evaluating */
 
 /* A walk over the rules that can be about a topic: a name, or a filter without wildcards. */
-static struct rule_walk walk_over(const struct permissions *permissions, struct text topic)
+static inline void walk_over(struct rule_walk *walk, const struct permissions *permissions,
+                             struct text topic)
 {
-    struct rule_walk walk;
     const char *entries = (const char *)permissions->rules;
     rule_walk_begin(
-        &walk,
+        walk,
         permissions->index > 0 ? (const struct rule_index *)(entries + permissions->index) : NULL,
         topic);
-    return walk;
 }
 
 static inline bool names(const struct permissions *permissions, const struct rule *rule,
@@ -253,8 +237,19 @@ static inline bool names(const struct permissions *permissions, const struct rul
         return false;
     }
     struct text filter = filter_of(permissions, rule);
-    return rule->prefix == rule->length ? text_equal(filter, name->text)
-                                        : topic_matches(filter, name->text);
+    size_t prefix = rule->prefix;
+    if (prefix == filter.length && prefix != name->text.length) {
+        return false;
+    }
+    if (prefix == 0) {
+        return topic_matches(filter, name->text);
+    }
+    /* may_begin has looked at up to 8 bytes */
+    if (prefix > 8 && memcmp(filter.at, name->text.at, prefix - 8) != 0) {
+        return false;
+    }
+    return topic_rest_matches((struct text){filter.at + prefix, filter.length - prefix},
+                              (struct text){name->text.at + prefix, name->text.length - prefix});
 }
 
 bool permissions_publish(const struct permissions *permissions, struct text name, unsigned qos,
@@ -267,7 +262,8 @@ bool permissions_publish(const struct permissions *permissions, struct text name
     const uint32_t needed = PUBLISH | (uint32_t)QOS_0 << qos | (retain ? RETAINED : NOT_RETAINED);
     const uint32_t looked_at = needed | SHARED | PLAIN;
     struct probe probe = probe_of(name);
-    struct rule_walk walk = walk_over(permissions, name);
+    struct rule_walk walk;
+    walk_over(&walk, permissions, name);
     for (size_t i; (i = rule_walk_next(&walk)) < permissions->count;) {
         const struct rule *rule = &permissions->rules[i];
         if ((rule->bits & looked_at) == needed && names(permissions, rule, &probe)) {
@@ -296,12 +292,14 @@ static bool decides(const struct permissions *permissions, const struct rule *ru
 }
 
 /* A denial can overlap with a filter that does not begin as it does: "a/b" with "+/b". */
-static struct rule_walk walk_to_subscribe(const struct permissions *permissions, struct text filter)
+static void walk_to_subscribe(struct rule_walk *walk, const struct permissions *permissions,
+                              struct text filter)
 {
     if (permissions->form == WIRE_FIRST_MATCH && topic_has_wildcard(filter)) {
-        return (struct rule_walk){.index = NULL};
+        rule_walk_begin(walk, NULL, filter);
+        return;
     }
-    return walk_over(permissions, filter);
+    walk_over(walk, permissions, filter);
 }
 
 bool permissions_subscribe(const struct permissions *permissions, struct text requested,
@@ -313,7 +311,8 @@ bool permissions_subscribe(const struct permissions *permissions, struct text re
     const uint32_t needed = SUBSCRIBE | (uint32_t)QOS_0 << qos;
     struct topic_share share = topic_share(requested);
     struct probe probe = probe_of(share.filter);
-    struct rule_walk walk = walk_to_subscribe(permissions, share.filter);
+    struct rule_walk walk;
+    walk_to_subscribe(&walk, permissions, share.filter);
     for (size_t i; (i = rule_walk_next(&walk)) < permissions->count;) {
         const struct rule *rule = &permissions->rules[i];
         if ((rule->bits & needed) == needed && decides(permissions, rule, &share, &probe)) {
@@ -368,7 +367,8 @@ bool permissions_receive(const struct permissions *permissions, struct text name
     struct probe probe = probe_of(name);
     unsigned denied = 0;          /* QoS that rules without a share group have denied */
     bool denied_to_group = false; /* whether rules with one have denied any */
-    struct rule_walk walk = walk_over(permissions, name);
+    struct rule_walk walk;
+    walk_over(&walk, permissions, name);
     for (size_t i; (i = rule_walk_next(&walk)) < permissions->count;) {
         const struct rule *rule = &permissions->rules[i];
         if ((rule->bits & (SUBSCRIBE | PLAIN | ALLOW)) == (SUBSCRIBE | PLAIN | ALLOW) &&

@@ -219,6 +219,7 @@ static struct keyfob *create(const struct options *options)
     pendings_init(&keyfob->pendings, key);
     keyfob->lws = !keyfob->broker_2_1 || dlsym(RTLD_DEFAULT, "lws_service") != NULL;
     keyfob->clock_offset = wall_ms() - boottime_ms();
+    keyfob->slept = slept_ms();
     hello.broker_version = keyfob->broker_2_1 ? BROKER_2_1 : BROKER_2_0;
     hello.broker_name = text_of(keyfob->options.broker_name);
     const struct link_hooks hooks = link_hooks_of(keyfob);

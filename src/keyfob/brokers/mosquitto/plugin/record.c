@@ -29,11 +29,6 @@ static size_t texts_size(const uint16_t lengths[RECORD_TEXTS])
     return size;
 }
 
-static struct permissions *permissions_in(struct record *record)
-{
-    return (struct permissions *)((char *)record + permissions_place(texts_size(record->lengths)));
-}
-
 static void copy_texts(struct record *record, const struct text texts[RECORD_TEXTS])
 {
     char *at = record->texts;
@@ -68,12 +63,13 @@ struct record *record_make(const struct record_source *source)
         .epoch = source->epoch,
         .expires_at = grant->expires_at,
         .deadline = source->deadline,
+        .place = (uint32_t)place,
         .state = (uint8_t)source->state,
         .flags = source->flags,
     };
     memcpy(record->lengths, lengths, sizeof lengths);
     copy_texts(record, texts);
-    if (!permissions_compile(permissions_in(record), &grant->permissions)) {
+    if (!permissions_compile((struct permissions *)((char *)record + place), &grant->permissions)) {
         free(record);
         return NULL;
     }
@@ -113,12 +109,6 @@ bool record_has_owner(const struct record *record, struct text issuer, struct te
 {
     return text_equal(text_at(record, ISSUER), issuer) &&
            text_equal(text_at(record, SUBJECT), subject);
-}
-
-const struct permissions *record_permissions(const struct record *record)
-{
-    return (const struct permissions *)((const char *)record +
-                                        permissions_place(texts_size(record->lengths)));
 }
 
 static uint8_t wire_state_of(const struct record *record)

@@ -34,20 +34,24 @@ enum record_flag {
 
 enum { RECORD_TEXTS = 5 };
 
+/* What a message asks about comes first and last: it lies in one or two cache lines, with the
+ * client identifier. */
 struct record {
     struct record *hash_next;
     struct record *list_next;
     struct record *list_previous;
-    const void *client; /* its connection, NULL without one: compared, never followed */
-    const void *was;    /* the last one, while the broker may keep a session on it; likewise */
+    const void *was; /* the last connection, while the broker may keep a session on it; likewise */
     uint64_t epoch;
-    int64_t expires_at; /* Unix milliseconds */
-    int64_t deadline;   /* the same moment on CLOCK_BOOTTIME, in milliseconds */
     uint32_t hash;
     uint32_t heap_place; /* its place in the heap of deadlines, from 1; 0: it is not there */
-    uint8_t state;       /* enum record_state */
-    uint8_t flags;       /* enum record_flag, together */
-    uint8_t list;        /* which list of struct records it is in */
+    struct record *connection_next;
+    const void *client; /* its connection, NULL without one: compared, never followed */
+    int64_t expires_at; /* Unix milliseconds */
+    int64_t deadline;   /* the same moment on CLOCK_BOOTTIME, in milliseconds */
+    uint32_t place;     /* of the permissions, from where the record begins */
+    uint8_t state;      /* enum record_state */
+    uint8_t flags;      /* enum record_flag, together */
+    uint8_t list;       /* which list of struct records it is in */
     uint16_t lengths[RECORD_TEXTS];
     char texts[]; /* the five texts, each terminated, and the permissions, aligned to 8 */
 };
@@ -82,7 +86,11 @@ bool record_principal_usable(struct text principal);
 bool record_holds_session(const struct record *record, bool clean);
 
 bool record_has_owner(const struct record *record, struct text issuer, struct text subject);
-const struct permissions *record_permissions(const struct record *record);
+
+static inline const struct permissions *record_permissions(const struct record *record)
+{
+    return (const struct permissions *)((const char *)record + record->place);
+}
 
 /* Queues the RECORD that tells the guard about it. */
 bool record_write(const struct record *record, struct buffer *out);

@@ -182,7 +182,11 @@ bool records_init(struct records *records, size_t offline_limit, struct hash_key
         .evicted = evicted,
         .context = context,
     };
-    return records->buckets != NULL;
+    if (records->buckets == NULL || !connections_init(&records->connections)) {
+        records_free(records);
+        return false;
+    }
+    return true;
 }
 
 void records_free(struct records *records)
@@ -194,6 +198,7 @@ void records_free(struct records *records)
         }
     }
     free(records->buckets);
+    connections_free(&records->connections);
     free(records->heap);
     *records = (struct records){0};
 }
@@ -265,7 +270,8 @@ static void shelve(struct records *records, struct record *record)
 
 bool records_make_room(struct records *records)
 {
-    return table_has_room(records) && heap_has_room(records);
+    return table_has_room(records) && connections_make_room(&records->connections) &&
+           heap_has_room(records);
 }
 
 bool records_put(struct records *records, struct record *record)
@@ -279,6 +285,9 @@ bool records_put(struct records *records, struct record *record)
     }
     record->hash = (uint32_t)hash_text(&records->key, record_client_id(record));
     table_add(records, record);
+    if (record->client != NULL) {
+        connections_add(&records->connections, record);
+    }
     if (record->state == RECORD_ONLINE) {
         heap_add(records, record);
     } else {
@@ -291,6 +300,7 @@ void records_drop(struct records *records, struct record *record)
 {
     list_remove(records, record);
     heap_remove(records, record);
+    connections_remove(&records->connections, record);
     table_remove(records, record);
     record_free(record);
 }
@@ -327,6 +337,7 @@ void records_disconnect(struct records *records, struct record *record)
 {
     heap_remove(records, record);
     list_remove(records, record);
+    connections_remove(&records->connections, record);
     record->was = record->client;
     record->client = NULL;
     if (record->state != RECORD_REVOKED) {

@@ -11,6 +11,7 @@
 #ifndef KEYFOB_RECORDS_H
 #define KEYFOB_RECORDS_H
 
+#include "connections.h"
 #include "hash.h"
 #include "record.h"
 
@@ -32,6 +33,7 @@ struct record_queue {
 };
 
 struct records {
+    struct connections connections;
     struct record **buckets; /* a power of two of them */
     size_t bucket_count;
     size_t count;
@@ -51,6 +53,15 @@ bool records_init(struct records *records, size_t offline_limit, struct hash_key
 void records_free(struct records *records);
 
 struct record *records_find(const struct records *records, struct text client_id);
+
+/* The same for an identifier that the broker names together with a client, which is most often the
+ * connection on record. */
+static inline struct record *records_find_client(const struct records *records, const void *client,
+                                                 const char *client_id)
+{
+    struct record *record = connections_find(&records->connections, client, client_id);
+    return record != NULL ? record : records_find(records, text_of(client_id));
+}
 
 /* Room for one more record; false without memory. */
 bool records_make_room(struct records *records);

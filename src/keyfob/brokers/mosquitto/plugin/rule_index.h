@@ -14,7 +14,7 @@
 
 /* From so many rules on an index is faster than a look at each. The tests build one of 1, too. */
 #ifndef RULE_INDEX_FROM
-#define RULE_INDEX_FROM 128
+#define RULE_INDEX_FROM 32
 #endif
 
 struct rule_index;
@@ -35,11 +35,20 @@ struct rule_walk {
     uint16_t next[RULE_WALK_CHAINS]; /* the next one of each chain */
 };
 
-/* Begins a walk over what can be about the topic. index may be NULL. */
-void rule_walk_begin(struct rule_walk *walk, const struct rule_index *index, struct text topic);
-
-/* For rule_walk_next. */
+/* For rule_walk_begin and rule_walk_next, where there is an index. */
+void rule_walk_look_up(struct rule_walk *walk, struct text topic);
 size_t rule_walk_indexed(struct rule_walk *walk);
+
+/* Begins a walk over what can be about the topic. index may be NULL. */
+static inline void rule_walk_begin(struct rule_walk *walk, const struct rule_index *index,
+                                   struct text topic)
+{
+    walk->index = index;
+    walk->at = 0;
+    if (index != NULL) {
+        rule_walk_look_up(walk, topic);
+    }
+}
 
 /* The next rule's number; at the end one that is too high for any. */
 static inline size_t rule_walk_next(struct rule_walk *walk)

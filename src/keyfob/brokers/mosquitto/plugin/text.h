@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct text {
@@ -26,6 +27,23 @@ static inline bool text_starts(struct text whole, struct text start)
 {
     return whole.length >= start.length &&
            (start.length == 0 || memcmp(whole.at, start.at, start.length) == 0);
+}
+
+/* Up to 8 bytes, the first in the lowest place. */
+static inline uint64_t text_word(const char *at, size_t size)
+{
+    uint64_t value = 0;
+    memcpy(&value, at, size);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    return value;
+}
+
+/* Its first 8 bytes, or all where there are fewer. */
+static inline uint64_t text_head(struct text text)
+{
+    return text.length >= 8 ? text_word(text.at, 8) : text_word(text.at, text.length);
 }
 
 /* Well-formed UTF-8 without U+0000 (RFC 3629; MQTT 5.0 section 1.5.4). */

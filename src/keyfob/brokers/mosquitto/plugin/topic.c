@@ -106,27 +106,32 @@ struct topic_share topic_share(struct text filter)
     return (struct topic_share){group, filter};
 }
 
-bool topic_matches(struct text filter, struct text name)
+/* Every message asks, so this one goes byte by byte: in a valid filter a wildcard is a whole level,
+ * and what comes before it decides nothing about what comes after it. */
+bool topic_rest_matches(struct text filter, struct text name)
 {
-    if (begins_with_wildcard(filter) && name.at[0] == '$') {
-        return false;
-    }
-    for (;;) {
-        struct text wanted = take_level(&filter);
-        if (is(wanted, '#')) {
+    const char *wanted = filter.at, *filter_end = filter.at + filter.length;
+    const char *at = name.at, *end = name.at + name.length;
+    for (; wanted < filter_end; wanted++) {
+        if (*wanted == '#') {
             return true;
         }
-        struct text level = take_level(&name);
-        if (!is(wanted, '+') && !text_equal(wanted, level)) {
-            return false;
-        }
-        if (done(name)) {
-            return done(filter) || is_hash(filter); /* "a/#" matches "a", its parent, too */
-        }
-        if (done(filter)) {
+        if (*wanted == '+') {
+            const char *slash = memchr(at, '/', (size_t)(end - at));
+            at = slash != NULL ? slash : end;
+        } else if (at == end) {
+            /* "a/#" matches "a", its parent, too */
+            return filter_end - wanted == 2 && wanted[0] == '/' && wanted[1] == '#';
+        } else if (*wanted != *at++) {
             return false;
         }
     }
+    return at == end;
+}
+
+bool topic_matches(struct text filter, struct text name)
+{
+    return !(begins_with_wildcard(filter) && name.at[0] == '$') && topic_rest_matches(filter, name);
 }
 
 /* Is there no name that ends after these levels? There is none without a level, and none that is

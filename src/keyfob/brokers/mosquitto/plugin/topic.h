@@ -34,6 +34,10 @@ struct topic_share topic_share(struct text filter);
 /* Does the filter match the name? */
 bool topic_matches(struct text filter, struct text name);
 
+/* The same where as many bytes were taken off the front of both that were equal and held no
+ * wildcard: at least one. */
+bool topic_rest_matches(struct text filter, struct text name);
+
 /* Does granted match every name that requested matches? */
 bool topic_covers(struct text granted, struct text requested);
 
