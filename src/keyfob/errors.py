@@ -11,6 +11,7 @@
       UpstreamError         an issuer or the network: worth trying again later
         TokenUnavailable      a device has no usable token now; an OSError too, for MQTT clients
       TokenRequestError     the authorization server refuses a device its token
+      BrokerRefusalError    a broker says no to a connection, a subscription or a message
       ProtocolError         a broker, a plugin or a peer that speaks wrongly
       NotFoundError         the operator named a device, client or file that is not there
       ConflictError         the operator asked for something that is there already
@@ -25,6 +26,7 @@ from typing import Final
 
 __all__ = [
     "ERROR_CODES",
+    "BrokerRefusalError",
     "ClaimError",
     "ConfigError",
     "ConflictError",
@@ -81,6 +83,7 @@ ERROR_CODES: Final = TOKEN_CODES | frozenset(
         "upstream_unavailable",
         "upstream_invalid",
         "token_refused",
+        "broker_refused",
         "protocol_violation",
         "not_found",
         "conflict",
@@ -202,6 +205,21 @@ class TokenRequestError(KeyfobError):
         super().__init__(message)
         self.error = error
         self.status = status
+
+
+class BrokerRefusalError(KeyfobError):
+    """A broker says no to a connection, a subscription or a message.
+
+    Args:
+        message: What it says no to, and why where it tells.
+        reason_code: The code of its answer: MQTT 5.0 section 2.4, or 3.1.1 section 3.2.2.3.
+    """
+
+    default_code = "broker_refused"
+
+    def __init__(self, message: str, *, reason_code: int) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
 
 
 class ProtocolError(KeyfobError):

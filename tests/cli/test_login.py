@@ -21,6 +21,8 @@ from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.cli.commands import Program, Shell, started
 from tests.server.approving import PASSWORD, Approver
 
+WHO = ("login", "--profile", "x", "--issuer", "https://localhost:1", "--client-id", "c")
+
 
 @pytest.fixture(scope="module")
 def desk(serving: Installation) -> Installation:
@@ -114,6 +116,14 @@ def test_without_a_profile_or_a_login_it_is_said_what_to_do(shell: Shell, home: 
         ("login", "--issuer", "https://localhost:1"),
         ("login", "--profile", "x", "--scope", "a"),
         ("login", "--profile", "../x", "--issuer", "https://localhost:1", "--client-id", "c"),
+        ("login", "--profile", "x", "--broker", "mqtt://localhost"),
+        (*WHO, "--client-secret", "a secret itself"),
+        (*WHO, "--broker", "http://localhost"),
+        (*WHO, "--carry", "pigeon"),
+        (*WHO, "--grant", "client_credentials"),
+        (*WHO, "--grant", "password", "--device", "d"),
+        (*WHO, "--password", "env:HOME"),
+        (*WHO, "--client-secret", "env:HOME", "--private-key", "/dev/null"),
         ("token", "--profile", "../x"),
         ("token", "--profile", "x", "--client-id", "c"),
         ("token", "--profile", "x", "--scope", "a"),
@@ -127,6 +137,32 @@ def test_what_does_not_go_together_is_misuse(
     assert outcome.err.count("\n") == 1
     assert "upstream" not in outcome.err  # nobody was asked
     assert not home.exists()
+
+
+def test_a_profile_whose_secret_is_elsewhere_needs_nobody(
+    desk: Installation, online: Shell, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk.register() as register:
+        secret = register.add_device(DeviceWish("alone", rights=Rights(publish=["a/#"]))).secret
+    monkeypatch.chdir(tmp_path)
+    Path("alone.secret").write_text(f"{secret}\n", encoding="utf-8")
+    issuer, ca = desk.settings.server.issuer, str(desk.directory / "ca.pem")
+    who = ("--issuer", issuer, "--client-id", "alone", "--ca", ca)
+    how = ("--grant", "client_credentials", "--client-secret", "file:alone.secret")
+    where = ("--broker", "mqtts://localhost:8883", "--carry", "auth:OAUTH2-JWT")
+    outcome = online.plain("login", "--profile", "alone", *who, *how, *where)
+    assert outcome.code == 0, outcome
+    assert "renewed from then on" in outcome.out
+    assert secret not in (home / "profiles.toml").read_text(encoding="utf-8")
+    kept = read_profile("alone")
+    assert (kept.device_name, kept.broker) == ("alone", "mqtts://localhost:8883")
+    monkeypatch.chdir("/")  # the reference holds from everywhere
+    (home / "alone.token").unlink()
+    assert online.plain("token", "--profile", "alone").code == 0
+    Path(tmp_path / "alone.secret").unlink()
+    outcome = online.plain("token", "--profile", "alone")
+    assert outcome.code == 2
+    assert "cannot read the secret" in outcome.err
 
 
 def test_profiles_are_kept_beside_each_other(home: Path) -> None:

@@ -40,12 +40,25 @@ class Authority:
         self.ca = self.folder / "ca.pem"
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def certify(self, certificate_file: Path, key_file: Path) -> int:
-        """Write a new key and its certificate; return the certificate's serial number."""
+    def certify(
+        self,
+        certificate_file: Path,
+        key_file: Path,
+        *,
+        name: str = "localhost",
+        since: datetime.timedelta = -_DAY,
+        until: datetime.timedelta = _DAY,
+    ) -> int:
+        """Write a new key and its certificate; return the certificate's serial number.
+
+        ``since`` and ``until`` are from now on; another ``name`` is not for this machine.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(name)]
+        if name == "localhost":
+            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         certificate = (
-            _builder(_name("localhost"), _name("test authority"), key)
+            _builder(_name(name), _name("test authority"), key, since, until)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
@@ -70,7 +83,11 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    since: datetime.timedelta = -_DAY,
+    until: datetime.timedelta = _DAY,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -79,8 +96,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_before(now + since)
+        .not_valid_after(now + until)
     )
 
 

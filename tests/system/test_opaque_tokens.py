@@ -16,7 +16,9 @@ from keyfob.cli.server_database import server_database
 from keyfob.server.client_metadata import ClientMetadata
 from keyfob.server.register import Register
 from keyfob.server.wishes import DeviceWish
+from tests.cli.commands import Shell
 from tests.running import NOT_AUTHORIZED, Installation, installation, until
+from tests.system.doctoring import Doctor
 from tests.system.test_own_introspection import post
 
 ASKING = """
@@ -109,3 +111,17 @@ def test_a_token_that_is_bound_to_a_key_is_no_bearers_at_the_broker(opaque: Inst
     asker = f"keyfob-asker:{(opaque.directory / 'asker.secret').read_text()}"
     status, body = post(opaque, "/oauth2/introspect", asker, token=token)
     assert (status, json.loads(body)["cnf"]) == (200, {"kid": answer["cnf"]["jwk"]["kid"]})
+
+
+def test_doctor_says_what_nobody_can_know_of_an_opaque_token_and_tries_the_rest(
+    opaque: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doctor = Doctor(Shell(capsys, opaque.directory), monkeypatch, opaque)
+    doctor.device("sick", "--publish", "devices/sick/#")
+    told = doctor.says("--client-id", "sick")
+    assert "kfa_" not in str(told)
+    assert told["token"]["kind"] == "opaque"
+    assert told["token"]["publish"] == ["devices/sick/#"]
+    assert "token_opaque" in {finding["code"] for finding in told["findings"]}
+    assert told["broker"]["ways"]["password"] == "taken"
+    assert told["broker"]["broken_token"]["password"].startswith("refused")

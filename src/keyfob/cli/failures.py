@@ -19,7 +19,7 @@ from typing import Final
 import typer
 
 from keyfob.cli.output import Exit, print_line
-from keyfob.errors import KeyfobError, TokenError
+from keyfob.errors import BrokerRefusalError, KeyfobError, TokenError
 
 __all__ = ["INTERRUPTED", "report", "without_secrets"]
 
@@ -72,8 +72,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _told(error: BaseException) -> tuple[str, str, Exit]:
+def _told(error: BaseException) -> tuple[str, str, int]:
     """Return the code, the message and the exit code of an error."""
+    if isinstance(error, BrokerRefusalError):  # as mosquitto_pub and mosquitto_sub end
+        return error.code, error.message, error.reason_code
     if isinstance(error, KeyfobError):
         refused = isinstance(error, TokenError)
         return error.code, error.message, Exit.REFUSED if refused else Exit.MISUSE

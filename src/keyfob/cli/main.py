@@ -39,8 +39,12 @@ from keyfob.cli import (
     token,
     up,
 )
+from keyfob.cli.doctor import command as doctor
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
+from keyfob.cli.pubsub.property_words import PropertyCommand
+from keyfob.cli.pubsub.publish import pub
+from keyfob.cli.pubsub.subscribe import sub
 from keyfob.cli.target import Target, use
 from keyfob.errors import ConfigError
 
@@ -60,6 +64,11 @@ app.command("guard")(guarding.guard)
 app.command("guard-worker", hidden=True)(guarding.guard_worker)
 app.command("token", short_help="Get a token, or keep one fresh.")(token.token)
 app.command("login", short_help="Have somebody approve this device.")(login.login)
+app.command("doctor", short_help="Say what is wrong with a device's token and broker.")(
+    doctor.doctor
+)
+app.command("pub", cls=PropertyCommand, short_help="Publish as mosquitto_pub does.")(pub)
+app.command("sub", cls=PropertyCommand, short_help="Subscribe as mosquitto_sub does.")(sub)
 app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
     inspecting.inspect
 )
@@ -106,6 +115,9 @@ HERE: Final = MappingProxyType(
         "inspect": "judges by the issuers that this machine's configuration trusts",
         "explain": "decides by this machine's configuration and its guard's sessions",
         "login": "asks an authorization server as a device; which one, --issuer says",
+        "doctor": "asks an authorization server as a device; which one, --issuer says",
+        "pub": "asks an authorization server as a device; which one, --issuer says",
+        "sub": "asks an authorization server as a device; which one, --issuer says",
         "simulate": "asks no server at all",
         "config": "is about the configuration file of this machine",
         "database": "opens the database itself, before any server does",

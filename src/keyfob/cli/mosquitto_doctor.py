@@ -13,9 +13,10 @@ import typer
 from keyfob.brokers.mosquitto.doctor.conf_lines import Place
 from keyfob.brokers.mosquitto.doctor.examination import examine
 from keyfob.brokers.mosquitto.doctor.finding import Finding
+from keyfob.cli.findings import exit_code, finding_json, finding_text
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.mosquitto_facts import collect, read_conf
-from keyfob.cli.output import Exit, Json, answer, finish
+from keyfob.cli.output import Json, answer, finish
 
 __all__ = ["DEFAULT_CONF", "BrokerName", "ConfFile", "doctor"]
 
@@ -54,8 +55,7 @@ def doctor(
         "findings": [_as_json(one) for one in findings],
     }
     answer(data, _as_text(findings, conf), as_json=as_json)
-    if findings:
-        finish(Exit.REFUSED)
+    finish(exit_code(findings))
 
 
 def _examine(conf: Path, broker: str, user: str, directory: Path) -> Sequence[Finding]:
@@ -76,10 +76,7 @@ def _examine(conf: Path, broker: str, user: str, directory: Path) -> Sequence[Fi
 
 def _as_json(finding: Finding) -> dict[str, object]:
     place, edit = finding.place, finding.edit
-    return {
-        "code": finding.code,
-        "what": finding.what,
-        "mend": finding.mend,
+    return finding_json(finding) | {
         "file": str(place.file) if place else None,
         "line": place.line if place and place.line else None,
         "edit": {"file": str(edit.place.file), "line": edit.place.line, "text": edit.text}
@@ -91,8 +88,6 @@ def _as_json(finding: Finding) -> dict[str, object]:
 def _as_text(findings: Sequence[Finding], conf: Path) -> str:
     if not findings:
         return f"nothing is wrong with {conf}"
-    blocks = []
-    for finding in findings:
-        where = f"{finding.place}: " if finding.place else ""
-        blocks.append(f"{where}{finding.what} ({finding.code})\n  mend: {finding.mend}")
-    return "\n".join(blocks)
+    return "\n".join(
+        finding_text(finding, f"{finding.place}: " if finding.place else "") for finding in findings
+    )

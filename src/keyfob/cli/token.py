@@ -13,9 +13,22 @@ from typing import Annotated, Any, Literal
 import httpx
 import typer
 
+from keyfob.cli.asking_options import (
+    Audience,
+    Ca,
+    ClientId,
+    Issuer,
+    PrivateKey,
+    ProfileName,
+    Resource,
+    Scope,
+    Username,
+    check_who_asks,
+)
 from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
-from keyfob.cli.profiles import profile_source, read_profile
+from keyfob.cli.profile_sources import profile_source
+from keyfob.cli.profiles import read_profile
 from keyfob.cli.token_asking import (
     CLIENT_SECRET,
     DEVICE_SECRET,
@@ -28,22 +41,14 @@ from keyfob.cli.token_file import TokenFile, mosquitto, plain
 from keyfob.device import TokenSource
 from keyfob.errors import UpstreamError
 
-__all__ = ["token"]
+__all__ = ["own_server", "token"]
 
 
 def token(
-    client_id: Annotated[
-        str, typer.Option(metavar="ID", help="The device, or the application.")
-    ] = "",
-    profile: Annotated[
-        str, typer.Option(metavar="NAME", help="The token of this profile; see keyfob login.")
-    ] = "",
-    username: Annotated[
-        str, typer.Option(metavar="DEVICE", help="The device, where --client-id is an application.")
-    ] = "",
-    scope: Annotated[
-        str, typer.Option(metavar="SCOPE", help="Ask for no more than this, or these.")
-    ] = "",
+    client_id: ClientId = "",
+    profile: ProfileName = "",
+    username: Username = "",
+    scope: Scope = "",
     watch: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep a fresh token in this file, and stay.")
     ] = None,
@@ -51,23 +56,11 @@ def token(
         Literal["token", "mosquitto"],
         typer.Option(help="What --watch writes: the token, or options for mosquitto_pub."),
     ] = "token",
-    issuer: Annotated[
-        str, typer.Option(metavar="URL", help="Ask this authorization server, whoever made it.")
-    ] = "",
-    ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With --issuer: certificates that alone are trusted."),
-    ] = None,
-    audience: Annotated[
-        str, typer.Option(metavar="NAME", help="For servers that want an audience.")
-    ] = "",
-    resource: Annotated[
-        str, typer.Option(metavar="URI", help="Which resource server it is for (RFC 8707).")
-    ] = "",
-    private_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Authenticate by this key (private_key_jwt), as PEM."),
-    ] = None,
+    issuer: Issuer = "",
+    ca: Ca = None,
+    audience: Audience = "",
+    resource: Resource = "",
+    private_key: PrivateKey = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: Json = False,
 ) -> None:
@@ -81,18 +74,14 @@ def token(
     KEYFOB_CLIENT_SECRET.
     """
     elsewhere = bool(issuer or ca or audience or resource or private_key)
-    if bool(client_id) == bool(profile) or (profile and (elsewhere or username or scope)):
-        raise typer.BadParameter(
-            "one of them says who asks, and a profile everything",
-            param_hint="--client-id/--profile",
-        )
+    check_who_asks(client_id, profile, elsewhere, username, scope)
     if not (profile or elsewhere or watch):
         _ask_own_server(settings_of(directory), client_id, username, scope, as_json=as_json)
         return
     make: Callable[[], TokenSource] = partial(profile_source, profile)
     if not profile:
         if not issuer:
-            issuer, ca = _own_server(settings_of(directory), ca)
+            issuer, ca = own_server(settings_of(directory), ca)
         make = Asking(
             issuer=issuer,
             ca=ca,
@@ -108,11 +97,11 @@ def token(
     elif form == "token":
         stay(make, TokenFile(watch, plain), as_json=as_json)
     else:
-        name = username or client_id or read_profile(profile).device or profile
+        name = username or client_id or read_profile(profile).device_name or profile
         stay(make, TokenFile(watch, mosquitto(name)), as_json=as_json)
 
 
-def _own_server(installation: Installation, ca: Path | None) -> tuple[str, Path | None]:
+def own_server(installation: Installation, ca: Path | None) -> tuple[str, Path | None]:
     """Return the installation's issuer, and what to trust it by."""
     own = installation.directory / "ca.pem"
     return installation.settings.server.issuer, ca or (own if own.exists() else None)

@@ -35,6 +35,7 @@ from keyfob.oauth.client_authentication import ClientAuthentication
 __all__ = [
     "CLIENT_SECRET",
     "DEVICE_SECRET",
+    "Asked",
     "Asking",
     "ask_once",
     "no_word_of_a_next_try",
@@ -77,14 +78,28 @@ class Asking:
         Raises:
             ConfigError: There is no secret, or something does not fit.
         """
-        return TokenSource(
+        return self.asked().source
+
+    def asked(self) -> Asked:
+        """Return the same, with the names of how it is asked.
+
+        Raises:
+            ConfigError: There is no secret, or something does not fit.
+        """
+        authentication, grant = self._authentication(), self._grant()
+        source = TokenSource(
             self.issuer,
-            auth=self._authentication(),
-            grant=self._grant(),
+            auth=authentication,
+            grant=grant,
             scope=self.scope,
             audience=self.audience,
             resource=self.resource,
             ca=self.ca,
+        )
+        return Asked(
+            source=source,
+            grant_type=grant.parameters()["grant_type"],
+            authentication=_METHODS[type(authentication)],
         )
 
     def _authentication(self) -> ClientAuthentication:
@@ -105,6 +120,28 @@ class Asking:
             return ClientCredentials()
         password = secret_of(DEVICE_SECRET, self.username)
         return Password(username=self.username, password=password)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What gets tokens, and how it asks, in the names of RFC 6749 and RFC 8414.
+
+    Attributes:
+        source: What gets them.
+        grant_type: As a token request names the grant.
+        authentication: As metadata name the client's authentication.
+    """
+
+    source: TokenSource
+    grant_type: str
+    authentication: str
+
+
+_METHODS: Final[dict[type, str]] = {
+    ClientSecretBasic: "client_secret_basic",
+    PrivateKeyJwt: "private_key_jwt",
+    PublicClient: "none",
+}
 
 
 def ask_once(make: Callable[[], TokenSource], *, as_json: bool) -> None:

@@ -22,7 +22,7 @@ from keyfob.device.methods import Method, bearer
 from keyfob.device.paho_public import PublicSession
 from keyfob.device.paho_session import MARK, Session
 from keyfob.device.presenting import Presenting
-from keyfob.device.source import TokenSource
+from keyfob.device.tokens import Tokens
 from keyfob.errors import ConfigError
 
 __all__ = ["Session", "attach"]
@@ -35,7 +35,7 @@ RENEW: Final = ("auto", "reauthenticate", "reconnect", "expire")
 
 def attach(
     client: mqtt.Client,
-    source: TokenSource,
+    source: Tokens,
     *,
     carry: str = "",
     renew: str = "auto",
@@ -46,7 +46,7 @@ def attach(
 
     Args:
         client: As the user built it; best before it connects. Its callbacks stay the user's.
-        source: Where the tokens come from.
+        source: Where the tokens come from: a ``TokenSource``, or what has its methods.
         carry: ``password``, ``username``, ``auth:METHOD`` or, over WebSocket, ``header``. Empty:
             the password; the username where the client has a token in it now and no password.
         renew: ``auto``, by re-authentication where the broker negotiated it, else by a planned
@@ -83,7 +83,7 @@ def attach(
     return PublicSession(client, presenting)
 
 
-def _usual(client: mqtt.Client, source: TokenSource) -> str:
+def _usual(client: mqtt.Client, source: Tokens) -> str:
     """Where this client has its token now."""
     username = client.username
     if not username or client.password:

@@ -24,8 +24,8 @@ from keyfob.device.backoff import Backoff
 from keyfob.device.carrying import Carry, Credentials, Field, carried
 from keyfob.device.methods import Exchange, Method, bearer
 from keyfob.device.renewal import Freshness
-from keyfob.device.source import TokenSource
 from keyfob.device.token import Token
+from keyfob.device.tokens import Tokens
 from keyfob.device.verdicts import NEAR, Verdict, of_connack, of_ending
 from keyfob.errors import KeyfobError, TokenRequestError, TokenUnavailableError
 
@@ -59,7 +59,7 @@ class Presenting:
 
     def __init__(
         self,
-        source: TokenSource,
+        source: Tokens,
         *,
         carry: str = "password",
         method: Method = bearer,

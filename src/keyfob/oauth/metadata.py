@@ -59,6 +59,17 @@ class Metadata:
             raise self._wrong(f"a {name} on this machine or without TLS, from an issuer elsewhere")
         return address
 
+    def listed(self, name: str) -> tuple[str, ...] | None:
+        """Return what is listed under a name, such as ``grant_types_supported``.
+
+        Returns:
+            The texts in it; None where there is no such list.
+        """
+        value = self._members.get(name)
+        if not isinstance(value, list):
+            return None
+        return tuple(entry for entry in value if isinstance(entry, str))
+
     def _wrong(self, fault: str) -> UpstreamError:
         return UpstreamError(f"{self.url}: {fault}", code="upstream_invalid")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
+from keyfob import findings
 from keyfob.brokers.mosquitto.doctor.conf_lines import Place
 
 __all__ = ["CODES", "Edit", "Finding"]
@@ -64,26 +65,18 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong.
+class Finding(findings.Finding):
+    """Something that is wrong with a Mosquitto.
 
     Args:
-        code: One of ``CODES``.
-        what: What is wrong and what comes of it, in one line.
-        mend: What to do: a line of configuration, a command, or words.
         place: Where it stands; None: not in a file.
         edit: The same, where it is one line of mosquitto.conf.
     """
 
-    code: str
-    what: str
-    mend: str
+    codes: ClassVar[frozenset[str]] = CODES
+
     place: Place | None = None
     edit: Edit | None = None
-
-    def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise AssertionError(f"undeclared finding {self.code!r}")
 
     @property
     def file(self) -> Path | None:

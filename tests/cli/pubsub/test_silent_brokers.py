@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A broker that says nothing, or nothing of MQTT, holds nobody up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Shell
+
+
+@contextmanager
+def listener(answer: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Something that takes one connection, and does that with it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted: list[socket.socket] = []
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            accepted.append(connection)
+            connection.recv(65_536)
+            answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            thread.join()
+            for one in accepted:
+                one.close()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> tuple[str, ...]:
+    file = tmp_path / "token"
+    file.write_text("opaque", encoding="ascii")
+    return ("--token-file", str(file))
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        (("sub", "-t", "a"), signal.SIGINT, 0),
+        (("sub", "-t", "a"), signal.SIGTERM, 0),
+        (("pub", "-t", "a", "-m", "b"), signal.SIGINT, 130),
+        (("pub", "-t", "a", "-m", "b"), signal.SIGTERM, 143),
+    ],
+)
+def test_a_command_that_waits_for_an_answer_can_be_ended(
+    shell: Shell, token: tuple[str, ...], command: tuple[str, ...], number: int, code: int
+) -> None:
+    with listener(lambda _: os.kill(os.getpid(), number)) as url:
+        outcome = shell.plain(*command, *token, "--broker", url)
+    assert (outcome.code, outcome.out, outcome.err) == (code, "", "")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x20\x03\x00\x88\x00", b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+)
+def test_one_that_ends_it_is_named_with_what_it_said(
+    shell: Shell, token: tuple[str, ...], said: bytes
+) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with listener(answer) as url:
+        outcome = shell.plain("pub", "-t", "a", "-m", "b", *token, "--broker", url)
+    refused = len(said) == 5
+    assert outcome.code == (0x88 if refused else 2)
+    assert url in outcome.err
+    assert ("server unavailable (0x88)" in outcome.err) == refused
+    assert outcome.err.count("\n") == 1
