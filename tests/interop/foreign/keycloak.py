@@ -61,7 +61,7 @@ class Keycloak(ForeignServer):
     """
 
     name = "keycloak"
-    id_token_refused = "claim_invalid"  # typ is "ID", not "Bearer"; the header says "JWT" for both
+    id_token_refused = "type_refused"  # by the claim typ, "ID"; the header says "JWT" for both
 
     def __init__(self, origin: str, log_file: Path) -> None:
         super().__init__()
