@@ -87,6 +87,7 @@ static void fill(size_t kind)
                                    .issuer = text_of("production"),
                                    .subject = id,
                                    .token_id = text_of("0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"),
+                                   .client = id,
                                    .permissions = rules_of(i, FILTERS[kind])};
         struct record *record = record_make(&(struct record_source){
             .client_id = id, .grant = &grant, .client = &clients[i], .deadline = INT64_MAX});

@@ -61,6 +61,7 @@ static void add(struct records *records, size_t number)
                                .issuer = text_of("production"),
                                .subject = id,
                                .token_id = text_of("0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"),
+                               .client = id,
                                .permissions = two_filters(name, bytes)};
     /* The first EXPIRING are due at 1, all others later, in no order. */
     int64_t deadline = number < EXPIRING ? 1 : LATER + (int64_t)(number * 7919 % LATER);

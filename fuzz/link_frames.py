@@ -90,6 +90,8 @@ def _grant(chance: Chance) -> Grant:
         issuer=chance.one(_TEXTS),
         subject=chance.one(_TEXTS),
         token_id=chance.one(_TEXTS),
+        client=chance.one((None, *_TEXTS)),
+        bound=chance.one((None, "", "jwk", "jkt", "x5t#S256")),
         permissions=drawn_permissions(chance),
     )
 
@@ -118,6 +120,7 @@ def _frame(chance: Chance, kind: type[Frame]) -> Frame:
             epoch=epoch,
             state=chance.one(tuple(SessionState)),
             clean=chance.often(0.5),
+            assigned=chance.often(0.5),
             client_id=text,
             grant=_grant(chance),
         )

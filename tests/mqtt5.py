@@ -20,6 +20,7 @@ __all__ = [
     "CONNACK",
     "CONTINUE",
     "DISCONNECT",
+    "PINGREQ",
     "PINGRESP",
     "PUBACK",
     "PUBCOMP",
@@ -152,6 +153,7 @@ class Client:
         self._socket = over(port)
         self._stream = self._socket.makefile("rb")
         self._identifier = 0
+        self._gathered: bytearray | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -170,8 +172,20 @@ class Client:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def say(self, kind: int, body: bytes = b"", flags: int = 0) -> None:
-        """Send a packet."""
-        self._socket.sendall(_packet(kind, flags, body))
+        """Send a packet; one of ``together`` waits for the end of that."""
+        packet = _packet(kind, flags, body)
+        if self._gathered is None:
+            self._socket.sendall(packet)
+        else:
+            self._gathered += packet
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Send all packets of the block at once, so that the broker reads them at once."""
+        gathered = self._gathered = bytearray()
+        yield
+        self._gathered = None
+        self._socket.sendall(bytes(gathered))
 
     def connect(
         self,
@@ -185,6 +199,29 @@ class Client:
         keepalive: int = 60,
     ) -> Packet | None:
         """Send a CONNECT; return what comes: CONNACK, AUTH, or None for the end."""
+        self.send_connect(
+            data,
+            clean=clean,
+            expiry=expiry,
+            username=username,
+            password=password,
+            will=will,
+            keepalive=keepalive,
+        )
+        return self.next()
+
+    def send_connect(
+        self,
+        data: bytes | None = None,
+        *,
+        clean: bool = True,
+        expiry: int = 0,
+        username: str | None = None,
+        password: bytes | None = None,
+        will: str | None = None,
+        keepalive: int = 60,
+    ) -> None:
+        """Send a CONNECT."""
         flags = 2 * clean | (0x04 if will is not None else 0)
         flags |= (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
         properties = struct.pack(">BI", _SESSION_EXPIRY, expiry)
@@ -198,7 +235,6 @@ class Client:
         if password is not None:
             body += field(password)
         self.say(CONNECT, body)
-        return self.next()
 
     def send_auth(
         self, reason: int, data: bytes | None = None, *, method: str | None = None

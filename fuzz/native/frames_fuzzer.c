@@ -24,7 +24,7 @@ static struct record *record_of(const struct wire_frame *frame)
         .grant = &told->grant,
         .epoch = told->epoch,
         .state = STATES[told->state],
-        .flags = told->clean ? RECORD_CLEAN : 0,
+        .flags = record_flags_of(told),
     });
 }
 

@@ -35,6 +35,7 @@ _INVARIANT: Final = (
 )
 _HEADER: Final = struct.Struct(">IBBHI")
 _RECORD, _DECISION, _REPLACE = 3, 6, 11
+_BOUND: Final = (None, "", "jwk", "jkt", "x5t#S256")  # in the order of their numbers
 _FOR_GUARD: Final = frozenset({1, 5, 7, 8, 10, 12})  # what the plugin alone says
 # effect:operations:literal:QoS mask:retain mask:filter, with a 0 where a rule needs a bit.
 _MUTE: Final = re.compile(r" [01]:(0:[01]:[0-7]:[0-3]|[1-3]:[01]:(0:[0-3]|[1-7]:0)):")
@@ -108,7 +109,8 @@ def _line(frame: Frame, request: int) -> str:
             numbers = f"{frame.version} {frame.worker} {frame.workers}"
             return f"WELCOME {numbers} {frame.guard_instance.hex()}"
         case Record():
-            head = f"RECORD {frame.epoch} {int(frame.state)} {int(frame.clean)}"
+            flags = frame.clean + 2 * frame.assigned
+            head = f"RECORD {frame.epoch} {int(frame.state)} {flags}"
             return f"{head} {_hex(frame.client_id)} {_grant(frame.grant)}"
         case Decision(grant=None):
             return f"DECISION {request} {frame.epoch} {frame.reason} {frame.data.hex() or '-'}"
@@ -126,7 +128,9 @@ def _line(frame: Frame, request: int) -> str:
 
 def _grant(grant: Grant) -> str:
     texts = (grant.principal, grant.issuer, grant.subject, grant.token_id)
-    words = [str(grant.expires_at), *map(_hex, texts), str(int(grant.permissions.form))]
+    token = _BOUND.index(grant.bound) + 8 * (grant.client is not None)
+    words = [str(grant.expires_at), *map(_hex, texts), str(token), _hex(grant.client or "")]
+    words.append(str(int(grant.permissions.form)))
     return " ".join([*words, *map(_rule, grant.permissions.rules)])
 
 

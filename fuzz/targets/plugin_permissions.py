@@ -91,11 +91,24 @@ def _unpacked(packed: list[Any]) -> Rule:
 
 def _record(permissions: Permissions) -> bytes:
     grant = Grant(
-        expires_at=0, principal="p", issuer="i", subject="s", token_id="", permissions=permissions
+        expires_at=0,
+        principal="p",
+        issuer="i",
+        subject="s",
+        token_id="",
+        client=None,
+        bound=None,
+        permissions=permissions,
     )
-    return encode(
-        Record(epoch=1, state=SessionState.ONLINE, clean=False, client_id="c", grant=grant)
+    record = Record(
+        epoch=1,
+        state=SessionState.ONLINE,
+        clean=False,
+        assigned=False,
+        client_id="c",
+        grant=grant,
     )
+    return encode(record)
 
 
 TARGET = Target(name="plugin-permissions", invariant=_INVARIANT, make=make, open=_opened)

@@ -59,13 +59,17 @@ def test_config_says_what_the_section_says_of_the_plugin(shell: Shell) -> None:
     lines = shell.ok("mosquitto", "config").out.splitlines()
     assert "plugin_opt_decisions auto" in lines
     assert "plugin_opt_guard_timeout_ms 200" in lines
+    assert "plugin_opt_exchange_timeout_ms 30000" in lines
     path = shell.directory / "keyfob.toml"
     text = path.read_text(encoding="utf-8")
-    section = '[mosquitto]\ndecisions = "blocking"\nguard_timeout_ms = 350\n'
+    section = (
+        '[mosquitto]\ndecisions = "blocking"\nguard_timeout_ms = 350\nexchange_timeout_ms = 4000\n'
+    )
     path.write_text(text.replace("[mosquitto]\n", section), encoding="utf-8")
     lines = shell.ok("mosquitto", "config").out.splitlines()
     assert "plugin_opt_decisions blocking" in lines
     assert "plugin_opt_guard_timeout_ms 350" in lines
+    assert "plugin_opt_exchange_timeout_ms 4000" in lines
 
 
 def test_config_refuses_what_would_be_another_line(shell: Shell) -> None:

@@ -13,6 +13,11 @@ from tests.cli.commands import Shell
 # Two parts, as more than one process needs.
 FLEET = ("simulate", "--devices", "60000", "--lifetime", "30m", "--lifetimes", "2")
 
+NAMED = (
+    *("--real", "--issuer", "https://localhost:1", "--broker", "mqtts://localhost:1"),
+    *("--credentials", "/nowhere/secrets.csv"),
+)
+
 
 def test_the_figures_are_the_same_in_however_many_processes(shell: Shell) -> None:
     one = shell.plain(*FLEET, "--processes", "1", "--json")
@@ -52,6 +57,49 @@ def test_a_person_sees_a_plot_and_a_picture_is_written(shell: Shell, tmp_path: P
 def test_what_cannot_be_simulated_is_misuse(shell: Shell, wrong: tuple[str, ...]) -> None:
     outcome = shell.plain("simulate", *wrong)
     assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--issuer", "https://as.example"), "goes with --real"),
+        (("--broker", "mqtts://b.example"), "goes with --real"),
+        (("--qos", "0"), "goes with --real"),
+        (("--allow-remote",), "goes with --real"),
+        (("--real", "--lifetimes", "2"), "goes with the schedule alone"),
+        (("--real", "--interval", "1s"), "goes with the schedule alone"),
+        (("--real", "--devices", "5001"), "5,000 devices at most"),
+        (("--real", "--duration", "61m"), "--duration"),
+        (("--real", "--duration", "0"), "--duration"),
+        (("--real", "--boot", "5m"), "--boot"),
+        (("--real", "--lifetime", "4s"), "--lifetime"),
+        (("--real", "--topic", "devices/all"), "{device}"),
+        (("--real", "--topic", "devices/{device}/#"), "wildcard"),
+        (("--real", "--carry", "header"), "--carry"),
+        (("--real", "--carry", "somewhere"), "carry="),
+        (("--real", "--qos", "3"), "--qos"),
+        (("--real", "--renew", "never"), "never"),
+        (("--real", "--publish-every", "often"), "often"),
+        (("--real", "--allow-remote"), "--allow-remote"),
+        (("--real", "--issuer", "https://localhost"), "name all three"),
+        ((*NAMED, "--issuer", "https://as.example"), "the issuer is as.example"),
+        ((*NAMED, "--broker", "mqtts://b.example"), "the broker is b.example"),
+        ((*NAMED, "--broker", "mqtts://192.0.2.1:8883"), "the broker is 192.0.2.1"),
+        ((*NAMED, "--broker", "mqtt://b.example", "--allow-remote"), "in the clear"),
+        ((*NAMED, "--broker", "https://localhost"), "is not mqtts://HOST"),
+        ((*NAMED, "--broker", "mqtts://me@localhost"), "is not mqtts://HOST"),
+        ((*NAMED, "--broker", "mqtts://localhost:99999"), "is not mqtts://HOST"),
+        ((*NAMED, "--lifetime", "1m"), "the server's to say"),
+        (NAMED, "secrets.csv: No such file"),
+    ],
+)
+def test_what_cannot_be_run_is_misuse_before_anything_is_sent(
+    shell: Shell, wrong: tuple[str, ...], said: str
+) -> None:
+    outcome = shell.plain("simulate", "--devices", "2", *wrong)
+    assert outcome.code == 2
+    assert said in outcome.err
     assert outcome.err.count("\n") == 1
 
 

@@ -122,6 +122,11 @@ def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
         ('[guard]\nworkers = 2\naudit = ["console", "stdout"]\n', "3: guard.audit.1", "file:PATH"),
         # As much as the plugin takes.
         ("[mosquitto]\nguard_timeout_ms = 10001\n", "2: mosquitto.guard_timeout_ms", "to 10000"),
+        (
+            "[mosquitto]\nexchange_timeout_ms = 60001\n",
+            "2: mosquitto.exchange_timeout_ms",
+            "write 100 to 60000",
+        ),
         ("[mosquitto]\nautosave_interval = 0\n", "2: mosquitto.autosave_interval", "write 1 to"),
         (ISSUER + "leeway = -1\n", "5: issuer.0.leeway", "write 0 to"),
         (ISSUER + f"leeway = 0x{'f' * 5000}\n", "5: issuer.0.leeway", "write 0 to"),

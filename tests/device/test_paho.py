@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -161,6 +163,45 @@ def test_a_broker_that_does_not_know_the_method_gets_planned_reconnects() -> Non
     assert [connect.data for connect in made.connects] == [b"token-1", b"token-2"]
     assert made.ends[0] == "DISCONNECT"
     assert made.auths == []
+
+
+@pytest.mark.parametrize("method", ["", METHOD])
+def test_each_token_is_told_as_it_goes_to_the_broker(method: str) -> None:
+    def answer(_made: Broker, kind: int, _body: bytes) -> bytes:
+        if kind == 0x10:
+            return connack(0, method)
+        return auth(0, METHOD) if kind == AUTH else b""
+
+    shown: list[str] = []
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}", method=Asked)
+        assert isinstance(session, Session)
+        session.on_show = lambda token: shown.append(token.access_token)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            second = session.refresh().result(10)
+            until("the broker has it", lambda: session.token == second and session.connected)
+        session.close()
+    assert shown == ["token-1", "token-2"]
+    assert len(made.connects) == (1 if method else 2)
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2_000, reason="no descriptor is so high here"
+)
+def test_a_socket_with_a_high_descriptor_is_waited_for_as_any_other() -> None:
+    with contextlib.ExitStack() as stack:
+        pair = [stack.enter_context(each) for each in socket.socketpair()]
+        near, far = (
+            stack.enter_context(socket.socket(fileno=fcntl.fcntl(each, fcntl.F_DUPFD, 1_500)))
+            for each in pair
+        )
+        assert near.fileno() > 1_023  # beyond which select raises
+        assert inside._await(near, 0.0, writable=True)
+        assert not inside._await(near, 0.0)
+        far.send(b"x")
+        assert inside._await(near, 10.0)
 
 
 def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users() -> None:

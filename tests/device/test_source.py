@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ import pytest
 
 from keyfob.device import FileStore, Freshness, MemoryStore, Token, TokenSource
 from keyfob.device.renewal import LATER_EARLIEST
+from keyfob.device.watching import Asked
 from keyfob.errors import ConfigError, TokenRequestError, TokenUnavailableError
-from tests.device.world import Rogue, SetClock, good, rogue, sends
+from tests.device.world import SECRET, Rogue, SetClock, good, rogue, sends
 from tests.running import until
 
 Made = Callable[..., TokenSource]
@@ -522,3 +524,52 @@ def test_a_machine_without_threads_to_spare_is_a_failure_like_others(
         with pytest.raises(TokenUnavailableError, match="no thread"):
             source.get()
     assert source.renew().result(10).access_token == "token-1"
+
+
+# Who watches
+
+
+def test_a_watch_is_told_of_every_exchange_and_of_no_secret(made: Made, server: Rogue) -> None:
+    asked: list[Asked] = []
+    source = made(watch=asked.append, client_secret=SECRET)
+    source.get()
+    server.token = sends({"error": "slow_down"}, "429 Busy", "Retry-After: 7\r\n")
+    with pytest.raises(TokenUnavailableError):
+        source.renew().result(10)
+    server.token = lambda _, connection: connection.close()
+    with pytest.raises(TokenUnavailableError):
+        source.renew().result(10)
+    until("the watch is told", lambda: len(asked) == 4)
+    said = [(each.posted, each.status, each.error, each.retry_after) for each in asked]
+    assert said == [
+        (False, 200, "", None),
+        (True, 200, "", None),
+        (True, 429, "slow_down", 7.0),
+        (True, 0, "upstream_unavailable", None),
+    ]
+    assert all(each.url.startswith(server.url) for each in asked)
+    assert [each.began for each in asked] == sorted(each.began for each in asked)
+    assert all(each.seconds >= 0 for each in asked)
+    assert SECRET not in repr(asked)
+    assert "token-1" not in repr(asked)
+
+
+def test_a_watch_that_fails_keeps_nobody_from_the_token(
+    made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: Asked) -> None:
+        raise ValueError(SECRET)
+
+    assert made(watch=fails).get().access_token == "token-1"
+    assert "ValueError" in caplog.text
+    assert SECRET not in caplog.text
+
+
+# Whom to trust
+
+
+def test_many_sources_may_share_one_tls_context(made: Made) -> None:
+    context = ssl.create_default_context()
+    assert made(ca=context)._context is made(ca=context)._context
+    with pytest.raises(ConfigError, match="context"):
+        made(ca=context, certificate="client.pem")

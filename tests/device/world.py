@@ -98,6 +98,8 @@ class Rogue:
     port: int
     token: Behaviour
     requests: list[bytes] = field(default_factory=list, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What its metadata say otherwise than they should."""
 
     @property
     def url(self) -> str:
@@ -166,7 +168,7 @@ def rogue(token: Behaviour) -> Iterator[Rogue]:
                         "token_endpoint": f"{server.url}/token",
                         "device_authorization_endpoint": f"{server.url}/device",
                     }
-                    sends(metadata)(request, connection)
+                    sends({**metadata, **server.metadata})(request, connection)
                 else:
                     server.token(request, connection)
 

@@ -133,8 +133,11 @@ async def test_a_session_of_an_older_file_or_of_a_plugin_is_not_dropped_for_what
 ):
     sessions = SessionStore()
     payload = json.dumps({**claims_of(mint()), "cnf": {"jwk": KEY.jwk}}).encode()
-    sessions.put(session(payload=payload))
-    assert (await guard(sessions=sessions).reconsider()).ended == 0
+    for proven in (None, "jwk"):
+        sessions.put(session(payload=payload, proven=proven))
+        assert (await guard(sessions=sessions).reconsider()).ended == 0
+    sessions.put(session(payload=payload, proven="jkt"))
+    assert (await guard(sessions=sessions).reconsider()).ended == 1
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -302,14 +305,15 @@ async def test_a_scope_of_aif_says_what_a_client_that_has_proven_its_key_may_do(
     assert filters == ["up/dev1", "down/#"]
 
 
-@pytest.mark.parametrize(("token_id", "proven"), [("jti-dev1", "jwk:a"), ("another", None)])
+@pytest.mark.parametrize(("token_id", "proven"), [("jti-dev1", "jwk:a"), ("another", "jwk")])
 async def test_what_was_proven_stays_known_when_the_plugin_tells_of_the_same_token(
     token_id: str, proven: str | None
 ) -> None:
+    """Of another one it tells the kind of key, by which no session is dropped."""
     sessions = SessionStore()
     sessions.put(session(proven="jwk:a"))
     link = guard(sessions=sessions).begin_link("b1", b"another run")
-    link.record(record(epoch=9, token_id=token_id))
+    link.record(record(epoch=9, token_id=token_id, proven="jwk"))
     link.finish()
     kept = sessions.get("b1", "dev1")
     assert kept is not None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_who_was_offline_all_the_while_keeps_its_age() -> None:
 def test_whose_admission_was_lost_is_adopted_without_what_only_its_token_said() -> None:
     keeper, store = remembering(session("dev1", epoch=1))
     assert linked(keeper, OLD, record("dev1", epoch=2, token_id="jti2")) == NOTHING
-    expected = session("dev1", epoch=2, token_id="jti2", issued_at=None, client=None)
+    expected = session("dev1", epoch=2, token_id="jti2", issued_at=None)
     assert only(store) == expected
 
 
@@ -221,11 +222,38 @@ def test_a_guard_that_is_newer_than_the_broker_adopts_whom_it_serves() -> None:
     keeper, store = remembering()
     assert linked(keeper, NEW, record("dev1"), record("dev2", state=OFFLINE)) == NOTHING
     adopted = {each.client_id: each for each in store}
-    unknown = {"issued_at": None, "client": None}
     assert adopted == {
-        "dev1": session("dev1", **unknown),
-        "dev2": session("dev2", state=OFFLINE, offline_since=NOW, **unknown),
+        "dev1": session("dev1", issued_at=None),
+        "dev2": session("dev2", state=OFFLINE, offline_since=NOW, issued_at=None),
     }
+
+
+@pytest.mark.parametrize("client", [None, "", "dev1", "another"])
+@pytest.mark.parametrize("proven", [None, "", "jwk", "jkt", "x5t#S256"])
+@pytest.mark.parametrize("assigned", [False, True])
+def test_a_guard_that_lost_its_file_is_told_what_a_reauthentication_is_held_to(
+    client: str | None, proven: str | None, assigned: bool
+) -> None:
+    keeper, store = remembering()
+    linked(keeper, NEW, record("dev1", client=client, proven=proven, assigned=assigned))
+    adopted = only(store)
+    assert (adopted.client, adopted.proven, adopted.assigned) == (client, proven, assigned)
+
+
+def test_a_revocation_of_another_oauth_client_ends_no_adopted_session() -> None:
+    keeper, store = remembering()
+    linked(keeper, NEW, record("dev1", client="app-1"), record("dev2", client=None))
+    for device in ("dev1", "dev2"):
+        meant = Revocation(issuer=ISSUER, subject=device, client_id="app-2", until=NOW + 9)
+        asyncio.run(keeper.revoke(meant))
+    assert {each.client_id: each.state for each in store} == {"dev1": ONLINE, "dev2": REVOKED}
+
+
+def test_what_the_guard_knows_of_a_key_stays_beside_the_plugins_word() -> None:
+    known = session("dev1", proven="jkt:its-thumbprint", payload=b"{}")
+    keeper, store = remembering(known)
+    linked(keeper, NEW, record("dev1", proven="jkt"))
+    assert only(store).proven == "jkt:its-thumbprint"
 
 
 def test_a_sessions_epoch_of_an_old_run_is_no_proof_that_it_is_the_same() -> None:

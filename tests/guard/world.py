@@ -131,10 +131,13 @@ def record(client_id: str = "dev1", **changes: Any) -> PluginRecord:
         "epoch": 1,
         "state": SessionState.ONLINE,
         "clean": False,
+        "assigned": False,
         "principal": client_id,
         "issuer": ISSUER,
         "subject": client_id,
         "token_id": f"jti-{client_id}",
+        "client": client_id,
+        "proven": None,
         "expires_at": NOW + 3600,
         "permissions": permissions("down/#"),
     }

@@ -218,7 +218,7 @@ def test_a_subscriber_and_a_publisher_outlive_their_tokens(
     running: Installation, programs: Programs, tmp_path: Path, carry: str
 ) -> None:
     output, numbers = tmp_path / "numbers", 0
-    renewed = 2
+    renewed = 1
 
     def shown(device: str) -> int:
         return sum(outcome in {"allowed", "reauthenticated"} for outcome, _ in running.told(device))

@@ -84,6 +84,7 @@ def _settings(installation: Installation, plugin: Path) -> MosquittoSettings:
         plugin=plugin,
         guard_socket=settings.guard.socket,
         guard_timeout_ms=mosquitto.guard_timeout_ms,
+        exchange_timeout_ms=mosquitto.exchange_timeout_ms,
         decisions=mosquitto.decisions,
         user=_user(),
     )

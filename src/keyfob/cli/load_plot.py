@@ -15,10 +15,11 @@ _WIDTH: Final = 880
 _HEIGHT: Final = 260
 _FONT: Final = 'font-family="sans-serif" font-size="13"'
 _LEGEND: Final = "blue: token requests a second; black: a lifetime's mean; red: the limit of a peak"
+_LEGEND_BESIDE: Final = "blue: token requests a second, measured; red: by the schedule alone"
 
 
 def columns_of(
-    counts: Sequence[int], columns: int, *, interval: int = 1, aside: int = 0
+    counts: Sequence[float], columns: int, *, interval: int = 1, aside: int = 0
 ) -> list[float]:
     """Return the requests per second in the fullest interval of each column.
 
@@ -28,7 +29,7 @@ def columns_of(
         interval: Seconds that are taken together.
         aside: Seconds at the beginning that do not count.
     """
-    counted = [0] * min(aside, len(counts)) + list(counts[aside:])
+    counted = [0.0] * min(aside, len(counts)) + list(counts[aside:])
     rates = [sum(counted[at : at + interval]) / interval for at in range(0, len(counted), interval)]
     width = max(-(-len(rates) // columns), 1)
     return [max(rates[at : at + width]) for at in range(0, len(rates), width)]
@@ -52,7 +53,12 @@ def text_plot(columns: Sequence[float], *, height: int = 10) -> str:
 
 
 def svg(
-    columns: Sequence[float], means: Sequence[float], limits: Sequence[float], title: str
+    columns: Sequence[float],
+    means: Sequence[float],
+    limits: Sequence[float],
+    title: str,
+    *,
+    beside: Sequence[float] = (),
 ) -> str:
     """Draw columns, and for each of as many equal parts as there are means, a mean and a limit.
 
@@ -61,8 +67,9 @@ def svg(
         means: A line for each part, full.
         limits: A line for each part, dashed.
         title: What stands above; without characters that XML reserves.
+        beside: Other columns, drawn as a line over the first.
     """
-    top = max(max(columns, default=0.0), max(limits, default=0.0)) * 1.05 or 1.0
+    top = max((*columns, *limits, *beside), default=0.0) * 1.05 or 1.0
     part = _WIDTH / max(len(means), 1)
     box = f"0 0 {_LEFT + _WIDTH + 20} {_TOP + _HEIGHT + 50}"
     lines = [
@@ -80,9 +87,14 @@ def svg(
             f'<text x="{left + part / 2:.1f}" y="{_TOP + _HEIGHT + 18}" '
             f'text-anchor="middle">lifetime {at + 1}</text>'
         )
+    if beside:
+        lines.append(
+            f'<path d="{_steps(beside, top)}" fill="none" stroke="#c33" stroke-width="1.5"/>'
+        )
     lines += [_scale(value, top) for value in (0.0, top / 1.05)]
+    legend = _LEGEND_BESIDE if beside else _LEGEND
     lines += [
-        f'<text x="{_LEFT}" y="{_TOP + _HEIGHT + 40}">{_LEGEND}</text>',
+        f'<text x="{_LEFT}" y="{_TOP + _HEIGHT + 40}">{legend}</text>',
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -93,11 +105,15 @@ def _y(value: float, top: float) -> float:
 
 
 def _area(columns: Sequence[float], top: float) -> str:
+    return f"{_steps(columns, top)}V{_TOP + _HEIGHT}Z"
+
+
+def _steps(columns: Sequence[float], top: float) -> str:
     step = _WIDTH / max(len(columns), 1)
     path = [f"M{_LEFT} {_TOP + _HEIGHT}"]
     for at, value in enumerate(columns):
         path.append(f"V{_y(value, top):.1f}H{_LEFT + (at + 1) * step:.1f}")
-    return "".join([*path, f"V{_TOP + _HEIGHT}Z"])
+    return "".join(path)
 
 
 def _line(left: float, right: float, y: float, color: str, more: str) -> str:

@@ -72,7 +72,9 @@ app.command("sub", cls=PropertyCommand, short_help="Subscribe as mosquitto_sub d
 app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
     inspecting.inspect
 )
-app.command("simulate", short_help="Tell when a fleet renews its tokens.")(simulate.simulate)
+app.command("simulate", short_help="Tell when a fleet renews its tokens, or run one.")(
+    simulate.simulate
+)
 app.command("explain")(explaining.explain)
 app.command("audit")(audit.audit)
 app.add_typer(device.app, name="device")
@@ -115,10 +117,10 @@ HERE: Final = MappingProxyType(
         "inspect": "judges by the issuers that this machine's configuration trusts",
         "explain": "decides by this machine's configuration and its guard's sessions",
         "login": "asks an authorization server as a device; which one, --issuer says",
+        "simulate": "asks as devices, or no server at all",
         "doctor": "asks an authorization server as a device; which one, --issuer says",
         "pub": "asks an authorization server as a device; which one, --issuer says",
         "sub": "asks an authorization server as a device; which one, --issuer says",
-        "simulate": "asks no server at all",
         "config": "is about the configuration file of this machine",
         "database": "opens the database itself, before any server does",
         "mosquitto": "is about the Mosquitto of this machine",

@@ -70,6 +70,7 @@ def config(
             decisions=settings.mosquitto.decisions,
             mode=mode,
             guard_timeout_ms=settings.mosquitto.guard_timeout_ms,
+            exchange_timeout_ms=settings.mosquitto.exchange_timeout_ms,
             broker_name=broker_name,
         )
     )

@@ -177,6 +177,7 @@ def _snippet(installation: Installation, conf: BrokerConf, plugin: Path, mode: M
             decisions=settings.mosquitto.decisions,
             mode=mode,
             guard_timeout_ms=settings.mosquitto.guard_timeout_ms,
+            exchange_timeout_ms=settings.mosquitto.exchange_timeout_ms,
             guard_users=_guard_users(installation.directory, conf.user),
             auto_id_prefix=prefix.text if prefix else "auto-",
         )

@@ -1,155 +1,173 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``keyfob simulate``: what a fleet that boots together asks of its authorization server."""
+"""``keyfob simulate``: what a fleet asks of its server, by the schedule alone or for real."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import shutil
-from array import array
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
-from keyfob.cli.load_plot import columns_of, svg, text_plot
-from keyfob.cli.output import Json, answer, table
-from keyfob.cli.selecting import progress_bar, seconds_of
-from keyfob.device.fleet_load import PART, Fleet, LifetimeLoad, by_lifetime, requests_of
+from keyfob.cli import simulate_schedule
+from keyfob.cli.output import Json
 from keyfob.errors import ConfigError
 
-__all__ = ["FIRST_LIMIT", "LATER_LIMIT", "simulate"]
+__all__ = ["simulate"]
 
-FIRST_LIMIT: Final = 1.8
-"""What the peak may be in the first lifetime, in means."""
-
-LATER_LIMIT: Final = 1.3
-"""The same from the second on."""
-
-ASIDE: Final = 60
-"""Seconds in which a fleet boots: nobody can spread its first requests."""
-
-_MOST_DEVICES: Final = 100_000_000
-_LONGEST: Final = 31 * 86_400
-_SVG_COLUMNS: Final = 880
+_REAL: Final = "For real: "
+_TOPIC: Final = "devices/{device}/simulated"
 
 
 def simulate(
     devices: Annotated[int, typer.Option(metavar="N", help="How many devices.", min=1)],
-    lifetime: Annotated[str, typer.Option(metavar="TIME", help="How long a token lives.")] = "1h",
+    lifetime: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long a token lives.  [default: 1h; for real: 1m]"),
+    ] = None,
     lifetimes: Annotated[
-        int, typer.Option(metavar="N", help="For how many lifetimes to watch.", min=1, max=100)
-    ] = 4,
+        int | None,
+        typer.Option(
+            metavar="N", help="For how many lifetimes to watch.  [default: 4]", min=1, max=100
+        ),
+    ] = None,
     boot: Annotated[
-        str, typer.Option(metavar="TIME", help="Within which time all of them boot.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Within which time all of them boot.  [default: 0; for real: 1m]"
+        ),
+    ] = None,
     interval: Annotated[
-        str, typer.Option(metavar="TIME", help="Over which time a peak is taken.")
-    ] = "1s",
+        str | None,
+        typer.Option(metavar="TIME", help="Over which time a peak is taken.  [default: 1s]"),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Other random numbers.")] = 0,
     picture: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Draw the curve into this file.")
     ] = None,
     processes: Annotated[
-        int, typer.Option(metavar="N", help="How many processes count; 0: one a core.", min=0)
+        int,
+        typer.Option(metavar="N", help="How many processes work; 0: one a core.", min=0, max=64),
     ] = 0,
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--real",
+            help="Send: real token requests, real MQTT. Without --issuer, --broker and"
+            " --credentials, to a server and a broker that are made for it and removed.",
+        ),
+    ] = False,
+    issuer: Annotated[
+        str, typer.Option(metavar="URL", help=f"{_REAL}whom tokens are asked for.")
+    ] = "",
+    broker: Annotated[
+        str, typer.Option(metavar="URL", help=f"{_REAL}mqtts://HOST[:PORT], or mqtt://.")
+    ] = "",
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"{_REAL}names and secrets, as `keyfob device import --secrets-out` writes them.",
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"{_REAL}certificates to trust both by.")
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help=f"{_REAL}for how long.  [default: 5m]"),
+    ] = None,
+    publish_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help=f"{_REAL}how often a device publishes; 0: never.  [default: 10s]"
+        ),
+    ] = None,
+    qos: Annotated[
+        int | None, typer.Option(metavar="N", help=f"{_REAL}0, 1 or 2.  [default: 1]", min=0, max=2)
+    ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(metavar="TOPIC", help=f"{_REAL}where to publish.  [default: {_TOPIC}]"),
+    ] = None,
+    carry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE", help=f"{_REAL}password, username or auth:METHOD.  [default: password]"
+        ),
+    ] = None,
+    renew: Annotated[
+        Literal["auto", "reauthenticate", "reconnect", "expire"] | None,
+        typer.Option(help=f"{_REAL}how the next token is shown.  [default: auto]"),
+    ] = None,
+    allow_remote: Annotated[
+        bool,
+        typer.Option("--allow-remote", help=f"{_REAL}also load hosts that are not this machine."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell when a fleet that boots together renews its tokens.
+    """Tell what a fleet that boots together asks of its authorization server.
 
-    Nothing is sent: every device follows the schedule of keyfob.device. The first minute is left
-    out, in which all of them boot. Small fleets are uneven: --interval 1m evens them out.
+    By the schedule of keyfob.device alone, nothing is sent; the first minute is left out, in which
+    all of them boot. Small fleets are uneven: --interval 1m evens them out. With --real, devices
+    of the SDK get tokens, connect and publish, 5,000 at most.
     """
-    fleet = _fleet(devices, seconds_of(lifetime), lifetimes, seconds_of(boot), seed)
-    every = seconds_of(interval)
-    if not 1 <= every <= fleet.lifetime / 10:
-        raise ConfigError("--interval is from one second to a tenth of the lifetime")
-    counts = _counted(fleet, processes)
-    loads = by_lifetime(counts, int(fleet.lifetime), interval=every, aside=ASIDE)
-    if picture is not None:
-        picture.write_text(_picture(fleet, counts, loads, every), encoding="utf-8")
-    answer(_data(fleet, counts, loads), _text(fleet, counts, loads, every), as_json=as_json)
-
-
-def _fleet(devices: int, lifetime: int, lifetimes: int, boot: int, seed: int) -> Fleet:
-    if devices > _MOST_DEVICES:
-        raise ConfigError(f"--devices is at most {_MOST_DEVICES:,}")
-    if lifetime < 4 * ASIDE or lifetime * lifetimes > _LONGEST:
-        raise ConfigError("--lifetime is at least 4m, and with --lifetimes no more than 31d")
-    if boot > ASIDE:
-        raise ConfigError("--boot is at most 1m: it is the minute that is left out")
-    return Fleet(
-        devices=devices, lifetime=lifetime, seconds=lifetime * lifetimes, boot=boot, seed=seed
-    )
-
-
-def _counted(fleet: Fleet, processes: int) -> array[int]:
-    """Count a fleet in parts; the sum is the same in however many processes."""
-    total = array("Q", bytes(8 * fleet.seconds))
-    workers = min(processes or os.cpu_count() or 1, fleet.parts)
-    context = multiprocessing.get_context("spawn")
-    with (
-        progress_bar(total=fleet.devices, what="devices") as shown,
-        ProcessPoolExecutor(workers, mp_context=context) as pool,
-    ):
-        counted = pool.map(partial(requests_of, fleet), range(fleet.parts))
-        for done, counts in enumerate(counted, start=1):
-            for second, count in enumerate(counts):
-                total[second] += count
-            shown(min(done * PART, fleet.devices))
-    return total
-
-
-def _limit(number: int) -> float:
-    return LATER_LIMIT if number else FIRST_LIMIT
-
-
-def _data(fleet: Fleet, counts: array[int], loads: tuple[LifetimeLoad, ...]) -> dict[str, object]:
-    return {
-        "devices": fleet.devices,
-        "lifetime": fleet.lifetime,
-        "first_minute": sum(counts[:ASIDE]),
-        "requests": sum(counts),
-        "lifetimes": [
-            {
-                "begins": load.begins,
-                "mean": round(load.mean, 3),
-                "peak": round(load.peak, 3),
-                "ratio": round(load.ratio, 3),
-                "limit": _limit(number),
-            }
-            for number, load in enumerate(loads)
-        ],
-        "kept": all(load.ratio <= _limit(number) for number, load in enumerate(loads)),
+    only_real = {
+        "--issuer": issuer,
+        "--broker": broker,
+        "--credentials": credentials,
+        "--ca": ca,
+        "--duration": duration,
+        "--publish-every": publish_every,
+        "--qos": qos,
+        "--topic": topic,
+        "--carry": carry,
+        "--renew": renew,
+        "--allow-remote": allow_remote or None,
     }
-
-
-def _text(fleet: Fleet, counts: array[int], loads: tuple[LifetimeLoad, ...], interval: int) -> str:
-    width = max(min(shutil.get_terminal_size().columns - 16, 120), 20)
-    rows = [
-        (
-            str(number + 1),
-            f"{load.mean:,.1f}",
-            f"{load.peak:,.1f}",
-            f"{load.ratio:.2f}",
-            f"{_limit(number):.2f}",
+    if not real:
+        _refuse(only_real, "goes with --real: without it nothing is sent")
+        wish = simulate_schedule.Wish(
+            devices=devices,
+            lifetime="1h" if lifetime is None else lifetime,
+            lifetimes=4 if lifetimes is None else lifetimes,
+            boot="0" if boot is None else boot,
+            interval="1s" if interval is None else interval,
+            seed=seed,
+            picture=picture,
+            processes=processes,
         )
-        for number, load in enumerate(loads)
-    ]
-    asked = f"{sum(counts[:ASIDE]):,} requests of {fleet.devices:,} devices in the first minute"
-    head = f"{asked}; after it, a second:"
-    plot = text_plot(columns_of(counts, width, interval=interval, aside=ASIDE))
-    return f"{head}\n\n{plot}\n\n{table(('LIFETIME', 'MEAN', 'PEAK', 'RATIO', 'LIMIT'), rows)}"
+        simulate_schedule.show_schedule(wish, as_json=as_json)
+        return
+    _refuse({"--lifetimes": lifetimes, "--interval": interval}, "goes with the schedule alone")
+    # Here and not above: nobody else needs the MQTT clients, and what they import.
+    from keyfob.cli import simulate_real  # noqa: PLC0415
 
-
-def _picture(
-    fleet: Fleet, counts: array[int], loads: tuple[LifetimeLoad, ...], interval: int
-) -> str:
-    return svg(
-        columns_of(counts, _SVG_COLUMNS, interval=interval, aside=ASIDE),
-        [load.mean for load in loads],
-        [load.mean * _limit(number) for number, load in enumerate(loads)],
-        f"{fleet.devices:,} devices that boot together, tokens of {fleet.lifetime:g} s",
+    simulate_real.run_for_real(
+        simulate_real.Wish(
+            devices=devices,
+            lifetime=lifetime,
+            boot="1m" if boot is None else boot,
+            duration="5m" if duration is None else duration,
+            publish_every="10s" if publish_every is None else publish_every,
+            qos=1 if qos is None else qos,
+            topic=topic or _TOPIC,
+            carry=carry or "password",
+            renew=renew or "auto",
+            issuer=issuer,
+            broker=broker,
+            credentials=credentials,
+            ca=ca,
+            allow_remote=allow_remote,
+            seed=seed,
+            picture=picture,
+            processes=processes,
+        ),
+        as_json=as_json,
     )
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    for option, value in options.items():
+        if value not in {None, ""}:
+            raise ConfigError(f"{option} {why}")

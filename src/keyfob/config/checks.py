@@ -54,6 +54,7 @@ _BOUNDS: Final = (
     ("mosquitto.websockets_port", 0, 65_535),
     ("mosquitto.autosave_interval", 1, 86_400),
     ("mosquitto.guard_timeout_ms", 1, 10_000),
+    ("mosquitto.exchange_timeout_ms", 100, 60_000),
 )
 _HOSTS: Final = ("server.host", "server.metrics.host", "guard.http.host", "mosquitto.host")
 

@@ -361,7 +361,8 @@ class MosquittoSection(_Section, frozen=True):
     ``save_every_change`` writes the broker's state to disk after each change, so that even a
     killed broker owes nothing; it wears flash storage, so the default saves every
     ``autosave_interval`` seconds and at every orderly stop. ``decisions`` is whether the broker
-    stops while it waits for one.
+    stops while it waits for one. A client has ``exchange_timeout_ms`` to answer when it is asked
+    for more (enhanced authentication).
     """
 
     program: str = "mosquitto"
@@ -373,6 +374,7 @@ class MosquittoSection(_Section, frozen=True):
     save_every_change: bool = False
     autosave_interval: int = 60
     guard_timeout_ms: int = 200
+    exchange_timeout_ms: int = 30_000
     decisions: Literal["auto", "blocking", "delayed"] = "auto"
 
 

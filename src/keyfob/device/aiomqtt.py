@@ -16,8 +16,9 @@ subscribes meanwhile waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -97,7 +98,7 @@ class Client(aiomqtt.Client):
         await self._settled.wait()
         await super().unsubscribe(*arguments, **named)
 
-    async def reconnecting(self) -> AsyncIterator[Self]:
+    async def reconnecting(self) -> AsyncGenerator[Self, None]:
         """Yield this client, connected, again each time that its connection was lost; for ever.
 
         Enter what is yielded by ``async with``: leaving that because of a lost connection
@@ -142,8 +143,15 @@ class Client(aiomqtt.Client):
         try:
             await super().__aexit__(exc_type, exc, tb)
         except aiomqtt.MqttError:
+            self.session.failed()
+            if self._lock.locked():  # aiomqtt goes before it has released it
+                self._lock.release()
             if not forgiving:
                 raise
+        finally:
+            self._close_socket()
+            if self._disconnected.done() and not self._disconnected.cancelled():
+                self._disconnected.exception()  # else the loop would tell that nobody looked
         return forgiving and isinstance(exc, aiomqtt.MqttError)
 
     async def _enter(self) -> None:
@@ -159,7 +167,7 @@ class Client(aiomqtt.Client):
         except MqttConnectError:
             raise
         except aiomqtt.MqttError:
-            self.session.failed()
+            self._give_up()
             raise
 
     # Within
@@ -189,11 +197,15 @@ class Client(aiomqtt.Client):
             sock = self._client.socket()
             if sock is None:
                 return
-            # From here on the socket is the thread's.
+            # From here on nothing is read, so nothing more will want to be written.
             self._loop.remove_reader(sock.fileno())
-            self._loop.remove_writer(sock.fileno())
             if self._misc_task is not None:
                 self._misc_task.cancel()
+            await asyncio.sleep(0)  # what was read last may have been answered (`_write_soon`)
+            if self._client.socket() is not sock:  # the broker was faster
+                return
+            # From here on the socket is the thread's.
+            self._loop.remove_writer(sock.fileno())
             done = await self._loop.run_in_executor(None, self.session.reconnect)
             if done != mqtt.MQTT_ERR_SUCCESS:
                 self._lost("the planned reconnect failed")
@@ -203,28 +215,73 @@ class Client(aiomqtt.Client):
                 while not self.session.connected and not self._disconnected.done():  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
         except TimeoutError:
+            self._give_up()
             self._lost("no answer to the planned reconnect's CONNECT")
         finally:
             self._reconnect = None
             self._settled.set()
 
+    def _give_up(self) -> None:
+        self.session.failed()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        """Close what aiomqtt leaves open when it has waited for too long, or lost the connection.
+
+        A late answer would bring a connection to life that nobody knows of: it would renew itself,
+        while another thread makes the next one with the same paho client.
+        """
+        if self._client.socket() is not None:
+            self._client._sock_close()
+
     def _lost(self, why: str) -> None:
         if not self._disconnected.done():
             self._disconnected.set_exception(aiomqtt.MqttError(why))
 
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._forget, sock.fileno())
+        super()._on_socket_open(client, userdata, sock)
+
+    def _forget(self, number: int) -> None:
+        """Have the loop forget who had this number: he is closed, and may not have said so.
+
+        Else the loop would believe that it watches ours already, and this client were deaf.
+        """
+        for remove in (self._loop.remove_reader, self._loop.remove_writer):
+            with contextlib.suppress(OSError):  # the kernel has forgotten him already
+                remove(number)
+
+    def _write_soon(self, sock: Any) -> None:
+        """Have the loop say when a socket can be written, if that still is our socket.
+
+        By now it may be closed, and its number another client's: the loop would take that one's
+        events for ours, and lose it when it asks for them itself.
+        """
+        number: int = sock.fileno()
+        if sock is self._client.socket() and number >= 0 and not self.session.closing:
+            self._loop.add_writer(number, self._write)
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+        except Exception as error:  # noqa: BLE001 - as aiomqtt: the connection is broken
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
     # What aiomqtt does at paho's calls, but for a planned reconnect
 
     def _on_disconnect(self, *arguments: Any, **named: Any) -> None:
-        if not self.session.closing:
+        # A wait for CONNACK that is being given up is cancelled; aiomqtt does not expect that.
+        if not self.session.closing and not self._connected.cancelled():
             super()._on_disconnect(*arguments, **named)
 
     def _on_socket_close(self, *arguments: Any, **named: Any) -> None:
         if not self.session.closing:
             super()._on_socket_close(*arguments, **named)
 
-    def _on_socket_register_write(self, *arguments: Any, **named: Any) -> None:
+    def _on_socket_register_write(self, _client: Any, _userdata: Any, sock: Any) -> None:
         if not self.session.closing:
-            super()._on_socket_register_write(*arguments, **named)
+            self._loop.call_soon_threadsafe(self._write_soon, sock)
 
     def _on_socket_unregister_write(self, *arguments: Any, **named: Any) -> None:
         if not self.session.closing:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from keyfob.device.flow import Answer, Exchange, Flow, Pause
+from keyfob.device.watching import Watch, tell
 from keyfob.errors import ConfigError, TokenUnavailableError
 from keyfob.loopback import is_loopback
 from keyfob.oauth.urls import require_safe
@@ -34,17 +36,23 @@ DEADLINE: Final = 10.0
 
 
 def tls_context(
-    ca: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None
+    ca: str | os.PathLike[str] | ssl.SSLContext | None,
+    certificate: str | os.PathLike[str] | None,
 ) -> ssl.SSLContext:
     """Say whom to trust, and with which certificate to appear.
 
     Args:
-        ca: A file of CA certificates that alone are trusted; None: the system's.
+        ca: A file of CA certificates that alone are trusted, or a context that says all of it;
+            None: the system's.
         certificate: A file with the client's certificate and its key, not encrypted; None: none.
 
     Raises:
-        ConfigError: A file is unusable.
+        ConfigError: A file is unusable, or a context and a certificate are given.
     """
+    if isinstance(ca, ssl.SSLContext):
+        if certificate is not None:
+            raise ConfigError("load the certificate into the context that is given as ca")
+        return ca
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
@@ -59,12 +67,13 @@ def tls_context(
     return context
 
 
-async def drive(flow: Flow[T], context: ssl.SSLContext) -> T:
+async def drive(flow: Flow[T], context: ssl.SSLContext, watch: Watch | None = None) -> T:
     """Run a flow.
 
     Args:
         flow: What to run; it is closed when this is cancelled.
         context: Whom to trust, and with which certificate to appear.
+        watch: Is told of each exchange.
 
     Raises:
         KeyfobError: What the flow raises.
@@ -79,7 +88,7 @@ async def drive(flow: Flow[T], context: ssl.SSLContext) -> T:
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                 else:
-                    answer = await _exchange(step, context)
+                    answer = await _watched(step, context, watch)
             except TokenUnavailableError as error:
                 failure = error
     except StopIteration as end:
@@ -87,6 +96,19 @@ async def drive(flow: Flow[T], context: ssl.SSLContext) -> T:
         return result
     finally:
         flow.close()
+
+
+async def _watched(exchange: Exchange, context: ssl.SSLContext, watch: Watch | None) -> Answer:
+    if watch is None:
+        return await _exchange(exchange, context)
+    began = time.monotonic()
+    try:
+        answer = await _exchange(exchange, context)
+    except TokenUnavailableError as error:
+        tell(watch, exchange, error, began=began, seconds=time.monotonic() - began)
+        raise
+    tell(watch, exchange, answer, began=began, seconds=time.monotonic() - began)
+    return answer
 
 
 async def _exchange(exchange: Exchange, context: ssl.SSLContext) -> Answer:

@@ -251,7 +251,7 @@ def say_goodbye(client: Any) -> None:
         if time.monotonic() > deadline:
             client._sock_close()  # it is dead: nobody can be told
             return
-        select.select([], [sock], [], 0.05)
+        _await(sock, 0.05, writable=True)
 
 
 def hear_out(client: Any) -> None:
@@ -268,9 +268,19 @@ def hear_out(client: Any) -> None:
         deadline = time.monotonic() + HEAR_PATIENCE
         while (left := deadline - time.monotonic()) > 0:
             pending = sock.pending() if hasattr(sock, "pending") else 0
-            if not pending and not select.select([raw], [], [], left)[0]:
+            if not pending and not _await(raw, left):
                 return
             if client._packet_read() not in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_AGAIN}:
                 return
     except (OSError, ValueError):
         return
+
+
+def _await(sock: Any, seconds: float, *, writable: bool = False) -> bool:
+    """Wait until a socket can be read, or written; ``select`` takes no descriptor above 1,023."""
+    if not hasattr(select, "poll"):  # Windows, whose ``select`` has no such limit
+        wanted: tuple[list[Any], list[Any]] = ([], [sock]) if writable else ([sock], [])
+        return any(select.select(*wanted, [], seconds))
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT if writable else select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

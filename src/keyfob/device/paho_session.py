@@ -77,6 +77,8 @@ class Session:
         """Seconds to wait before the next CONNECT."""
         self.by_other_hands: Callable[[], object] | None = None
         """Is called instead of ``reconnect``, by those who have no time for that in their loop."""
+        self.on_show: Callable[[Token], object] | None = None
+        """Is told of each token as it goes to the broker, in CONNECT or AUTH, for metrics."""
         self._leaving: bool = False
         self._lock = threading.Lock()
         self._negotiated = False
@@ -176,10 +178,15 @@ class Session:
             )
         self._exchange, self._negotiated, self._renewing = credentials.exchange, False, None
         self._phase = _Phase.ASKED
+        self._tell_shown(credentials.token)
         try:
             return self._shadows.call("_send_connect", keepalive)
         finally:
             client._username, client._password, client._connect_properties = before
+
+    def _tell_shown(self, token: Token) -> None:
+        if self.on_show is not None:
+            self.on_show(token)
 
     # What the broker says
 
@@ -323,6 +330,7 @@ class Session:
             return mqtt.MQTT_ERR_SUCCESS
         self._exchange, self._renewing = exchange, (token, now)
         code, method = ReasonCode.RE_AUTHENTICATE, presenting.carry.method
+        self._tell_shown(token)
         inside.send_auth(client, code, method, data)
         return mqtt.MQTT_ERR_SUCCESS
 

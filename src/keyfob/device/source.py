@@ -19,6 +19,7 @@ import asyncio
 import logging
 import os
 import random
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -37,6 +38,7 @@ from keyfob.device.retrying import again, wait_after
 from keyfob.device.store import MemoryStore, TokenStore
 from keyfob.device.subscribers import Renewed, Subscribers
 from keyfob.device.token import Token
+from keyfob.device.watching import Watch
 from keyfob.errors import ConfigError, KeyfobError, TokenUnavailableError
 from keyfob.oauth.client_authentication import (
     ClientAuthentication,
@@ -91,10 +93,12 @@ class TokenSource:
         dpop: A key that the tokens are to be bound to (RFC 9449).
         store: Where the token is kept; None: in memory.
         leeway: Seconds before the end by which a renewal should be done; None: by the lifetime.
-        ca: A file of CA certificates that alone are trusted; None: the system's.
+        ca: A file of CA certificates that alone are trusted, or an ``ssl.SSLContext``, which many
+            sources may share; None: the system's certificates.
         certificate: A file with the client's TLS certificate and key (RFC 8705).
         clock: Tells the time.
         chance: Draws a number from 0 to 1.
+        watch: Is told of each exchange with the server, for metrics.
 
     Raises:
         ConfigError: These do not fit together, or a file is unusable.
@@ -117,10 +121,11 @@ class TokenSource:
         dpop: SigningKey | None = None,
         store: TokenStore | None = None,
         leeway: float | None = None,
-        ca: str | os.PathLike[str] | None = None,
+        ca: str | os.PathLike[str] | ssl.SSLContext | None = None,
         certificate: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = _RANDOM.random,
+        watch: Watch | None = None,
     ) -> None:
         if auth is not None and (client_id or client_secret):
             raise ConfigError("give auth, or client_id and client_secret, not both")
@@ -130,6 +135,7 @@ class TokenSource:
         self._chance = chance
         grant = grant or ClientCredentials()
         self._leeway = leeway
+        self._watch = watch
         self._context = tls_context(ca, certificate)
         requesting = Requesting(
             issuer,
@@ -359,7 +365,8 @@ class TokenSource:
     async def _renew(self, running: Future[Token], before: Token | None, anew: bool) -> None:
         """Let whoever waits go on as soon as it is known: the loop may take a while to close."""
         try:
-            token = await drive(self._renewing.renewal(before, anew=anew), self._context)
+            renewal = self._renewing.renewal(before, anew=anew)
+            token = await drive(renewal, self._context, self._watch)
         except KeyfobError as error:
             self._failed(running, again(error, retry_after=getattr(error, "retry_after", None)))
             return

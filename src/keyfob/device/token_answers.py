@@ -18,7 +18,7 @@ from keyfob.errors import TokenRequestError, TokenUnavailableError
 from keyfob.tokens import base64url
 from keyfob.tokens.json_strict import JsonError, loads
 
-__all__ = ["error_of", "read_json", "read_token", "refusal"]
+__all__ = ["error_of", "read_json", "read_token", "refusal", "retry_after_of"]
 
 DEFAULT_LIFETIME: Final = 3600.0
 """Seconds that a token is taken to live where nobody says (RFC 6749 section 5.1 allows that)."""
@@ -131,7 +131,7 @@ def refusal(url: str, answer: Answer) -> TokenRequestError | TokenUnavailableErr
     error = error_of(answer)
     if answer.status >= 500 or answer.status in _BUSY or error in _LATER:
         said = f"{url}: cannot answer now ({answer.status})"
-        return TokenUnavailableError(said, retry_after=_retry_after(answer))
+        return TokenUnavailableError(said, retry_after=retry_after_of(answer))
     if 400 <= answer.status < 500 and error:
         said = f"{url}: refused: {error}"
         return TokenRequestError(said, error=error, status=answer.status)
@@ -182,7 +182,7 @@ def _text(url: str, members: Mapping[str, object], name: str, default: str | Non
     return value
 
 
-def _retry_after(answer: Answer) -> float | None:
+def retry_after_of(answer: Answer) -> float | None:
     """Read Retry-After as seconds (RFC 9110 section 10.2.3); a date would need a right clock."""
     value = answer.headers.get("retry-after", "")
     if not (value.isascii() and value.isdigit()):

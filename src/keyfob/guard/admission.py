@@ -9,6 +9,7 @@ from typing import ClassVar
 from keyfob.authorization.decision import Decision
 from keyfob.guard.introspection_answers import Active
 from keyfob.guard.session import Session, SessionState
+from keyfob.tokens.confirmation import kind_of
 
 __all__ = ["Admission", "Asked"]
 
@@ -51,6 +52,11 @@ class Admission(Decision, frozen=True, kw_only=True):
     asked: Asked | None
     judge: object
     renews: Session | None = None
+
+    @property
+    def bound(self) -> str | None:
+        """In which way the token is bound (``confirmation.kind_of``)."""
+        return kind_of(self.proven)
 
     def session(self, broker: str, client_id: str, epoch: int) -> Session:
         """Return the session that begins when the broker has let the client in.

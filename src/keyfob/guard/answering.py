@@ -4,6 +4,7 @@
 What is not at hand (keys, an issuer's word on a token) is asked for in any case, so that it is
 there for whoever comes next. How long anybody waits for it depends on who asks: a broker that
 serves others meanwhile may wait, one that stands still waits only for issuers that are fast.
+A connection's next token is decided about also when nobody waits any more: see ``late_renewals``.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
-from keyfob.authorization.decision import ConnectRequest, Decision
+from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.introspection_answers import Introspection
 from keyfob.guard.judge import Answered, Judge, Question
+from keyfob.guard.late_renewals import LATEST, LateRenewals
 from keyfob.guard.patience import Patience
 from keyfob.guard.renewal import Renewal
 from keyfob.guard.reservations import Reservations
 from keyfob.tokens.verify import NeedKeys
 
 __all__ = ["Answering", "Patient"]
+
+_UNDECIDED: Final = (DenyReason.KEYS_UNAVAILABLE, DenyReason.INTROSPECTION_UNAVAILABLE)
+"""What can still be decided when an issuer has answered."""
 
 Answer = Decision | NeedKeys | Question
 """What a judge says."""
@@ -72,6 +78,7 @@ class Answering:
         judge: Who judges; another may take its place at any time.
         audit: Hears of every decision.
         reservations: Holds the identifiers of who is let in.
+        late: Waits for what is decided too late about a connection's next token.
         latency: Counts how long decisions take.
         clock: Unix seconds.
     """
@@ -82,12 +89,14 @@ class Answering:
         *,
         audit: AuditLog,
         reservations: Reservations,
+        late: LateRenewals,
         latency: Histogram,
         clock: Callable[[], float],
     ) -> None:
         self.judge = judge
         self._audit = audit
         self._reservations = reservations
+        self.late = late
         self._latency = latency
         self._clock = clock
         self._patience: dict[str, Patience] = {}
@@ -139,7 +148,7 @@ class Answering:
             answer = self.judge.without_keys(answer)
         elif isinstance(answer, Question):
             answer = self._told(answer, answer.ask(), case)
-        return self._decided(answer, case)
+        return self._decided(answer, case, may_come=True)
 
     async def _later(
         self, answer: Answer, case: _Case, wait: float, *, stands_still: bool
@@ -161,7 +170,40 @@ class Answering:
             answer = self._told(answer, asked, case)
         elif isinstance(answer, NeedKeys):
             answer = self.judge.without_keys(answer)
-        return self._decided(answer, case)
+        return self._decided(answer, case, may_come=True)
+
+    async def _at_last(self, case: _Case, renewal: Renewal) -> Decision | None:
+        """Decide about a next token when its issuer has answered; None: it has not."""
+        try:
+            async with asyncio.timeout(LATEST):
+                decision = await self._once_known(case)
+        except TimeoutError:
+            return None
+        if decision is None or decision.reason in _UNDECIDED or renewal.session() is None:
+            return None
+        decision = renewal.held(decision)
+        self._note(decision, case)
+        return decision
+
+    async def _once_known(self, case: _Case) -> Decision | None:
+        answer = self._judged(case)
+        while not isinstance(answer, Decision):
+            if isinstance(answer, Question):
+                told = await answer.ask()
+                answer = self._judged(case, Answered(answer.introspector, told))
+                continue
+            source = self.judge.keys_of(answer)
+            flight = source.ask_again(answer.kid) or source.scheduled()
+            if flight is None:
+                return None
+            await asyncio.wait({flight})
+            if flight.cancelled():
+                return None  # its issuer is not the one any more that is trusted
+            answer = self._judged(case)
+            if isinstance(answer, NeedKeys):
+                decision = self.judge.without_keys(answer)
+                answer = answer if decision.reason in _UNDECIDED else decision
+        return answer
 
     def _told(
         self, question: Question, asked: asyncio.Future[Introspection], case: _Case
@@ -194,18 +236,26 @@ class Answering:
     def _patience_with(self, need: NeedKeys) -> Patience:
         return self._patience.setdefault(need.issuer.issuer, Patience())
 
-    def _decided(self, decision: Decision, case: _Case) -> Decision:
+    def _decided(self, decision: Decision, case: _Case, *, may_come: bool = False) -> Decision:
         if case.renewal is not None:
             decision = case.renewal.held(decision)
         if case.explain:
             return decision
-        request, now = case.request, self._clock()
+        request = case.request
         if decision.allowed and request.client_id and case.renewal is None:
             owner = (decision.issuer, decision.subject)
-            self._reservations.hold(case.broker, request.client_id, owner, now)
+            self._reservations.hold(case.broker, request.client_id, owner, self._clock())
+        self._note(decision, case)
+        self._latency.observe(time.perf_counter() - case.began)
+        if may_come and case.renewal is not None and decision.reason in _UNDECIDED:
+            self.late.expect(case.renewal, partial(self._at_last, case, case.renewal))
+        return decision
+
+    def _note(self, decision: Decision, case: _Case) -> None:
+        request = case.request
         self._audit.record(
             AuditEvent(
-                time=now,
+                time=self._clock(),
                 outcome=case.allowed if decision.allowed else Outcome.REFUSED,
                 broker=case.broker,
                 client_id=request.client_id,
@@ -218,5 +268,3 @@ class Answering:
                 expires_at=decision.expires_at,
             )
         )
-        self._latency.observe(time.perf_counter() - case.began)
-        return decision

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from keyfob.authorization.decision import Decision
 from keyfob.errors import ProtocolError
 from keyfob.guard.admission import Admission
-from keyfob.guard.endings import Endings
+from keyfob.guard.endings import Endings, ended_as_expired
 from keyfob.guard.live_tokens import LiveTokens
 from keyfob.guard.reconsidering import Reconsidering, Reconsiders
+from keyfob.guard.renewal import Renewal
 from keyfob.guard.reservations import Reservations
 from keyfob.guard.session import End, Replacement, Session, SessionState
 from keyfob.guard.sessions import SessionStore
@@ -65,6 +66,28 @@ class Arrivals:
         if before is not None and before.owner != session.owner:
             return self._endings.tell_owned(session)
         return self._begun(session, decision)
+
+    def renewed_late(self, renewal: Renewal, decision: Decision) -> None:
+        """Take what was decided about a connection's next token when its broker waited no more.
+
+        The broker has told the client that its re-authentication is over, and let it go on with the
+        token that it had. So a good one replaces that now; one that is refused ends the connection,
+        as it would have at once (MQTT 5.0 section 4.12.1).
+        """
+        session = renewal.session()
+        if session is None or session.expires_at <= self._clock():
+            return  # it has ended, or its end has come
+        if not isinstance(decision, Admission):
+            self._endings.notify(ended_as_expired(session))
+            return
+        ended = self._begun(
+            decision.session(renewal.broker, renewal.client_id, renewal.epoch), decision
+        )
+        present = self._sessions.get(*session.key)
+        if ended is not None:
+            self._endings.notify(ended)
+        elif present is not None:
+            self._endings.notify(Replacement(session=present))
 
     def offline(self, broker: str, client_id: str, epoch: int, kept: bool) -> None:
         """Take note that a connection is gone; see ``Guard.offline``."""

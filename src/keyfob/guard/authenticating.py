@@ -5,6 +5,8 @@ Theory of operation. A client names a method in CONNECT. Its exchange asks it fo
 show a token; then that is decided as any other CONNECT is, and audited once. With AUTH 0x19 a
 client that is connected does the same again (section 4.12.1); it is then decided about its next
 token, and nothing changes until the broker says that it took the decision (``Guard.admitted``).
+Where nothing could be decided in time, the connection goes on as it was, and with the next token
+once that is found good (``late_renewals``).
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ class Authenticating:
             client_id=request.client_id,
             epoch=epoch,
         )
+        self._answering.late.forget(self._broker, request.client_id)
         session = renewal.session()
         if session is not None:
             request = replace(request, clean=session.clean, assigned=session.assigned)
@@ -134,6 +137,10 @@ class Authenticating:
     def forget(self, epoch: int) -> None:
         """Drop what a connection has begun: it is gone."""
         self._exchanges.forget(epoch)
+
+    def close(self) -> None:
+        """Wait for nothing that comes late: the link is gone, and the next one begins anew."""
+        self._answering.late.forget_all(self._broker)
 
     def _begin(self, epoch: int, case: _Case, patient: Patient) -> Challenge | Shown:
         method = case.request.authentication_method or ""

@@ -12,7 +12,7 @@ from keyfob.guard.revocations import Revocation, RevocationStore
 from keyfob.guard.session import Change, End, EndCause, Session, SessionState
 from keyfob.guard.sessions import SessionStore
 
-__all__ = ["Endings", "Listener"]
+__all__ = ["Endings", "Listener", "ended_as_expired"]
 
 Listener = Callable[[Change], None]
 """Told, in the event loop, what a broker has to do with a session; returns at once."""
@@ -145,3 +145,8 @@ def _concerns(revocation: Revocation, session: Session) -> bool:
 
 def _end(session: Session, cause: EndCause) -> End:
     return End(broker=session.broker, client_id=session.client_id, epoch=session.epoch, cause=cause)
+
+
+def ended_as_expired(session: Session) -> End:
+    """Return what has a broker close a connection as if its token had run out."""
+    return _end(session, EndCause.EXPIRED)

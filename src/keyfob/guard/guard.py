@@ -31,6 +31,7 @@ from keyfob.guard.health import GuardHealth
 from keyfob.guard.histogram import Histogram
 from keyfob.guard.issuer_bindings import IssuerBinding
 from keyfob.guard.judge import EmptyClientId, Judge
+from keyfob.guard.late_renewals import LateRenewals
 from keyfob.guard.live_tokens import LiveTokens
 from keyfob.guard.reconsidering import Reconsidered, Reconsidering
 from keyfob.guard.reservations import Reservations
@@ -103,24 +104,13 @@ class Guard:
             clock=clock,
         )
         self._upstreams = Upstreams(
-            issuers,
-            learn=self._learn,
-            told=self._live.told,
-            audit=self._audit,
-            clock=clock,
+            issuers, learn=self._learn, told=self._live.told, audit=self._audit, clock=clock
         )
         self._work: list[asyncio.Task[None]] = []
         self._token_fields = tuple(token_fields)
         self._methods = methods_of(authentication_methods)
         self._empty_client_id: EmptyClientId = empty_client_id
         self._purge_margin = CLOCK_SKEW
-        self._answering = Answering(
-            self._judge_of(issuers),
-            audit=self._audit,
-            reservations=self._reservations,
-            latency=Histogram() if latency is None else latency,
-            clock=clock,
-        )
         self._arrivals = Arrivals(
             self._sessions,
             self._reservations,
@@ -128,6 +118,14 @@ class Guard:
             live=self._live,
             reconsidering=self._reconsidering,
             judge=lambda: self._answering.judge,
+            clock=clock,
+        )
+        self._answering = Answering(
+            self._judge_of(issuers),
+            audit=self._audit,
+            reservations=self._reservations,
+            late=LateRenewals(self._arrivals.renewed_late),
+            latency=Histogram() if latency is None else latency,
             clock=clock,
         )
         self._live.trust(self._upstreams.issuers)
@@ -145,6 +143,7 @@ class Guard:
     async def __aexit__(self, *_: object) -> None:
         for task in self._work:
             task.cancel()
+        self._answering.late.forget_all()
         await asyncio.gather(*self._work, return_exceptions=True)
         await self._upstreams.stop()
 

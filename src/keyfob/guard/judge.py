@@ -249,7 +249,7 @@ class Judge:
             return refuse(DenyReason(error.code), "token", error.message)
         except KeyfobError as error:
             return refuse(DenyReason.PERMISSIONS_INVALID, "permissions", error.message)
-        if session.proven not in (None, confirmation.bound_to(token.claims.confirmation)):
+        if not confirmation.still_bound(session.proven, token.claims.confirmation):
             return refuse(DenyReason.CONFIRMATION_UNPROVEN, "confirmation")
         if (token.issuer.issuer, token.subject) != session.owner:
             return refuse(DenyReason.SESSION_OWNED_BY_ANOTHER, "session")

@@ -49,7 +49,7 @@ class Renewal:
             return Decision.refuse(DenyReason.SESSION_ENDED, detail=detail)
         if not isinstance(decision, Admission):
             return decision
-        if session.proven is not None and _kind(decision.proven) != _kind(session.proven):
+        if session.bound not in (None, decision.bound):
             # No downgrade; and RFC 9431 section 4: only who has proven a key goes on by another.
             detail = "The connection's first token was bound in another way than this one."
             return Decision.refuse(DenyReason.CONFIRMATION_UNPROVEN, detail=detail)
@@ -70,9 +70,3 @@ class Renewal:
             assigned=session.assigned,
             renews=session,
         )
-
-
-def _kind(proven: str) -> str:
-    """Return in which way a token is bound; a public and a symmetric key are one (``cnf.jwk``)."""
-    kind = proven.partition(":")[0]
-    return "jwk" if kind == "oct" else kind

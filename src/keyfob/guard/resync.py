@@ -16,9 +16,11 @@ come from a plugin that was never given it, and is no sign that the session is g
 
 Either way, what was revoked meanwhile, or is of an issuer that is not trusted any more, is ended.
 
-An adopted client's token is not known here, so neither are its client and time of issue: every
-revocation of its subject concerns it. That ends a session too many rather than one too few; its
-device connects again and is known then.
+An adopted client's token is not known here, so neither is its time of issue: every revocation of
+its subject and OAuth client concerns it. That ends a session too many rather than one too few; its
+device connects again and is known then. What a re-authentication is held to, the plugin remembers:
+the owner, the OAuth client, whether the token was bound to a key, and whether the identifier was
+assigned.
 """
 
 from __future__ import annotations
@@ -207,22 +209,24 @@ def _merged(
         principal=record.principal,
         issuer=record.issuer,
         subject=record.subject,
-        client=None,
+        client=record.client,
         token_id=record.token_id,
         issued_at=None,
         expires_at=record.expires_at,
         permissions=record.permissions,
+        assigned=record.assigned,
+        proven=record.proven,
     )
     if known is not None and same_token:
         adopted = replace(
             adopted,
-            client=known.client,
+            client=record.client if known.client is None else known.client,
             issued_at=known.issued_at,
             payload=known.payload,
             key_id=known.key_id,
             assigned=known.assigned,
             ask_by=known.ask_by,
-            proven=known.proven,
+            proven=record.proven if known.proven is None else known.proven,
         )
     if known is not None and same_connection and known.state is SessionState.REVOKED:
         # Its END may be what the plugin did not read before the link broke.
@@ -244,6 +248,7 @@ def _reauthenticated(known: Session, record: PluginRecord) -> Session:
         payload=b"",
         key_id="",
         ask_by=None,
+        proven=known.proven if record.proven is None else record.proven,
     )
 
 

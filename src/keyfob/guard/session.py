@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from keyfob.authorization.permissions import Permissions
+from keyfob.tokens.confirmation import kind_of
 
 __all__ = ["Change", "End", "EndCause", "PluginRecord", "Replacement", "Session", "SessionState"]
 
@@ -48,17 +49,21 @@ class End:
 class PluginRecord:
     """What a broker's plugin remembers of one client: the RECORD of the guard link.
 
-    Attributes are those of ``Session``; ``clean`` is what the CONNECT said.
+    Attributes are those of ``Session``; ``clean`` is what the CONNECT said, and ``proven`` has no
+    key in it.
     """
 
     client_id: str
     epoch: int
     state: SessionState
     clean: bool
+    assigned: bool
     principal: str
     issuer: str
     subject: str
     token_id: str
+    client: str | None
+    proven: str | None
     expires_at: float
     permissions: Permissions
 
@@ -89,7 +94,8 @@ class Session:
         assigned: The broker made up the client identifier.
         ask_by: When the issuer has to be asked about the token again, in Unix seconds; None: never.
         proven: What its token is bound to and its client has proven to have, as
-            ``confirmation.bound_to`` names it; empty: a bearer token; None: not known.
+            ``confirmation.bound_to`` names it, or only ``confirmation.kind_of`` where a plugin told
+            of the session; empty: a bearer token; None: not known.
     """
 
     broker: str
@@ -121,6 +127,11 @@ class Session:
     def owner(self) -> tuple[str, str]:
         """Whose session it is: issuer and subject."""
         return self.issuer, self.subject
+
+    @property
+    def bound(self) -> str | None:
+        """In which way its token is bound (``confirmation.kind_of``); None: not known."""
+        return None if self.proven is None else kind_of(self.proven)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from keyfob.tokens.keys import thumbprint
 from keyfob.tokens.proof_keys import unproven
 from keyfob.tokens.verify import VerifiedToken
 
-__all__ = ["Proof", "bound_to", "check"]
+__all__ = ["Proof", "bound_to", "check", "kind_of", "still_bound"]
 
 
 class Proof(Protocol):
@@ -100,3 +100,28 @@ def bound_to(confirmation: Mapping[str, Any] | None) -> str:
         return f"jwk:{thumbprint(value)}"
     except (TypeError, ValueError):
         return "unknown"
+
+
+def kind_of(bound: str) -> str | None:
+    """Return in which way a token is bound: what ``bound_to`` says, without the key.
+
+    Args:
+        bound: What ``bound_to`` said, or what this did.
+
+    Returns:
+        ``x5t#S256``, ``jkt`` or ``jwk``, which public and symmetric keys are alike; empty for a
+        bearer token; None for what nobody can prove.
+    """
+    kind = bound.partition(":")[0]
+    return {"oct": "jwk", "unknown": None}.get(kind, kind)
+
+
+def still_bound(proven: str | None, confirmation: Mapping[str, Any] | None) -> bool:
+    """Tell whether a token is bound to what was proven, as far as that is known.
+
+    Args:
+        proven: What ``bound_to`` or ``kind_of`` said when it was proven; None: not known.
+        confirmation: The token's ``cnf`` now.
+    """
+    bound = bound_to(confirmation)
+    return proven in (None, bound, kind_of(bound))

@@ -144,7 +144,7 @@ class Plugin:
 
 
 def hello(instance: bytes = FIRST_RUN, name: str = "mosquitto", **changes: Any) -> frames.Hello:
-    usual = {"lowest": 3, "highest": 3, "epoch": 0, "broker_version": 2_000_011}
+    usual = {"lowest": 4, "highest": 4, "epoch": 0, "broker_version": 2_000_011}
     return frames.Hello(broker_instance=instance, broker_name=name, **{**usual, **changes})
 
 

@@ -34,6 +34,7 @@ from keyfob.brokers.mosquitto.conf import (
     render,
     render_plugin,
 )
+from keyfob.brokers.mosquitto.plugin_options import OPTIONS
 from keyfob.errors import ConfigError
 from tests.free_ports import free_ports
 
@@ -84,19 +85,23 @@ def test_every_plugin_option_that_the_plugin_knows_is_said() -> None:
         mode="mixed",
         guard_timeout_ms=50,
         decision_timeout_ms=900,
+        exchange_timeout_ms=700,
         guard_users=("keyfob", "_guard"),
         broker_name="kühlhaus 7",
         auto_id_prefix="anon-",
         offline_records=5,
         startup_wait_ms=0,
     )
-    assert options(render_plugin(plugin)) == [
+    said = options(render_plugin(plugin))
+    assert {name.removeprefix("plugin_opt_") for name, _ in said[1:]} == OPTIONS.keys()
+    assert said == [
         ("plugin", "/p.so"),
         ("plugin_opt_guard_socket", "/run/keyfob/guard.sock"),
         ("plugin_opt_decisions", "blocking"),
         ("plugin_opt_mode", "mixed"),
         ("plugin_opt_guard_timeout_ms", "50"),
         ("plugin_opt_decision_timeout_ms", "900"),
+        ("plugin_opt_exchange_timeout_ms", "700"),
         ("plugin_opt_guard_users", "keyfob,_guard"),
         ("plugin_opt_broker_name", "kühlhaus 7"),
         ("plugin_opt_auto_id_prefix", "anon-"),
@@ -191,6 +196,7 @@ def test_no_value_adds_an_option(name: str, text: str) -> None:
         {"autosave_interval": 0},
         {"guard_timeout_ms": 0},
         {"decision_timeout_ms": 99},
+        {"exchange_timeout_ms": 60_001},
         {"decisions": "later"},
         {"mode": "both"},
         {"max_packet_size": 1000},

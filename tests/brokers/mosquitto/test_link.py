@@ -45,7 +45,7 @@ async def test_a_plugin_is_welcomed_and_told_that_the_guard_knows_nothing(tmp_pa
         plugin.say(hello(), frames.RecordsEnd())
         welcome = await plugin.hear()
         assert isinstance(welcome, frames.Welcome)
-        assert welcome.version == 3
+        assert welcome.version == 4
         assert len(welcome.guard_instance) == 16
         assert (welcome.worker, welcome.workers) == (0, 1)
         assert await plugin.hear() == frames.RecordsEnd()
@@ -57,9 +57,9 @@ async def test_the_highest_common_version_is_chosen_and_none_ends_the_link(tmp_p
         plugin.say(hello(highest=9))
         welcome = await plugin.hear()
         assert isinstance(welcome, frames.Welcome)
-        assert welcome.version == 3
+        assert welcome.version == 4
         plugin = await here.link()
-        plugin.say(hello(lowest=4, highest=9))
+        plugin.say(hello(lowest=5, highest=9))
         await plugin.closed()
 
 
@@ -91,6 +91,8 @@ async def test_a_good_token_is_answered_with_what_it_is_worth(tmp_path: Path) ->
             issuer=ISSUER,
             subject="dev1",
             token_id="id-dev1",
+            client="dev1",
+            bound="",
             permissions=Permissions.allow_only(
                 [
                     Rule(operations=Operation.PUBLISH, filter=TopicFilter.parse("dev1/up")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,7 @@ async def test_a_link_that_breaks_the_news_leaves_both_sides_with_the_new_token(
             epoch=1,
             state=SessionState.ONLINE,
             clean=False,
+            assigned=False,
             client_id="dev1",
             grant=answer.grant,
         )
@@ -342,6 +344,56 @@ async def test_a_link_that_breaks_the_news_leaves_both_sides_with_the_new_token(
         assert (session.token_id, session.expires_at) == ("next", NOW + 900)
         assert session.permissions == answer.grant.permissions
         await successor.settled()  # no REPLACE
+
+
+def told_by_a_plugin(client_id: str, grant: frames.Grant, *, assigned: bool) -> frames.Record:
+    """What it lists of a client that is connected."""
+    return frames.Record(
+        epoch=1,
+        state=SessionState.ONLINE,
+        clean=assigned,
+        assigned=assigned,
+        client_id=client_id,
+        grant=grant,
+    )
+
+
+async def test_an_assigned_identifier_goes_on_with_a_guard_that_lost_its_file(
+    tmp_path: Path,
+) -> None:
+    name = "auto-1"
+    async with linked(tmp_path) as (_, plugin):
+        answer = await decided(plugin, asks(token(), name, assigned=True, clean=True))
+        assert answer.grant is not None
+    async with house(tmp_path, guard=Known) as here:
+        record = told_by_a_plugin(name, answer.grant, assigned=True)
+        plugin, _ = await here.plugin(FIRST_RUN, record)
+        assert (await decided(plugin, renews(narrower(), name))).reason == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "next_token", "reason"),
+    [
+        ({}, token(), 0),
+        ({"bound": "jkt"}, token(), ReasonCode.NOT_AUTHORIZED),
+        ({"bound": "jwk"}, token(), ReasonCode.NOT_AUTHORIZED),
+        ({"bound": "x5t#S256"}, token(), ReasonCode.NOT_AUTHORIZED),
+        ({}, token(client_id="another app"), ReasonCode.NOT_AUTHORIZED),
+        ({"client": "another app"}, token(client_id="another app"), 0),
+    ],
+)
+async def test_a_guard_that_lost_its_file_holds_the_next_token_to_the_last_one(
+    tmp_path: Path, changes: dict[str, Any], next_token: bytes, reason: int
+) -> None:
+    """Neither a bearer token behind a bound one, nor one of another OAuth client."""
+    async with linked(tmp_path) as (_, plugin):
+        grant = (await decided(plugin, asks(token()))).grant
+        assert grant is not None
+        assert (grant.client, grant.bound) == ("dev1", "")
+    async with house(tmp_path, guard=Known) as here:
+        record = told_by_a_plugin("dev1", replace(grant, **changes), assigned=False)
+        plugin, _ = await here.plugin(FIRST_RUN, record)
+        assert (await decided(plugin, renews(next_token))).reason == reason
 
 
 async def test_a_token_shown_when_connected_is_asked_about_nowhere_else(tmp_path: Path) -> None:

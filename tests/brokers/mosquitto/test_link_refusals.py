@@ -10,6 +10,7 @@ import pwd
 import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import pytest
 
 from keyfob.authorization.decision import Decision
 from keyfob.brokers.mosquitto import frames, plugin_link, wire
+from keyfob.brokers.mosquitto.connects import milliseconds
 from keyfob.brokers.mosquitto.outbox import Outbox
 from keyfob.errors import ConfigError
 from keyfob.guard.guard import Guard
+from keyfob.guard.session import EndCause, Replacement, Session
 from keyfob.guard.sessions import SessionStore
 from tests.brokers.mosquitto.linking import (
     FIRST_RUN,
@@ -283,3 +286,35 @@ async def test_a_user_that_does_not_exist_is_a_configuration_error(tmp_path: Pat
     with pytest.raises(ConfigError, match="no-such-user"):
         async with house(tmp_path, users=["no-such-user"]):
             pass
+
+
+async def test_a_change_that_no_record_could_tell_of_ends_the_session(tmp_path: Path) -> None:
+    """A RECORD is a little longer than a REPLACE: what just fits into the one must not be kept."""
+    session = replace(stored("dev1"), token_id="", principal="", issuer="", subject="")
+    room = wire.MAX_PAYLOAD + wire.HEADER_SIZE - len(_replace_frame(session))
+    names = ("token_id", "principal", "issuer", "subject")
+    lengths = [min(room - i * 65_535, 65_535) for i in range(len(names))]
+    fits = replace(session, **{n: "x" * size for n, size in zip(names, lengths, strict=True)})  # type: ignore[arg-type]
+    assert len(_replace_frame(fits)) == wire.MAX_PAYLOAD + wire.HEADER_SIZE
+    async with house(tmp_path) as here:
+        plugin, _ = await here.plugin()
+        here.server._push(Replacement(session=session))
+        assert isinstance(await plugin.hear(), frames.Replace)
+        here.server._push(Replacement(session=fits))
+        assert await plugin.hear() == frames.End(epoch=3, cause=EndCause.REVOKED, client_id="dev1")
+
+
+def _replace_frame(session: Session) -> bytes:
+    grant = frames.Grant(
+        expires_at=milliseconds(session.expires_at),
+        principal=session.principal,
+        issuer=session.issuer,
+        subject=session.subject,
+        token_id=session.token_id,
+        client=session.client,
+        bound=session.bound,
+        permissions=session.permissions,
+    )
+    return wire.encode(
+        frames.Replace(epoch=session.epoch, client_id=session.client_id, grant=grant)
+    )

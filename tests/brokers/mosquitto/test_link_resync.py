@@ -36,9 +36,13 @@ def record(
         issuer=ISSUER,
         subject=device,
         token_id="",
+        client=device,
+        bound="",
         permissions=PERMISSIONS,
     )
-    return frames.Record(epoch=epoch, state=state, clean=False, client_id=device, grant=grant)
+    return frames.Record(
+        epoch=epoch, state=state, clean=False, assigned=False, client_id=device, grant=grant
+    )
 
 
 async def test_after_a_broken_link_what_the_plugin_does_not_name_is_gone(tmp_path: Path) -> None:
@@ -103,7 +107,12 @@ async def test_a_restarted_broker_is_given_its_stored_sessions_all_offline(tmp_p
         _, told = await here.plugin(SECOND_RUN)
         assert told == [
             frames.Record(
-                epoch=0, state=SessionState.OFFLINE, clean=False, client_id="dev1", grant=grant
+                epoch=0,
+                state=SessionState.OFFLINE,
+                clean=False,
+                assigned=False,
+                client_id="dev1",
+                grant=grant,
             )
         ]
 

@@ -176,6 +176,8 @@ GRANT = st.builds(
     issuer=TEXT,
     subject=TEXT,
     token_id=TEXT,
+    client=st.none() | TEXT,
+    bound=st.sampled_from([None, "", "jwk", "jkt", "x5t#S256"]),
     permissions=any_permissions(),
 )
 
@@ -247,6 +249,7 @@ RECORD = st.builds(
     epoch=EPOCH,
     state=st.sampled_from(SessionState),
     clean=st.booleans(),
+    assigned=st.booleans(),
     client_id=TEXT,
     grant=GRANT,
 )

@@ -24,7 +24,8 @@ from keyfob.mqtt.topics import TopicFilter
 
 def grant(**changes: Any) -> Grant:
     usual = {"expires_at": 0, "principal": "p", "issuer": "i", "subject": "s", "token_id": ""}
-    return Grant(**{"permissions": Permissions.allow_only(), **usual, **changes})
+    token = {"client": "c", "bound": ""}
+    return Grant(**{"permissions": Permissions.allow_only(), **usual, **token, **changes})
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ def grant(**changes: Any) -> Grant:
         pytest.param(Decision(epoch=1, reason=0, grant=grant(token_id="a\0b")), id="NUL"),
         pytest.param(Decision(epoch=1, reason=0, grant=grant(subject="\ud800")), id="surrogate"),
         pytest.param(Decision(epoch=1, reason=0, grant=grant(issuer="i" * 65_536)), id="long"),
+        pytest.param(Decision(epoch=1, reason=0, grant=grant(client="c" * 65_536)), id="client"),
+        pytest.param(Decision(epoch=1, reason=0, grant=grant(bound="jku")), id="bound"),
         pytest.param(Decision(epoch=1, reason=0, grant=grant(expires_at=2**63)), id="time"),
         pytest.param(Decision(epoch=2**64, reason=0x87), id="epoch"),
         pytest.param(Decision(epoch=1, reason=0), id="no grant"),

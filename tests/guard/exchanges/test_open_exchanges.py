@@ -82,6 +82,57 @@ def test_an_answer_that_comes_too_late_is_none() -> None:
     assert exchanges.proceed(1, b"token") is None
 
 
+def test_being_asked_once_more_gives_no_more_time() -> None:
+    """Others that were begun later do not hide that its time is over."""
+    clock = Clock()
+    exchanges = opened(clock, epochs=[1])
+    clock.now += LONGEST / 2
+    exchanges.begin(2, "m", b"", CONTEXT, "case 2")
+    assert exchanges.proceed(1, b"x") == ("case 1", Challenge(b"more"))
+    clock.now += LONGEST / 2
+    assert exchanges.proceed(1, b"token") is None
+    assert exchanges.proceed(2, b"token") == ("case 2", Presented(b"token"))
+
+
+def test_who_began_first_gives_way_also_if_it_was_asked_once_more() -> None:
+    exchanges = opened(Clock(), size=2, epochs=[1, 2])
+    assert exchanges.proceed(1, b"x") == ("case 1", Challenge(b"more"))
+    exchanges.begin(3, "m", b"", CONTEXT, "case 3")
+    assert exchanges.proceed(1, b"token") is None
+    assert exchanges.proceed(2, b"token") == ("case 2", Presented(b"token"))
+    assert exchanges.proceed(3, b"token") == ("case 3", Presented(b"token"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(["begin", "proceed", "proceed", "wait"])),
+        min_size=20,
+        max_size=60,
+    )
+)
+def test_each_has_its_own_time_from_its_beginning_whatever_others_do(
+    steps: list[tuple[int, str]],
+) -> None:
+    clock = Clock()
+    exchanges = opened(clock)
+    begun: dict[int, float] = {}
+    asked: dict[int, int] = {}
+    for epoch, step in steps:
+        match step:
+            case "begin":
+                exchanges.begin(epoch, "m", b"", CONTEXT, f"case {epoch}")
+                begun[epoch], asked[epoch] = clock.now, 1
+            case "proceed":
+                asked[epoch] = asked.get(epoch, 0) + 1
+                there = epoch in begun and clock.now < begun[epoch] + LONGEST
+                found = exchanges.proceed(epoch, b"x")
+                assert (found is not None) == there
+                if not there or asked[epoch] >= MAX_STEPS:
+                    begun.pop(epoch, None)
+            case _:
+                clock.now += LONGEST / 2
+
+
 def test_beginning_anew_takes_the_place_of_what_was() -> None:
     exchanges = opened(Clock(), epochs=[1, 1, 1])
     assert len(exchanges) == 1

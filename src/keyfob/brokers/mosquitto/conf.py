@@ -46,11 +46,12 @@ class PluginSettings:
         plugin: The compiled plugin; the broker's user must be able to read it.
         guard_socket: Where the guard listens.
         decisions: Whether the broker stops while it waits for a decision (``blocking``), or goes on
-            (``delayed``, Mosquitto 2.1 and later). ``auto``: goes on where it can.
+            (``delayed``, Mosquitto 2.1 and later). ``auto``: stops, with every Mosquitto so far.
         mode: Whether nobody comes in without a token (``exclusive``), or what is none is left to
             the broker's other ways in (``mixed``).
         guard_timeout_ms: How long a broker that stops waits for a decision, so this is short.
         decision_timeout_ms: How long a client waits where the broker goes on.
+        exchange_timeout_ms: How long a client has to answer when its method asks it for more.
         guard_users: Users that the guard may run as, besides the broker's own and root.
         broker_name: The name that the guard knows this broker's sessions by.
         auto_id_prefix: What the broker puts before an identifier that it assigns.
@@ -67,6 +68,7 @@ class PluginSettings:
     mode: Mode = "exclusive"
     guard_timeout_ms: int = 200
     decision_timeout_ms: int = 5_000
+    exchange_timeout_ms: int = 30_000
     guard_users: tuple[str, ...] = ()
     broker_name: str = "mosquitto"
     auto_id_prefix: str = "auto-"
@@ -82,6 +84,7 @@ class PluginSettings:
             raise ConfigError(f"mosquitto: mode is one of {sorted(get_args(Mode))}")
         _check_number("guard_timeout_ms", self.guard_timeout_ms, 1, 10_000)
         _check_number("decision_timeout_ms", self.decision_timeout_ms, 100, 60_000)
+        _check_number("exchange_timeout_ms", self.exchange_timeout_ms, 100, 60_000)
         if len(self.guard_users) > 16:
             raise ConfigError("mosquitto: guard_users names more than 16 users")
         for user in self.guard_users:
@@ -168,6 +171,7 @@ def render_plugin(settings: PluginSettings) -> str:
         "mode": settings.mode,
         "guard_timeout_ms": settings.guard_timeout_ms,
         "decision_timeout_ms": settings.decision_timeout_ms,
+        "exchange_timeout_ms": settings.exchange_timeout_ms,
         "guard_users": ",".join(settings.guard_users),
         "broker_name": settings.broker_name,
         "auto_id_prefix": settings.auto_id_prefix,
@@ -196,6 +200,7 @@ def render(settings: MosquittoSettings) -> str:
             f"max_packet_size {settings.max_packet_size}",
             f"sys_interval {settings.sys_interval}",
             "set_tcp_nodelay true",
+            *_read_ahead(settings),
         ],
         _tls_listener(settings, settings.port),
     ]
@@ -204,6 +209,15 @@ def render(settings: MosquittoSettings) -> str:
     if settings.plain_port is not None:
         blocks.append([f"listener {settings.plain_port} {_LOOPBACK}"])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _read_ahead(settings: MosquittoSettings) -> list[str]:
+    """Have Mosquitto 2.1 read no further than a packet, where clients wait (ADR 31).
+
+    The same buffer takes the head of an HTTP request, so WebSockets need it.
+    """
+    reads = settings.decisions != "delayed" or settings.websockets_port is not None
+    return [] if reads else ["packet_buffer_size 1"]
 
 
 def _persistence(settings: MosquittoSettings) -> list[str]:

@@ -23,6 +23,7 @@ from typing import Final
 from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason
 from keyfob.brokers.mosquitto import frames, wire
 from keyfob.errors import ProtocolError
+from keyfob.guard.admission import Admission
 from keyfob.guard.answering import Patient
 from keyfob.guard.authenticating import Authenticating, Shown
 from keyfob.guard.exchanges.exchange import Challenge
@@ -115,6 +116,7 @@ class Connects:
         for task in tuple(self._waiting.values()):
             task.cancel()
         self._waiting.clear()
+        self._authenticating.close()
 
     def _asked(self, frame: Question) -> Challenge | Shown:
         patient = self._patient(frame)
@@ -240,12 +242,15 @@ def _failed(error: Exception) -> Decision:
 
 
 def _allowed(epoch: int, decision: Decision, reply: bytes) -> frames.Decision:
+    admission = decision if isinstance(decision, Admission) else None
     grant = frames.Grant(
         expires_at=milliseconds(decision.expires_at),
         principal=decision.principal,
         issuer=decision.issuer,
         subject=decision.subject,
         token_id=decision.token_id,
+        client=None if admission is None else admission.client,
+        bound=None if admission is None else admission.bound,
         permissions=decision.permissions,
     )
     return frames.Decision(epoch=epoch, reason=0, grant=grant, data=reply)

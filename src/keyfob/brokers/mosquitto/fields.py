@@ -46,7 +46,12 @@ _EXPIRY: Final = Struct(">q")
 _PERMISSIONS: Final = Struct(">BH")
 _RULE: Final = Struct(">BBBBBH")
 
+_TOKEN: Final = Struct(">B")
+
 _LITERAL: Final = 1
+_HAS_CLIENT: Final = 8
+_KINDS: Final = (None, "", "jwk", "jkt", "x5t#S256")
+"""What a token is bound to, by the number that the link has for it."""
 _OPERATIONS: Final = tuple(Operation(bits) for bits in range(4))
 
 
@@ -150,6 +155,23 @@ def _permissions_at(payload: bytes, at: int) -> tuple[Permissions, int]:
     return Permissions(form=Form(form), rules=tuple(rules)), at
 
 
+def _pack_token(grant: Grant) -> bytes:
+    if grant.bound not in _KINDS:
+        raise ProtocolError("a grant whose token is bound in a way that the link has no number for")
+    flag = _HAS_CLIENT * (grant.client is not None)
+    return _TOKEN.pack(_KINDS.index(grant.bound) + flag) + pack_text(grant.client or "")
+
+
+def _token_at(payload: bytes, at: int) -> tuple[str | None, str | None, int]:
+    """The client and the binding of a token, and where the next field starts."""
+    (token,) = _TOKEN.unpack_from(payload, at)
+    client, at = text_at(payload, at + _TOKEN.size)
+    known, kind = token & _HAS_CLIENT, token & ~_HAS_CLIENT
+    if kind >= len(_KINDS) or (client and not known):
+        raise ProtocolError("a grant of a token that cannot be")
+    return client if known else None, _KINDS[kind], at
+
+
 def pack_grant(grant: Grant) -> bytes:
     """A Grant, its Permissions last."""
     return b"".join(
@@ -159,6 +181,7 @@ def pack_grant(grant: Grant) -> bytes:
             pack_text(grant.issuer),
             pack_text(grant.subject),
             pack_text(grant.token_id),
+            _pack_token(grant),
             _pack_permissions(grant.permissions),
         )
     )
@@ -171,6 +194,7 @@ def grant_at(payload: bytes, at: int) -> tuple[Grant, int]:
     issuer, at = text_at(payload, at)
     subject, at = text_at(payload, at)
     token_id, at = text_at(payload, at)
+    client, bound, at = _token_at(payload, at)
     permissions, at = _permissions_at(payload, at)
     grant = Grant(
         expires_at=expires_at,
@@ -178,6 +202,8 @@ def grant_at(payload: bytes, at: int) -> tuple[Grant, int]:
         issuer=issuer,
         subject=subject,
         token_id=token_id,
+        client=client,
+        bound=bound,
         permissions=permissions,
     )
     return grant, at

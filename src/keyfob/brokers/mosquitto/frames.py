@@ -31,14 +31,16 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What an accepted token is worth: who it is, until when, and what it allows.
 
-    ``expires_at`` is in Unix milliseconds.
+    ``expires_at`` is in Unix milliseconds. ``client`` is the OAuth client that the token was issued
+    to, None where that is not known. ``bound`` says in which way it is bound to a key, as
+    ``confirmation.kind_of`` names it: empty for a bearer token, None where that is not known.
     """
 
     expires_at: int
@@ -46,6 +48,8 @@ class Grant:
     issuer: str
     subject: str
     token_id: str
+    client: str | None
+    bound: str | None
     permissions: Permissions
 
 
@@ -80,11 +84,12 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One client that the sender knows."""
+    """One client that the sender knows; ``assigned``: the broker made up its identifier."""
 
     epoch: int
     state: SessionState
     clean: bool
+    assigned: bool
     client_id: str
     grant: Grant
 

@@ -233,10 +233,13 @@ def _plugin_record(frame: frames.Record) -> PluginRecord:
         epoch=frame.epoch,
         state=frame.state,
         clean=frame.clean,
+        assigned=frame.assigned,
         principal=grant.principal,
         issuer=grant.issuer,
         subject=grant.subject,
         token_id=grant.token_id,
+        client=grant.client,
+        proven=grant.bound,
         expires_at=grant.expires_at / 1000,
         permissions=grant.permissions,
     )
@@ -249,6 +252,8 @@ def _grant(session: Session) -> frames.Grant:
         issuer=session.issuer,
         subject=session.subject,
         token_id=session.token_id,
+        client=session.client,
+        bound=session.bound,
         permissions=session.permissions,
     )
 
@@ -258,6 +263,7 @@ def _record_frame(session: Session) -> bytes:
         epoch=session.epoch,
         state=session.state,
         clean=session.clean,
+        assigned=session.assigned,
         client_id=session.client_id,
         grant=_grant(session),
     )
@@ -276,6 +282,7 @@ def _change_frame(change: Change) -> bytes:
         epoch=session.epoch, client_id=session.client_id, grant=_grant(session)
     )
     try:
+        _record_frame(session)  # which is a little longer, and has to fit when a link opens
         return wire.encode(replace)
     except ProtocolError as error:
         # It must not go on with what it had. Its client is decided anew when it comes again.

@@ -71,20 +71,21 @@ _RECORD: Final = Struct(">QBB")
 _EPOCH: Final = Struct(">Q")
 _END: Final = Struct(">QB")
 
-_CLEAN: Final = 1
+_CLEAN, _ASSIGNED = 1, 2
 
 
 # Payloads, two functions for each type of frame; those that ask and answer are in `asking`
 
 
 def _pack_record(frame: Record) -> bytes:
-    head = _RECORD.pack(frame.epoch, frame.state, frame.clean)
+    flags = _CLEAN * frame.clean + _ASSIGNED * frame.assigned
+    head = _RECORD.pack(frame.epoch, frame.state, flags)
     return head + pack_text(frame.client_id) + pack_grant(frame.grant)
 
 
 def _read_record(payload: bytes) -> Record:
     epoch, state, flags = _RECORD.unpack_from(payload)
-    if state > SessionState.REVOKED or flags > _CLEAN:
+    if state > SessionState.REVOKED or flags > _CLEAN | _ASSIGNED:
         raise ProtocolError("a record with an unknown state or a reserved flag set")
     client_id, at = text_at(payload, _RECORD.size)
     grant, at = grant_at(payload, at)
@@ -92,7 +93,8 @@ def _read_record(payload: bytes) -> Record:
     return Record(
         epoch=epoch,
         state=SessionState(state),
-        clean=flags == _CLEAN,
+        clean=bool(flags & _CLEAN),
+        assigned=bool(flags & _ASSIGNED),
         client_id=client_id,
         grant=grant,
     )

@@ -169,6 +169,15 @@ class Link:
         stopping = threading.Thread(target=self.client.loop_stop, daemon=True)
         stopping.start()
         stopping.join(GOODBYE)
+        if not stopping.is_alive():
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let nothing refer to itself by way of us: paho closes its sockets when it is deleted."""
+        self._session.close()
+        client = self.client
+        client.on_connect = client.on_disconnect = client.on_message = None
+        client.on_publish = client.on_subscribe = client.on_log = client.on_socket_open = None
 
     def tell(self, text: str) -> None:
         """Tell the person who looks on, unless she wants to hear nothing."""

@@ -2,7 +2,7 @@
 """Authentications in progress: bounded in number and time, each of one connection.
 
 A client that never answers leaves nothing behind: its exchange goes when its time is over or newer
-ones need its place. Whoever answers too late is unknown.
+ones need its place. Whoever answers too late is unknown, however often it was asked before.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class OpenExchanges(Generic[C]):
         self._methods = methods
         self._monotonic = monotonic
         self._size = size
-        # In the order of their beginnings, which is that of their ends.
+        # In the order of their beginnings, which is that of their ends: who is asked once more
+        # keeps its place.
         self._open: OrderedDict[int, _Open[C]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -90,37 +91,34 @@ class OpenExchanges(Generic[C]):
         """
         self._open.pop(epoch, None)
         exchange = self._methods[method].begin(context)
-        return self._step(epoch, _Open(exchange, case, self._monotonic() + LONGEST), data)
+        begun = _Open(exchange, case, self._monotonic() + LONGEST)
+        step = _step(begun, data)
+        if isinstance(step, Challenge):
+            self._sweep()
+            self._open[epoch] = begun
+            if len(self._open) > self._size:
+                self._open.popitem(last=False)
+        return step
 
     def proceed(
         self, epoch: int, data: bytes
     ) -> tuple[C, Challenge | Presented | TokenError] | None:
         """Take the client's answer; None: nothing was asked on this connection, or too long ago."""
         self._sweep()
-        found = self._open.pop(epoch, None)
+        found = self._open.get(epoch)
         if found is None:
             return None
         try:
-            return found.case, self._step(epoch, found, data)
+            step: Challenge | Presented | TokenError = _step(found, data)
         except TokenError as error:
-            return found.case, error
+            step = error
+        if not isinstance(step, Challenge):
+            del self._open[epoch]
+        return found.case, step
 
     def forget(self, epoch: int) -> None:
         """Drop the exchange of a connection that is gone."""
         self._open.pop(epoch, None)
-
-    def _step(self, epoch: int, each: _Open[C], data: bytes) -> Challenge | Presented:
-        each.steps += 1
-        step = each.exchange.step(data)
-        if isinstance(step, Presented):
-            return step
-        if each.steps >= MAX_STEPS:
-            raise TokenError("the exchange does not come to an end", code="token_missing")
-        self._sweep()
-        self._open[epoch] = each
-        if len(self._open) > self._size:
-            self._open.popitem(last=False)
-        return step
 
     def _sweep(self) -> None:
         now = self._monotonic()
@@ -129,3 +127,11 @@ class OpenExchanges(Generic[C]):
             if oldest.until > now:
                 return
             del self._open[epoch]
+
+
+def _step(each: _Open[C], data: bytes) -> Challenge | Presented:
+    each.steps += 1
+    step = each.exchange.step(data)
+    if isinstance(step, Challenge) and each.steps >= MAX_STEPS:
+        raise TokenError("the exchange does not come to an end", code="token_missing")
+    return step

@@ -160,7 +160,9 @@ def test_delayed_decisions_need_2_1() -> None:
     text = GOOD.replace("plugin_opt_guard_users keyfob", "plugin_opt_decisions delayed")
     facts = dataclasses.replace(FACTS, guard_users=frozenset({900}))
     assert codes(text, facts) == ["delayed_needs_2_1"]
-    assert codes(text, dataclasses.replace(facts, version=(2, 1, 0))) == []
+    newer = dataclasses.replace(facts, version=(2, 1, 0))
+    assert codes(text, newer) == ["delayed_reads_ahead"]
+    assert codes(text + "packet_buffer_size 1\n", newer) == []
 
 
 def test_two_ends_that_do_not_expect_each_other() -> None:

@@ -53,7 +53,8 @@ def permissions(allowed: Permissions) -> bytes:
 
 def _grant(allowed: bytes, expires_at: int, principal: str, issuer: str, subject: str) -> bytes:
     texts: Iterable[str] = (principal, issuer, subject, "jti-1")
-    return struct.pack(">q", expires_at) + b"".join(map(text, texts)) + allowed
+    token = b"\x09" + text(subject)  # a bearer token of the client that is called as its subject
+    return struct.pack(">q", expires_at) + b"".join(map(text, texts)) + token + allowed
 
 
 def record(
@@ -93,7 +94,7 @@ def decision(
 
 def welcome(worker: int = 0, workers: int = 1) -> bytes:
     """Return a WELCOME."""
-    return frame(WELCOME, b"KFOB\x03" + bytes(range(16)) + bytes((worker, workers)))
+    return frame(WELCOME, b"KFOB\x04" + bytes(range(16)) + bytes((worker, workers)))
 
 
 def records_end() -> bytes:

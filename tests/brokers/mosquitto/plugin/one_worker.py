@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from keyfob.brokers.mosquitto.link import LinkServer
+from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard, IssuerBinding
+from keyfob.guard.revocations import RevocationStore
 from keyfob.guard.session import Session
 from keyfob.guard.sessions import SessionStore
 from tests.brokers.mosquitto.linking import issuers
@@ -23,10 +25,20 @@ T = TypeVar("T")
 
 
 class OneWorker:
-    """A guard; ``do`` runs something in its event loop."""
+    """A guard; ``do`` runs something in its event loop.
 
-    def __init__(self, path: Path, bindings: Mapping[str, IssuerBinding] | None = None) -> None:
+    With a file it remembers what an earlier one knew.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        bindings: Mapping[str, IssuerBinding] | None = None,
+        *,
+        file: Path | None = None,
+    ) -> None:
         self._path = path
+        self._file = file
         self._bindings = issuers() if bindings is None else bindings
         self._sessions = SessionStore()
         self._listening = threading.Event()
@@ -60,6 +72,10 @@ class OneWorker:
     async def _serve(self) -> None:
         options: dict[str, Any] = {"authentication_methods": ("OAUTH2-JWT",)}
         async with contextlib.AsyncExitStack() as stack:
+            if self._file is not None:
+                database = stack.enter_context(Database.open(self._file))
+                self._sessions = SessionStore(database)
+                options["revocations"] = RevocationStore(database)
             guard = Guard(self._bindings, sessions=self._sessions, **options)
             self.guard = await stack.enter_async_context(guard)
             await stack.enter_async_context(LinkServer(self.guard, self._path))

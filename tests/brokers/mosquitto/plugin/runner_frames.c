@@ -18,6 +18,8 @@ static void print_grant(const struct wire_grant *grant)
     print_text(grant->issuer);
     print_text(grant->subject);
     print_text(grant->token_id);
+    printf(" %u", grant->token);
+    print_text(grant->client);
     printf(" %u", grant->permissions.form);
     struct text rules = grant->permissions.rules;
     for (size_t i = 0; i < grant->permissions.count; i++) {
@@ -37,8 +39,8 @@ static void print_frame(const struct wire_frame *frame)
         print_text((struct text){(const char *)frame->welcome.instance, WIRE_INSTANCE});
         break;
     case WIRE_RECORD:
-        printf("RECORD %" PRIu64 " %u %d", frame->record.epoch, frame->record.state,
-               frame->record.clean);
+        printf("RECORD %" PRIu64 " %u %u", frame->record.epoch, frame->record.state,
+               frame->record.flags);
         print_text(frame->record.client_id);
         print_grant(&frame->record.grant);
         break;

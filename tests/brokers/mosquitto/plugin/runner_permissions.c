@@ -35,7 +35,7 @@ static void load(struct words *words)
         return;
     }
     subject = record_from(&frame.record, 0, 0, STATES[frame.record.state],
-                          frame.record.clean ? RECORD_CLEAN : 0);
+                          record_flags_of(&frame.record));
     puts(subject != NULL ? "loaded" : "refused");
 }
 

@@ -490,7 +490,7 @@ def test_who_waits_for_the_same_identifier_takes_nobody_out_of_the_brokers_hands
 ) -> None:
     """Were it let in while the AUTH is decided about, the broker would free whom it is handling."""
     with (
-        Broker(directory, plugin, guard.path, program=newest) as broker,
+        Broker(directory, plugin, guard.path, {"decisions": "delayed"}, program=newest) as broker,
         Client(broker.port, "dev1") as client,
     ):
         client.connect(TOKEN)
@@ -559,3 +559,22 @@ def test_ten_thousand_who_were_asked_and_hung_up_leave_nothing(
                 asked = client.connect()
                 assert asked is not None
                 assert asked.reason == CONTINUE
+
+
+def test_an_auth_behind_a_disconnect_takes_no_session_away(
+    broker: Broker, guard: FakeGuard
+) -> None:
+    """Mosquitto 2.1 takes it from what it has read already, and asks the plugin about it."""
+    guard.decide = asking(b"", allow())
+    with Client(broker.port, "dev1") as client, client.together():
+        client.send_connect(TOKEN, clean=False, expiry=3600)
+        client.say(DISCONNECT, bytes((0, 0)))
+        client.say(AUTH)
+        client.say(AUTH)
+    until(lambda: guard.heard(Offline, client_id="dev1"), "OFFLINE")
+    with Client(broker.port, "dev1") as client:
+        answer = client.connect(TOKEN, clean=False, expiry=3600)
+        assert answer is not None
+        assert (answer.kind, answer.reason) == (CONNACK, 0)
+        assert answer.body[0] == 1, "the session was there"
+        assert client.ping()

@@ -16,6 +16,7 @@ import pytest
 from keyfob.authorization.permissions import Operation, Permissions, Rule
 from keyfob.brokers.mosquitto.frames import Admitted, Offline
 from keyfob.mqtt.topics import TopicFilter
+from tests import mqtt5
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.beside import JWT, dynamic_security
 from tests.brokers.mosquitto.plugin.broker import (
@@ -364,3 +365,22 @@ def test_in_the_mode_mixed_a_certificate_has_nothing_of_a_tokens_session(
         assert UNASKED in broker.log
         with Device(port, "holder", tls=holder.tls(authority)) as own:
             assert own.publish("lawn/x") in TAKEN
+
+
+# Acknowledgements
+
+
+def test_a_refused_message_is_acknowledged_as_not_authorized_at_either_qos(make: Make) -> None:
+    """MQTT 5: PUBACK and PUBREC 0x87, by which QoS 2 is over (section 4.3.3): no PUBREL."""
+    with make() as broker, mqtt5.Client(broker.port, "dev1", None) as device:
+        answer = device.connect(username="", password=JWT.encode())
+        assert answer is not None
+        assert (answer.kind, answer.reason) == (mqtt5.CONNACK, 0)
+        for qos, kind in ((1, mqtt5.PUBACK), (2, mqtt5.PUBREC)):
+            for topic, reasons in (("another/x", (NOT_AUTHORIZED,)), ("dev1/x", TAKEN)):
+                identifier = device.send(topic, b"x", qos)
+                said = device.find(kind, mqtt5.DISCONNECT)
+                assert said is not None
+                assert (said.kind, said.identifier) == (kind, identifier)
+                assert said.reason in reasons
+        assert device.ping()

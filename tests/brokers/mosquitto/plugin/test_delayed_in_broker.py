@@ -21,6 +21,7 @@ from tests.brokers.mosquitto.plugin.broker import (
     Broker,
     Device,
     Plugin,
+    build_plugin,
     comes_in,
     is_2_1,
 )
@@ -34,6 +35,7 @@ from tests.brokers.mosquitto.plugin.fake_guard import (
 )
 from tests.brokers.mosquitto.plugin.raw import ADMINISTRATIVE_ACTION, Raw, connack, connect_packet
 from tests.free_ports import free_port
+from tests.mqtt5 import DISCONNECT, PINGREQ, Client
 
 DELAYED: Final = {"decisions": "delayed"}
 
@@ -42,6 +44,12 @@ DELAYED: Final = {"decisions": "delayed"}
 def broker(directory: Path, plugin: Plugin, guard: FakeGuard, newest: str) -> Iterator[Broker]:
     with Broker(directory, plugin, guard.path, DELAYED, program=newest) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
+    """As it is built for users: here it is the broker that may do wrong."""
+    return build_plugin(tmp_path_factory.mktemp("plain"), "plain")
 
 
 # What holds for a broker that waits holds for one that goes on
@@ -60,6 +68,10 @@ for same in (coming_in, endings, replacement):
 
 
 # Decisions that are still to come
+
+
+def silence(_asked: Question, _request: int) -> None:
+    """Decide nothing."""
 
 
 class Undecided:
@@ -430,3 +442,35 @@ def test_a_broker_that_cannot_delay_says_so_and_does_not_start(
     assert broker.process is not None
     assert broker.process.wait(PATIENCE) != 0
     assert "plugin_opt_decisions delayed needs Mosquitto 2.1" in broker.log
+
+
+@pytest.mark.parametrize("decisions", ["auto", "delayed"])
+def test_what_comes_behind_a_disconnect_harms_nobody(
+    directory: Path, plain: Plugin, guard: FakeGuard, newest: str, decisions: str
+) -> None:
+    """Mosquitto 2.1.2 goes on with what it has read of a client that waits, and ends it twice."""
+    lines = ("packet_buffer_size 1",) if decisions == "delayed" else ()
+    options = {"decisions": decisions}
+    nobody, everybody = silence if decisions == "delayed" else refuse(), allow()
+    guard.decide = lambda asked, request: (
+        everybody if asked.client_id.startswith("dev") else nobody
+    )(asked, request)
+    with (
+        Broker(directory, plain, guard.path, options, lines=lines, program=newest) as broker,
+        contextlib.ExitStack() as stack,
+    ):
+        for i in range(20):
+            client = stack.enter_context(Client(broker.port, f"other{i}", None))
+            with client.together():
+                client.send_connect(password=b"token", expiry=1)
+                client.say(DISCONNECT, bytes((0, 0)))
+                client.say(PINGREQ)
+        others = [stack.enter_context(Client(broker.port, f"dev{i}", None)) for i in range(20)]
+        for client in others:
+            answer = client.connect(password=b"token")
+            assert answer is not None
+            assert answer.reason == 0
+        with Client(broker.port, "dev-that-goes", None) as client:
+            client.connect(password=b"token", expiry=1)
+        until(lambda: "Expiring client dev-that-goes" in broker.log, "sessions to expire")
+        assert all(client.ping() for client in others)

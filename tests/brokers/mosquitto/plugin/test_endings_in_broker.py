@@ -238,6 +238,29 @@ def test_a_reload_disturbs_nobody_and_asks_nobody(broker: Broker, guard: FakeGua
         assert again.received() == ("stored/x", b"1")
 
 
+def test_a_reload_ends_no_session_a_second_time(broker: Broker, guard: FakeGuard) -> None:
+    """Mosquitto 2.0 would have it twice in its list of those that expire."""
+
+    def ends() -> list[str]:
+        said = [line for line in broker.log.splitlines() if " disconnected" in line]
+        return [line for line in said if "dev1" in line or "dev2" in line]
+
+    for name in ("dev1", "dev2"):
+        with Device(broker.port, name, clean=False):
+            pass
+        until(lambda n=name: guard.heard(Offline, client_id=n), "OFFLINE")  # type: ignore[misc]
+    guard.push(frames.end("dev1", frames.REVOKED))
+    guard.push(frames.end("dev2", frames.FORGOTTEN))
+    until(lambda: "dev1: its authorization was revoked" in broker.log, "the END")
+    with Device(broker.port, "dev3"):
+        before = ends()
+        broker.reload()
+    assert ends() == before
+    for name in ("dev1", "dev2"):
+        with Device(broker.port, name, clean=False) as again:
+            assert again.session_present
+
+
 def test_after_a_reload_a_principal_is_no_token(broker: Broker, guard: FakeGuard) -> None:
     with Device(broker.port, "stored", clean=False):
         pass

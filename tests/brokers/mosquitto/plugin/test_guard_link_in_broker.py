@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 from keyfob.brokers.mosquitto.frames import Admitted, Offline
@@ -40,6 +42,18 @@ def test_without_a_guard_those_who_are_in_stay_and_others_wait(
         assert guard.hello is not None
         assert guard.connects[0].epoch <= guard.hello.epoch <= guard.connects[-1].epoch
         assert not device.closed.is_set()
+
+
+def test_what_the_guard_says_wakes_the_broker(broker: Broker, guard: FakeGuard) -> None:
+    """Mosquitto looks every 100 ms by itself: a signal of the link's ends its sleep before."""
+    assert broker.process is not None
+    of = Path("/proc") / str(broker.process.pid)
+    caught = re.search(r"^SigCgt:\s*(\w+)", (of / "status").read_text(), re.MULTILINE)
+    assert caught is not None
+    assert int(caught[1], 16) >> (signal.SIGRTMIN + 3 - 1) & 1
+    infos = [path.read_text() for path in (of / "fdinfo").iterdir()]
+    flags = [int(info.split("flags:")[1].split()[0], 8) for info in infos]
+    assert sum(bool(each & os.O_ASYNC) for each in flags) == guard.links == 1
 
 
 def test_a_new_guard_learns_all_that_the_broker_knows(broker: Broker, guard: FakeGuard) -> None:

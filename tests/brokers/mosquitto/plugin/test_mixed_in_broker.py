@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -400,7 +401,7 @@ def test_who_leaves_while_waiting_for_a_decision_has_no_will(
     if not is_2_1(any_program):
         pytest.skip("2.0 delays no decision")
     guard.decide = allow(subscribe=["#"])
-    with mixed() as broker:
+    with mixed(decisions="delayed") as broker:
         (directory / "acl").write_text("topic readwrite #\npattern readwrite #\n")
         broker.reload()
         with with_token(broker.port, "watch") as watch:
@@ -457,3 +458,37 @@ def _with_will(client_id: str, topic: str) -> bytes:
     body = head[2:] + rest[:own] + will + rest[own:]
     assert len(body) < 128
     return bytes((0x10, len(body))) + body
+
+
+def _own_method_alone(connect: Question, request: int) -> bytes:
+    """Let everybody in who does not come by a method of somebody else's."""
+    if getattr(connect, "method", None) is not None:
+        return frames.decision(request, connect.epoch, reason=BAD_METHOD)
+    answer = allow(["{id}/#"], ["#"])(connect, request)
+    assert answer is not None
+    return answer
+
+
+def test_who_began_another_plugins_exchange_has_no_will_by_somebody_elses_token(
+    mixed: Make, guard: FakeGuard
+) -> None:
+    """It calls itself what the victim is called, also by its principal, and has shown nothing."""
+    guard.decide = _own_method_alone
+    with mixed("another plugin") as broker, with_token(broker.port, "watch") as watch:
+        assert watch.subscribe("#") == 1
+        for name, resumes in (("dev1", False), ("dev2", True)):
+            with mqtt5.Client(broker.port, name, "LAWN") as thief:
+                asked = thief.connect(b"", username=f"principal-{name}", will=f"{name}/will")
+                assert asked is not None
+                assert (asked.kind, asked.reason) == (mqtt5.AUTH, mqtt5.CONTINUE)
+                with with_token(broker.port, name, clean=False) as first:
+                    if resumes:
+                        first.stop()
+                        until(partial(guard.heard, Offline, client_id=name), "its end")
+                    with with_token(broker.port, name, clean=False) as victim:
+                        thief.close()
+                        with with_token(broker.port, f"{name}-after") as after:
+                            assert after.publish(f"{name}-after/x", b"1") == 0
+                        assert victim.publish(f"{name}/x", b"1") == 0
+                        assert watch.received() == (f"{name}-after/x", b"1")
+                        assert watch.received() == (f"{name}/x", b"1")

@@ -118,6 +118,8 @@ def test_permissions_answer_as_the_case_says(runner: Runner, case: dict[str, Any
 
 # Frames
 
+BOUND: Final = (None, "", "jwk", "jkt", "x5t#S256")  # in the order of their numbers
+
 
 def unpacked(hexadecimal: str) -> bytes:
     """``unit*times`` stands for that unit so many times over; parts stand apart by a space."""
@@ -138,10 +140,12 @@ def hexed(value: str | None) -> str:
 
 def grant_line(grant: dict[str, Any]) -> list[str]:
     texts = [hexed(grant[name]) for name in ("principal", "issuer", "subject", "token_id")]
+    token = BOUND.index(grant["bound"]) + 8 * (grant["client"] is not None)
     allowed_to = grant["permissions"]
     return [
         str(grant["expires_at"]),
         *texts,
+        *(str(token), hexed(grant["client"])),
         str(allowed_to["form"]),
         *(
             ":".join(
@@ -162,7 +166,8 @@ def line_of(fields: dict[str, Any], size: int) -> str:
             words = [str(fields[name]) for name in ("version", "worker", "workers")]
             words.append(fields["guard_instance"])
         case "RECORD":
-            words = [str(int(fields[name])) for name in ("epoch", "state", "clean")]
+            words = [str(int(fields[name])) for name in ("epoch", "state")]
+            words.append(str(fields["clean"] + 2 * fields["assigned"]))
             words += [hexed(fields["client_id"]), *grant_line(fields["grant"])]
         case "DECISION":
             words = [str(fields[name]) for name in ("request", "epoch", "reason")]
@@ -257,7 +262,7 @@ def words_of(fields: dict[str, Any]) -> list[str | bytes | int]:
         if vector["valid"]
         and vector["fields"]["type"] in WRITES
         # The plugin says the versions that it speaks, and no others.
-        and vector["fields"].get("highest", 3) == 3
+        and vector["fields"].get("highest", 4) == 4
     ]
 )
 def test_a_frame_is_written_byte_by_byte_as_the_vector_says(

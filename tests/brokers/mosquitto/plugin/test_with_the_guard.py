@@ -7,28 +7,31 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from keyfob.brokers.mosquitto.link import LinkServer
 from keyfob.guard.guard import Guard
+from keyfob.guard.revocations import Revocation
 from keyfob.guard.session import SessionState
 from keyfob.guard.sessions import SessionStore
 from keyfob.guard.shares import owner_of
-from tests.brokers.mosquitto.linking import issuers, token
+from tests.brokers.mosquitto.linking import ISSUER, issuers, token
 from tests.brokers.mosquitto.plugin.broker import NOT_AUTHORIZED, TAKEN, Broker, Device, Plugin
 from tests.brokers.mosquitto.plugin.fake_guard import PATIENCE, until
+from tests.mqtt5 import AUTH, REAUTHENTICATE, Client, Packet
 
 WORKERS = 3
 NAMES = [f"dev{i}" for i in range(12)]
+METHOD = "OAUTH2-JWT"
 
 
-def fresh(name: str) -> str:
+def fresh(name: str, **changes: str) -> str:
     now = int(time.time())
-    return token(name, iat=now - 10, exp=now + 600).decode()
+    return token(name, iat=now - 10, exp=now + 600, **changes).decode()
 
 
 class Workers:
@@ -36,6 +39,8 @@ class Workers:
 
     def __init__(self, path: Path) -> None:
         self.sessions = [SessionStore() for _ in range(WORKERS)]
+        self.guards: list[Guard] = []
+        self._servers: list[LinkServer] = []
         self._path = path
         self._listening = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -55,11 +60,40 @@ class Workers:
     async def _serve(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             for worker, sessions in enumerate(self.sessions):
-                guard = await stack.enter_async_context(Guard(issuers(), sessions=sessions))
-                server = LinkServer(guard, self._path, worker=worker, workers=WORKERS)
-                await stack.enter_async_context(server)
+                guard = Guard(issuers(), sessions=sessions, authentication_methods=(METHOD,))
+                self.guards.append(await stack.enter_async_context(guard))
+                self._servers.append(LinkServer(guard, self._path, worker=worker, workers=WORKERS))
+                await stack.enter_async_context(self._servers[worker])
             self._listening.set()
             await self._stop.wait()
+
+    def revoke(self, subject: str) -> None:
+        """Revoke a subject's tokens, in every worker."""
+        revocation = Revocation(issuer=ISSUER, subject=subject, until=time.time() + 600)
+        for guard in self.guards:
+            self._do(guard.revoke(revocation))
+
+    def stop(self, worker: int) -> None:
+        """Close a worker's socket and links; it keeps what it knows."""
+        self._do(self._servers[worker].close())
+
+    def start(self, worker: int) -> None:
+        """Listen again."""
+        self._do(self._servers[worker].start())
+
+    def _do(self, what: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(PATIENCE)
+
+    def linked(self) -> bool:
+        """Whether the broker has a link to each."""
+        return all(
+            any(broker.synchronised for broker in server.brokers()) for server in self._servers
+        )
+
+    def knows(self, client: Renewing) -> bool:
+        """Whether the client's own worker has its last token."""
+        session = self.sessions[owner_of(client.name, WORKERS)].get("mosquitto", client.name)
+        return session is not None and session.token_id == f"{client.name}-{client.renewed}"
 
     def online(self) -> list[set[str]]:
         """Who has a live session, by worker."""
@@ -97,3 +131,78 @@ def test_each_client_is_decided_about_by_its_owner_and_kept_there(
         assert stranger.connect() in {NOT_AUTHORIZED, 0x85}
         stranger.stop()
     until(lambda: workers.online() == [set(), set(), set()], "their ends")
+
+
+class Renewing:
+    """A client that shows one token after the other, and sends a message between each two."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.name = name
+        self.renewed = 0
+        self.ended: Packet | str | None = None
+        self.stops = threading.Event()
+        self._client = Client(port, name, METHOD)
+        answer = self._client.connect(fresh(name).encode())
+        assert answer is not None
+        assert answer.reason == 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def join(self) -> None:
+        self.stops.set()
+        self._thread.join(PATIENCE)
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self.stops.is_set():
+            try:
+                jti = f"{self.name}-{self.renewed + 1}"
+                answer = self._client.auth(REAUTHENTICATE, fresh(self.name, jti=jti).encode())
+                if answer is None or (answer.kind, answer.reason) != (AUTH, 0):
+                    self.ended = answer or "closed"
+                    return
+                self.renewed += 1
+                taken = self._client.publish(f"{self.name}/up")
+                if taken not in TAKEN:
+                    self.ended = f"a message was refused: {taken}"
+                    return
+            except OSError:
+                self.ended = "closed"
+                return
+
+
+def test_renewals_go_on_while_a_worker_is_away_and_others_revoke(
+    directory: Path, plugin: Plugin, workers: Workers, any_program: str
+) -> None:
+    """Who is revoked goes, whoever else is there stays, and each worker knows its clients' last."""
+    path = directory / "guard.sock"
+    with Broker(directory, plugin, path, program=any_program, verbose=False) as broker:
+        clients = {name: Renewing(broker.port, name) for name in NAMES}
+        try:
+            revoked = {NAMES[0], NAMES[5]}
+            for worker in range(WORKERS):
+                workers.stop(worker)
+                before = {name: clients[name].renewed for name in NAMES}
+                until(lambda b=before: renewed_since(clients, b, but=revoked), "renewals without")  # type: ignore[misc]
+                workers.start(worker)
+                until(workers.linked, "the link to be there again")
+                if worker == 1:
+                    for name in revoked:
+                        workers.revoke(name)
+                    until(lambda: all(clients[n].ended for n in revoked), "the revoked to go")
+            before = {name: clients[name].renewed for name in NAMES}
+            until(lambda: renewed_since(clients, before, but=revoked), "renewals with all")
+            stayed = [name for name in NAMES if name not in revoked]
+            assert [clients[name].ended for name in stayed] == [None] * len(stayed)
+            for client in clients.values():
+                client.stops.set()
+            until(lambda: all(workers.knows(clients[name]) for name in stayed), "the last tokens")
+            online = set().union(*workers.online())
+            assert online == set(stayed)
+        finally:
+            for client in clients.values():
+                client.join()
+
+
+def renewed_since(clients: dict[str, Renewing], before: dict[str, int], *, but: set[str]) -> bool:
+    return all(clients[n].renewed > before[n] + 1 for n in clients if n not in but)

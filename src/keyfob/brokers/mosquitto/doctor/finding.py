@@ -22,6 +22,7 @@ CODES: Final = frozenset(
         "option_invalid",
         "option_blank_behind",
         "delayed_needs_2_1",
+        "delayed_reads_ahead",
         "auto_id_prefix_differs",
         "anonymous_allowed",
         "per_listener_settings",

@@ -30,7 +30,7 @@ def check_options(conf: BrokerConf, facts: Facts) -> Findings:
     for plugin in ours:
         yield from _options(plugin)
         yield from _users(plugin, facts)
-        yield from _delayed(plugin, facts)
+        yield from _delayed(plugin, conf, facts)
         yield from _prefix(plugin, conf)
 
 
@@ -87,7 +87,7 @@ def _users(plugin: Plugin, facts: Facts) -> Findings:
         )
 
 
-def _delayed(plugin: Plugin, facts: Facts) -> Findings:
+def _delayed(plugin: Plugin, conf: BrokerConf, facts: Facts) -> Findings:
     value, place = plugin.options.get("decisions", ("", plugin.place))
     if value == "delayed" and facts.version is not None and facts.version < (2, 1, 0):
         text = "plugin_opt_decisions auto"
@@ -97,6 +97,22 @@ def _delayed(plugin: Plugin, facts: Facts) -> Findings:
             f"write `{text}`",
             place,
             Edit(place, text),
+        )
+    elif value == "delayed":
+        yield from _read_ahead(conf, place)
+
+
+def _read_ahead(conf: BrokerConf, place: Place) -> Findings:
+    """Say so where Mosquitto 2.1 reads on behind a packet of a client that waits (ADR 31)."""
+    size = conf.shared.get("packet_buffer_size")
+    if size is None or size.word != "1":
+        yield Finding(
+            "delayed_reads_ahead",
+            "with plugin_opt_decisions delayed anybody can end this Mosquitto by what it reads "
+            "ahead of a client that waits for its decision",
+            "remove the line; or write `packet_buffer_size 1`, with which there are no WebSockets",
+            place,
+            Edit(place, None),
         )
 
 

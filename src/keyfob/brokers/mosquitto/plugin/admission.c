@@ -36,6 +36,11 @@ enum {
  * In these only a connection that is itself on record is answered from the record. That is safe: a
  * connection that is in cannot send a second CONNECT (MQTT-3.1.0-2), and its address is not reused
  * while it is on record, for it goes off in the DISCONNECT event, before the broker frees it.
+ *
+ * Otherwise nobody is refused: who may not stay is closed by the next TICK, and may do nothing
+ * meanwhile. A refused session without a connection, such as a revoked client's, the broker would
+ * end once more, and 2.0 enter it twice into its list of sessions that expire (session_expiry__add
+ * in src/session_expiry.c): when it is gone, the second entry points to freed memory.
  */
 
 void admission_reloaded(struct keyfob *keyfob, int64_t now)
@@ -63,10 +68,7 @@ static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
     if (known && record->client == client) {
         return MOSQ_ERR_SUCCESS;
     }
-    if (may_be_new(keyfob, client)) {
-        return NOT_A_RECHECK;
-    }
-    return known && record->state == RECORD_OFFLINE ? MOSQ_ERR_SUCCESS : MOSQ_ERR_AUTH;
+    return may_be_new(keyfob, client) ? NOT_A_RECHECK : MOSQ_ERR_SUCCESS;
 }
 
 /* What is asked */

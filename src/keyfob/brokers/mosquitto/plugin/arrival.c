@@ -27,7 +27,7 @@ static uint8_t flags_of(const struct wire_connect *connect)
     if (connect->flags & WIRE_ASSIGNED) {
         /* Nobody can come back to it: coming back is no clean start, so the identifier would have
          * to belong to the token. */
-        flags |= RECORD_UNKEPT;
+        flags |= RECORD_UNKEPT | RECORD_ASSIGNED;
     }
     return flags;
 }
@@ -78,8 +78,8 @@ void arrival_complete(struct keyfob *keyfob, struct record *record)
 {
     const struct record *older = records_find(&keyfob->records, record_client_id(record));
     bool was_revoked = older != NULL && older->state == RECORD_REVOKED;
-    if (older != NULL && (older->client != NULL || older->was != NULL)) {
-        record->flags |= RECORD_HEIR;
+    if (older != NULL) {
+        record->was = older->client != NULL ? older->client : older->was;
     }
     records_put(&keyfob->records, record); /* there is room */
     keyfob->refusing_queue = was_revoked ? record->client : NULL;

@@ -259,14 +259,25 @@ static int unasked(struct keyfob *keyfob, const struct mosquitto_evt_extended_au
     return MOSQ_ERR_AUTH_CONTINUE;
 }
 
+/* Mosquitto 2.1 goes on with what it has read of a connection after the DISCONNECT in it, and an
+ * AUTH without a word in it reaches us: of a client that is not in, and was not asked. Were it
+ * refused, the broker would free the identifier that its stored session is found by; it has no
+ * answer but "continue" that leaves everything as it is, and nobody hears it any more. */
+static int ended(const struct mosquitto_evt_extended_auth *event)
+{
+    char shown[TEXT_FOR_LOG_SIZE];
+    mosquitto_log_printf(MOSQ_LOG_NOTICE, "Keyfob: client %s sent an AUTH behind its end: ignored",
+                         text_for_log(client_id_of(event), shown));
+    return MOSQ_ERR_AUTH_CONTINUE;
+}
+
 int authentication_continue(struct keyfob *keyfob, struct mosquitto_evt_extended_auth *event)
 {
     keyfob->refusing_queue = NULL;
     struct exchange *found = exchanges_of(&keyfob->exchanges, event->client);
     bool is_in = record_of(keyfob, event) != NULL;
     if (found == NULL || found->renewing != is_in) {
-        return is_in ? unasked(keyfob, event)
-                     : refuse_it(event, SERVER_UNAVAILABLE, "nobody had asked it for more");
+        return is_in ? unasked(keyfob, event) : ended(event);
     }
     const struct exchange exchange = *found;
     exchanges_remove(&keyfob->exchanges, found);
@@ -319,9 +330,15 @@ void authentication_disconnected(struct keyfob *keyfob, struct mosquitto *client
     }
 }
 
+/* Closing somebody by username walks over all connections, so no more than a share of the time goes
+ * into it: who opens thousands of exchanges must not have the broker stand still when they end. */
 void authentication_tick(struct keyfob *keyfob, int64_t now)
 {
-    for (size_t i = keyfob->exchanges.count; i-- > 0;) {
+    if (now < keyfob->next_expelling) {
+        return;
+    }
+    int64_t spent = 0;
+    for (size_t i = keyfob->exchanges.count; i-- > 0 && spent < DELAYED_BURST_MS;) {
         if (i >= keyfob->exchanges.count || keyfob->exchanges.open[i].deadline > now) {
             continue;
         }
@@ -334,5 +351,7 @@ void authentication_tick(struct keyfob *keyfob, int64_t now)
         /* It comes back with its DISCONNECT; a WebSocket of libwebsockets is not found this way. */
         keyfob->exchanges.open[i].deadline = now + keyfob->options.exchange_timeout_ms;
         mosquitto_kick_client_by_username(delayed_name(keyfob, exchange.epoch, name), false);
+        spent = boottime_ms() - now;
     }
+    keyfob->next_expelling = now + spent * DELAYED_SHARE;
 }

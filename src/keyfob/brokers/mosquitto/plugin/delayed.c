@@ -28,11 +28,6 @@
 
 static const char NAMES[] = "keyfob-pending-";
 
-enum {
-    CLOSING_BURST_MS = 10, /* closing clients at a stretch */
-    CLOSING_SHARE = 4,     /* of the time, one part */
-};
-
 const char *delayed_name(const struct keyfob *keyfob, uint64_t epoch, char name[DELAYED_NAME])
 {
     (void)snprintf(name, DELAYED_NAME, "%s%016" PRIx64 "-%" PRIu64, NAMES, keyfob->nonce, epoch);
@@ -211,11 +206,11 @@ static void close_some(struct keyfob *keyfob, int64_t now)
         return;
     }
     int64_t spent = 0;
-    while (keyfob->pendings.closing.first != NULL && spent < CLOSING_BURST_MS) {
+    while (keyfob->pendings.closing.first != NULL && spent < DELAYED_BURST_MS) {
         close_one(keyfob, keyfob->pendings.closing.first);
         spent = boottime_ms() - now;
     }
-    keyfob->next_closing = now + spent * CLOSING_SHARE;
+    keyfob->next_closing = now + spent * DELAYED_SHARE;
 }
 
 void delayed_tick(struct keyfob *keyfob, int64_t now)

@@ -6,7 +6,12 @@
 
 #include "keyfob.h"
 
-enum { DELAYED_NAME = 64 };
+enum {
+    DELAYED_NAME = 64,
+    /* Closing clients by such a name walks over all connections: */
+    DELAYED_BURST_MS = 10, /* how long it is done at a stretch, */
+    DELAYED_SHARE = 4,     /* and that this is one part of so many of the time */
+};
 
 /* What the username of a client is that is not decided about yet: nobody else has it, and nobody
  * can guess it. */

@@ -19,8 +19,8 @@ enum {
  * must not act on the record that it finds there.
  *
  * While the record has a connection, another one may only be the old connection of a client that
- * has taken its own place, with its will: the record knows that there was one, and it carries the
- * principal as username.
+ * has taken its own place, with its will: the record knows which that was, until a connection that
+ * begins shows that its address was given away, and it carries the principal as username.
  *
  * Without a connection the broker asks with the struct of the last one, which it keeps with the
  * session. One that it has read from its disk, and the one that is made up, have never had a
@@ -43,10 +43,7 @@ static bool is_the_clients(const struct record *record, const struct mosquitto *
         return true;
     }
     bool never_connected = mosquitto_client_address(client) == NULL;
-    bool was_connected =
-        record->client != NULL ? (record->flags & RECORD_HEIR) != 0 : record->was == client;
-    bool may_be = never_connected || was_connected;
-    return may_be && is_principal(record, client);
+    return (never_connected || record->was == client) && is_principal(record, client);
 }
 
 /* What was queued before a revocation
@@ -191,13 +188,21 @@ void keyfob_session_gone(struct keyfob *keyfob, struct record *record)
     records_drop(&keyfob->records, record);
 }
 
+void enforcement_connecting(struct keyfob *keyfob, const struct mosquitto *client)
+{
+    struct record *record = records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
+    if (record != NULL && record->client != NULL && record->was == client) {
+        record->was = NULL;
+    }
+}
+
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over)
 {
     struct record *record = records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
     if (client == keyfob->refusing_queue) {
         keyfob->refusing_queue = NULL;
     }
-    if (record != NULL && record->was == client) {
+    if (record != NULL && record->client == NULL && record->was == client) {
         /* Ended a second time: a connection that something else let in has taken the session, and
          * the broker frees this struct. Its address may come again. */
         record->was = NULL;
@@ -288,7 +293,7 @@ void enforcement_on_record(struct keyfob *keyfob, const struct wire_record *sour
             .grant = &source->grant,
             .epoch = source->epoch,
             .state = source->state == WIRE_REVOKED ? RECORD_REVOKED : RECORD_OFFLINE,
-            .flags = source->clean ? RECORD_CLEAN : 0,
+            .flags = record_flags_of(source),
         });
     }
     if (record == NULL || !records_put(&keyfob->records, record)) {

@@ -11,6 +11,10 @@
 int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event,
                       enum option_mode mode);
 
+/* A connection begins, whoever will decide about it: none that was before has its address. (On a
+ * reload this may also be one that is on record, or whose session is stored: nothing changes.) */
+void enforcement_connecting(struct keyfob *keyfob, const struct mosquitto *client);
+
 /* DISCONNECT and CLIENT_OFFLINE; over: the event says that the session ended with the connection.
  */
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over);

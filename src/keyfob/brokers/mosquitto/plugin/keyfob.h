@@ -27,10 +27,11 @@ struct keyfob {
     bool lws;        /* its WebSockets are those of libwebsockets */
     struct arriving arriving;
     struct records records;
-    uint64_t nonce;        /* what pending clients are called nobody can guess */
-    int64_t next_closing;  /* of pending clients, on CLOCK_BOOTTIME */
-    uint64_t epoch;        /* of the last connection */
-    int64_t recheck_until; /* until then the broker may be asking again about clients it has */
+    uint64_t nonce;         /* what pending clients are called nobody can guess */
+    int64_t next_closing;   /* of pending clients, on CLOCK_BOOTTIME */
+    int64_t next_expelling; /* of clients that were asked for more and do not answer; likewise */
+    uint64_t epoch;         /* of the last connection */
+    int64_t recheck_until;  /* until then the broker may be asking again about clients it has */
     int64_t last_poll;
     int64_t stranger_told; /* when the log was last told of a client that nobody asked about */
     int64_t clock_offset;  /* wall clock minus CLOCK_BOOTTIME when deadlines were computed */

@@ -12,7 +12,7 @@
 enum { OPTION_TEXT = 256, GUARD_USERS = 16 };
 
 enum option_decisions {
-    DECISIONS_AUTO,     /* delayed where the broker can do that */
+    DECISIONS_AUTO,     /* delayed where no Mosquitto is in danger by it: nowhere yet */
     DECISIONS_BLOCKING, /* the broker does nothing else while it waits for one */
     DECISIONS_DELAYED,  /* it goes on; Mosquitto 2.1 and later */
 };

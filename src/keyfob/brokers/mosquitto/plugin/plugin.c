@@ -53,6 +53,7 @@ static int on_basic_auth(int event, void *data, void *userdata)
     (void)event;
     const struct instance *instance = userdata;
     struct keyfob *keyfob = instance->keyfob;
+    enforcement_connecting(keyfob, ((const struct mosquitto_evt_basic_auth *)data)->client);
     bool asks = instance->mode == MODE_EXCLUSIVE || !stranger_asks(keyfob, data);
     return asks ? admission_check(keyfob, data) : stranger_answer(keyfob, data);
 }
@@ -62,6 +63,9 @@ static int on_authentication(int event, void *data, void *userdata)
     const struct instance *instance = userdata;
     struct keyfob *keyfob = instance->keyfob;
     bool starts = event == MOSQ_EVT_EXT_AUTH_START;
+    if (starts) {
+        enforcement_connecting(keyfob, ((const struct mosquitto_evt_extended_auth *)data)->client);
+    }
     if (instance->mode == MODE_MIXED && !starts && stranger_continues(keyfob, data)) {
         return MOSQ_ERR_PLUGIN_DEFER;
     }
@@ -198,6 +202,18 @@ static mosquitto_complete completion(void)
     return (mosquitto_complete)dlsym(RTLD_DEFAULT, "mosquitto_complete_basic_auth");
 }
 
+/* Mosquitto up to 2.1.2 ends a client that waits without taking it out of all of its lists, and
+ * then goes on with what it has read of it already. A second packet behind a DISCONNECT enters it
+ * into the list of sessions that expire, in which it stays when it is freed (context__disconnect in
+ * src/context.c). Nothing shows a plugin that this is about to happen. */
+static void warn_of_delays(void)
+{
+    mosquitto_log_printf(
+        MOSQ_LOG_WARNING,
+        "Keyfob: with delayed decisions anybody can end Mosquitto 2.1.2 and older, "
+        "unless packet_buffer_size is 1 and no listener has WebSockets");
+}
+
 static struct keyfob *create(const struct options *options)
 {
     struct keyfob *keyfob = calloc(1, sizeof *keyfob);
@@ -215,7 +231,10 @@ static struct keyfob *create(const struct options *options)
     keyfob->options = *options;
     mosquitto_complete complete = completion();
     keyfob->broker_2_1 = complete != NULL;
-    keyfob->complete = options->decisions == DECISIONS_BLOCKING ? NULL : complete;
+    keyfob->complete = options->decisions == DECISIONS_DELAYED ? complete : NULL;
+    if (keyfob->complete != NULL) {
+        warn_of_delays();
+    }
     pendings_init(&keyfob->pendings, key);
     keyfob->lws = !keyfob->broker_2_1 || dlsym(RTLD_DEFAULT, "lws_service") != NULL;
     keyfob->clock_offset = wall_ms() - boottime_ms();

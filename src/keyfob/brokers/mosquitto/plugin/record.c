@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { CLIENT_ID, PRINCIPAL, ISSUER, SUBJECT, TOKEN_ID };
+enum { CLIENT_ID, PRINCIPAL, ISSUER, SUBJECT, TOKEN_ID, CLIENT };
 
 static struct text text_at(const struct record *record, size_t which)
 {
@@ -45,7 +45,7 @@ struct record *record_make(const struct record_source *source)
 {
     const struct wire_grant *grant = source->grant;
     const struct text texts[RECORD_TEXTS] = {source->client_id, grant->principal, grant->issuer,
-                                             grant->subject, grant->token_id};
+                                             grant->subject,    grant->token_id,  grant->client};
     uint16_t lengths[RECORD_TEXTS];
     for (size_t i = 0; i < RECORD_TEXTS; i++) {
         if (texts[i].length > UINT16_MAX) {
@@ -60,12 +60,14 @@ struct record *record_make(const struct record_source *source)
     }
     *record = (struct record){
         .client = source->client,
+        .was = source->was,
         .epoch = source->epoch,
         .expires_at = grant->expires_at,
         .deadline = source->deadline,
         .place = (uint32_t)place,
         .state = (uint8_t)source->state,
         .flags = source->flags,
+        .token = grant->token,
     };
     memcpy(record->lengths, lengths, sizeof lengths);
     copy_texts(record, texts);
@@ -121,13 +123,25 @@ static uint8_t wire_state_of(const struct record *record)
     }
 }
 
+uint8_t record_flags_of(const struct wire_record *told)
+{
+    return (uint8_t)((told->flags & WIRE_RECORD_CLEAN ? RECORD_CLEAN : 0) |
+                     (told->flags & WIRE_RECORD_ASSIGNED ? RECORD_ASSIGNED : 0));
+}
+
+static uint8_t wire_flags_of(const struct record *record)
+{
+    return (uint8_t)((record->flags & RECORD_CLEAN ? WIRE_RECORD_CLEAN : 0) |
+                     (record->flags & RECORD_ASSIGNED ? WIRE_RECORD_ASSIGNED : 0));
+}
+
 bool record_write(const struct record *record, struct buffer *out)
 {
     const struct permissions *permissions = record_permissions(record);
     struct wire_record frame = {
         .epoch = record->epoch,
         .state = wire_state_of(record),
-        .clean = record->flags & RECORD_CLEAN,
+        .flags = wire_flags_of(record),
         .client_id = record_client_id(record),
         .grant =
             {
@@ -136,6 +150,8 @@ bool record_write(const struct record *record, struct buffer *out)
                 .issuer = text_at(record, ISSUER),
                 .subject = text_at(record, SUBJECT),
                 .token_id = text_at(record, TOKEN_ID),
+                .token = record->token,
+                .client = text_at(record, CLIENT),
                 .permissions = permissions_header(permissions),
             },
     };

@@ -26,13 +26,13 @@ enum record_state {
 };
 
 enum record_flag {
-    RECORD_CLEAN = 1,   /* the CONNECT asked for a clean start */
-    RECORD_DROPPED = 2, /* without a connection there is no session: clean, before MQTT 5.0 */
-    RECORD_UNKEPT = 4,  /* without a connection the guard need not remember it */
-    RECORD_HEIR = 8,    /* it took the place of a connection of its own, which may send its will */
+    RECORD_CLEAN = 1,    /* the CONNECT asked for a clean start */
+    RECORD_DROPPED = 2,  /* without a connection there is no session: clean, before MQTT 5.0 */
+    RECORD_UNKEPT = 4,   /* without a connection the guard need not remember it */
+    RECORD_ASSIGNED = 8, /* the broker made up the client identifier */
 };
 
-enum { RECORD_TEXTS = 5 };
+enum { RECORD_TEXTS = 6 };
 
 /* What a message asks about comes first and last: it lies in one or two cache lines, with the
  * client identifier. */
@@ -40,7 +40,8 @@ struct record {
     struct record *hash_next;
     struct record *list_next;
     struct record *list_previous;
-    const void *was; /* the last connection, while the broker may keep a session on it; likewise */
+    const void
+        *was; /* the last connection: the broker may keep a session on it, or its will; likewise */
     uint64_t epoch;
     uint32_t hash;
     uint32_t heap_place; /* its place in the heap of deadlines, from 1; 0: it is not there */
@@ -52,8 +53,9 @@ struct record {
     uint8_t state;      /* enum record_state */
     uint8_t flags;      /* enum record_flag, together */
     uint8_t list;       /* which list of struct records it is in */
+    uint8_t token;      /* as in struct wire_grant */
     uint16_t lengths[RECORD_TEXTS];
-    char texts[]; /* the five texts, each terminated, and the permissions, aligned to 8 */
+    char texts[]; /* the six texts, each terminated, and the permissions, aligned to 8 */
 };
 
 /* What a record is made of. */
@@ -61,6 +63,7 @@ struct record_source {
     struct text client_id;
     const struct wire_grant *grant;
     const void *client;
+    const void *was;
     uint64_t epoch;
     int64_t deadline;
     enum record_state state;
@@ -91,6 +94,9 @@ static inline const struct permissions *record_permissions(const struct record *
 {
     return (const struct permissions *)((const char *)record + record->place);
 }
+
+/* What the flags of a RECORD are here. */
+uint8_t record_flags_of(const struct wire_record *told);
 
 /* Queues the RECORD that tells the guard about it. */
 bool record_write(const struct record *record, struct buffer *out);

@@ -29,6 +29,7 @@ enum replacement replacement_put(struct keyfob *keyfob, const struct wire_replac
         .client_id = replace->client_id,
         .grant = &grant,
         .client = old->client,
+        .was = old->was,
         .epoch = old->epoch,
         .deadline = deadline_of(grant.expires_at, boottime_ms(), wall_ms()),
         .state = RECORD_ONLINE,

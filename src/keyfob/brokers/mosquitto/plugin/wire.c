@@ -95,6 +95,12 @@ static struct wire_grant grant(struct reader *reader)
     grant.issuer = text(reader);
     grant.subject = text(reader);
     grant.token_id = text(reader);
+    grant.token = byte_within(reader, 0, WIRE_HAS_CLIENT + WIRE_BOUND_LAST);
+    grant.client = text(reader);
+    bool known = grant.token & WIRE_HAS_CLIENT;
+    if ((grant.token & ~WIRE_HAS_CLIENT) > WIRE_BOUND_LAST || (grant.client.length > 0 && !known)) {
+        reader->failed = true;
+    }
     grant.permissions = permissions(reader);
     return grant;
 }
@@ -120,7 +126,7 @@ static struct wire_record record(struct reader *reader)
     struct wire_record record = {0};
     record.epoch = integer(reader, 8);
     record.state = byte_within(reader, WIRE_ONLINE, WIRE_REVOKED);
-    record.clean = byte_within(reader, 0, WIRE_CLEAN) == WIRE_CLEAN;
+    record.flags = byte_within(reader, 0, WIRE_RECORD_CLEAN | WIRE_RECORD_ASSIGNED);
     record.client_id = text(reader);
     record.grant = grant(reader);
     return record;

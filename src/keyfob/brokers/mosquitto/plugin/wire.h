@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum {
-    WIRE_VERSION = 3,
+    WIRE_VERSION = 4,
     WIRE_HEADER = 12,
     WIRE_MAX_PAYLOAD = 262144,
     WIRE_MAX_RULES = 4096,
@@ -55,6 +55,12 @@ enum wire_connect_flag {
 
 enum { WIRE_MORE_DATA = 0x18 }; /* the reason of a DECISION that asks the client for more */
 
+/* What a RECORD says of the connection. */
+enum wire_record_flag { WIRE_RECORD_CLEAN = 1, WIRE_RECORD_ASSIGNED = 2 };
+
+/* What a token is bound to: a number, and whether its OAuth client is known. */
+enum { WIRE_BOUND_LAST = 4, WIRE_HAS_CLIENT = 8 };
+
 enum wire_state { WIRE_ONLINE = 0, WIRE_STORED = 1, WIRE_REVOKED = 2 };
 enum wire_cause { WIRE_CAUSE_REVOKED = 1, WIRE_CAUSE_EXPIRED = 2, WIRE_CAUSE_FORGOTTEN = 3 };
 enum wire_form { WIRE_ALLOW_ONLY = 0, WIRE_FIRST_MATCH = 1 };
@@ -81,6 +87,8 @@ struct wire_grant {
     struct text issuer;
     struct text subject;
     struct text token_id;
+    uint8_t token; /* what it is bound to, and WIRE_HAS_CLIENT: the guard's to understand */
+    struct text client;
     struct wire_permissions permissions;
 };
 
@@ -101,7 +109,7 @@ struct wire_welcome {
 struct wire_record {
     uint64_t epoch;
     uint8_t state; /* enum wire_state */
-    bool clean;
+    uint8_t flags; /* enum wire_record_flag, together */
     struct text client_id;
     struct wire_grant grant;
 };

@@ -192,8 +192,8 @@ bool wire_write_record(struct buffer *out, const struct wire_record *record,
     const struct wire_grant *grant = &record->grant;
     const struct text texts[] = {grant->principal, grant->issuer, grant->subject, grant->token_id};
     const size_t count = sizeof texts / sizeof texts[0];
-    size_t size = 8 + 1 + 1 + 2 + record->client_id.length + 8 + 1 + 2;
-    bool fit = fits(record->client_id);
+    size_t size = 8 + 1 + 1 + 2 + record->client_id.length + 8 + 1 + 2 + grant->client.length + 3;
+    bool fit = fits(record->client_id) && fits(grant->client);
     for (size_t i = 0; i < count; i++) {
         fit = fit && fits(texts[i]);
         size += 2 + texts[i].length;
@@ -207,12 +207,14 @@ bool wire_write_record(struct buffer *out, const struct wire_record *record,
     }
     put(&writer, record->epoch, 8);
     put(&writer, record->state, 1);
-    put(&writer, record->clean ? WIRE_CLEAN : 0, 1);
+    put(&writer, record->flags, 1);
     put_text(&writer, record->client_id);
     put(&writer, (uint64_t)grant->expires_at, 8);
     for (size_t i = 0; i < count; i++) {
         put_text(&writer, texts[i]);
     }
+    put(&writer, grant->token, 1);
+    put_text(&writer, grant->client);
     put(&writer, grant->permissions.form, 1);
     put(&writer, grant->permissions.count, 2);
     for (size_t i = 0; i < grant->permissions.count; i++) {
