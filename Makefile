@@ -6,7 +6,7 @@
 #                 and Chromium from Debian
 #   make lint     format, lint, types, who imports whom, the C: style, analyzers, lengths
 #   make interop  the full matrix against real brokers and authorization servers; fetches newer
-#                 Mosquittos, some 60 MB, and Keycloak, some 170 MB
+#                 Mosquittos, some 60 MB, Keycloak, some 170 MB, and RabbitMQ with its Erlang
 #   make bench    measurements: medians of interleaved rounds
 #   make soak     the long proofs
 #   make fuzz     five million inputs over the parsers, and the plugin's under libFuzzer for some minutes

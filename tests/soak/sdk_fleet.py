@@ -42,10 +42,12 @@ class Way:
     Attributes:
         carry: As for ``attach``.
         renew: As for ``attach``.
+        v5: Whether they speak MQTT 5; 3.1.1 has no will that waits, so they have none there.
     """
 
     carry: str
     renew: Literal["auto", "reauthenticate", "reconnect", "expire"] = "auto"
+    v5: bool = True
 
 
 @dataclass
@@ -126,11 +128,17 @@ class SdkFleet:
             ca=self._running.ca,
             clock=self._clock,
         )
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=name,
+            protocol=mqtt.MQTTv5 if way.v5 else mqtt.MQTTv311,
+            clean_session=None if way.v5 else False,
+        )
         client.reconnect_delay_set(1, 2)
-        properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
-        properties.WillDelayInterval = self._will_delay
-        client.will_set(f"s/{name}/will", name, qos=1, properties=properties)
+        if way.v5:
+            properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+            properties.WillDelayInterval = self._will_delay
+            client.will_set(f"s/{name}/will", name, qos=1, properties=properties)
         session = attach(client, source, carry=way.carry, renew=way.renew)
         device = _Device(name, client, source, session)
 
@@ -159,17 +167,18 @@ class SdkFleet:
         """Connect all, and let each publish once in about that many seconds."""
         suback = Counter[str]()
         for device in self.devices:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = 3600
+            options: dict[str, Any] = {}
+            if self.way.v5:
+                properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+                properties.SessionExpiryInterval = 3600
+                # Mosquitto saves no session whose connection began with clean start (to 2.1.2).
+                options = {"clean_start": False, "properties": properties}
             name = device.name
             # One after the other: paho's select takes no file descriptor beyond 1,023, and a token
             # request holds several.
             device.client.on_subscribe = lambda *_, name=name: suback.update([name])
             device.first = device.source.get().access_token
-            # Mosquitto saves no session whose connection began with clean start (2.0.11 to 2.1.2).
-            device.client.connect_async(
-                "127.0.0.1", self._port, 30, clean_start=False, properties=properties
-            )
+            device.client.connect_async("127.0.0.1", self._port, 30, **options)
             device.client.loop_start()
         until("all are subscribed", lambda: len(suback) == len(self.devices), 120)
         self._publisher = threading.Thread(target=self._publish, args=(interval,))
@@ -192,7 +201,7 @@ class SdkFleet:
         first = 0 if self.way.renew == "reauthenticate" else 1
         return min(seen[device.name] for device in self.devices) - first
 
-    def finish(self, patience: float = 60.0) -> None:
+    def finish(self, patience: float = 240.0) -> None:
         """Publish no more, and wait for what is on its way."""
         self._ended.set()
         if self._publisher is not None:

@@ -3,10 +3,10 @@
 
 Theory of operation. A broker refuses what comes with a token that has run out: in MQTT 5 by a
 PUBACK or PUBREC of 0x87, in 3.1.1 it acknowledges it and drops it. To paho either is the end of the
-message. So from the moment when the token had better not be shown any more, QoS 1 and 2 wait in
-paho's own queue: its window of messages in flight is closed. And a refusal that the token's end
-explains is not told to paho; the message goes back into the queue. The window is opened, and what
-has waited is sent, when the broker has the next token.
+message. So from a moment before the token's end QoS 1 and 2 wait in paho's own queue: its window of
+messages in flight is closed. And a refusal that the token's end explains is not told to paho; the
+message goes back into the queue. The window is opened, and what has waited is sent, when the broker
+has the next token.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import paho.mqtt.client as mqtt
 from keyfob.device import paho_internals as inside
 from keyfob.device.presenting import Presenting
 from keyfob.device.renewal import margin_of
+from keyfob.device.token import Token
 from keyfob.device.verdicts import NEAR
 from keyfob.mqtt.reason_codes import ReasonCode
 
@@ -30,12 +31,21 @@ _log = logging.getLogger("keyfob.device")
 _CLOSED: Final = -1
 """A window with room for nothing; to paho 0 is one with room for everything."""
 
+_WHOLE: Final = 1.0
+"""Seconds by which a token may end earlier than its ``expires_in`` says: a JWT's ``exp`` is in
+whole seconds where its server writes it so."""
+
 _AGAIN: Final = 1.0
 """Seconds until what was refused is tried again where, by our clock, the token has not run out."""
 
 _LAST_SHARE: Final = 0.25
 """The last share of a token's life, at most ``NEAR`` seconds, in which a refusal is laid to its
 end: the broker's clock may be ahead of ours."""
+
+
+def _early(token: Token) -> float:
+    """Return the seconds before a token's end from which on nothing is published with it."""
+    return min(max(margin_of(token.lifetime), _WHOLE), _LAST_SHARE * token.lifetime)
 
 
 class Holding:
@@ -103,7 +113,7 @@ class Holding:
     def _is_time(self) -> bool:
         left = self._presenting.left()
         token = self._presenting.shown
-        past = token is not None and left <= margin_of(token.lifetime)
+        past = token is not None and left <= _early(token)
         if self._refused_at is not None:
             return past or time.monotonic() - self._refused_at < _AGAIN
         return past and left >= -NEAR  # a broker that goes on with it means to

@@ -8,8 +8,10 @@ The realm has the client scope ``mqtt.connect`` among its defaults, whose audien
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.interop.foreign.server import (
     TokenRequest,
     running,
 )
+from tests.server.certificates import Authority
 
 REALM = "iot"
 ADMIN = ("tests-admin", "only-for-tests")
@@ -49,19 +52,29 @@ POLICY = [
 
 
 class Keycloak(ForeignServer):
-    """A running Keycloak with one realm."""
+    """A running Keycloak with one realm.
+
+    Attributes:
+        keys_url: Where its keys are, by TLS; for those who insist on that.
+        ca: The certificate by which that is trusted.
+        pid: Its process group.
+    """
 
     name = "keycloak"
-    id_token_refused = "claim_invalid"  # typ is "ID", not "Bearer"; the header says "JWT" for both
+    id_token_refused = "type_refused"  # by the claim typ, "ID"; the header says "JWT" for both
 
     def __init__(self, origin: str, log_file: Path) -> None:
         super().__init__()
+        self.keys_url = ""
+        self.ca = Path()
+        self.pid = 0
         self.issuer = f"{origin}/realms/{REALM}"
         self._origin = origin
         self._log_file = log_file
         self._priority = FIRST_PRIORITY
         self._published: list[dict[str, Any]] = []
         self._clients: set[str] = set()
+        self._scopes: set[str] = set()
         self._set_up()
 
     def settings(self, *more: str) -> list[str]:
@@ -72,6 +85,25 @@ class Keycloak(ForeignServer):
         role = self._admin("GET", f"/roles/{kind}").json()
         for client in clients:
             self._add_client(client, role)
+
+    def add_with_scopes(self, client: str, scopes: Sequence[str], lifetime: int) -> None:
+        """Register a device whose tokens carry just these scopes, and live so many seconds."""
+        for scope in scopes:
+            if scope not in self._scopes:
+                self._scopes.add(scope)
+                self._add_scope(scope, AUDIENCE)
+        # Its own identifier is in every token, as azp; nothing else is asked for.
+        attributes = {"access.token.lifespan": str(lifetime)}
+        self._add_client(client, attributes=attributes, scopes=["basic", *scopes])
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Let it answer nobody."""
+        os.killpg(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.pid, signal.SIGCONT)
 
     def token_request(self, client: str) -> TokenRequest:
         return TokenRequest(
@@ -199,16 +231,25 @@ class Keycloak(ForeignServer):
 def keycloak(home: Path, folder: Path) -> Iterator[Keycloak]:
     """Run Keycloak; its log goes to ``folder``, its data are in memory."""
     origin, log_file = f"http://127.0.0.1:{(port := free_port())}", folder / "keycloak.log"
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    authority = Authority(folder)
+    authority.certify(certificate, key)
     command = [str(home / "bin" / "kc.sh"), "start", "--optimized", "--http-enabled=true"]
     command += ["--http-host=127.0.0.1", f"--http-port={port}", f"--hostname={origin}"]
-    command += ["--http-access-log-enabled=true"]
+    command += ["--http-access-log-enabled=true", f"--https-port={(secure_port := free_port())}"]
+    command += [f"--https-certificate-file={certificate}", f"--https-certificate-key-file={key}"]
     environment = {
         "KC_BOOTSTRAP_ADMIN_CLIENT_ID": ADMIN[0],
         "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET": ADMIN[1],
         "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx512m",
     }
-    with running(command, log_file, "Listening on:", environment):
+    with running(command, log_file, "Listening on:", environment) as process:
         server = Keycloak(origin, log_file)
+        server.pid = process.pid
+        server.keys_url = (
+            f"https://localhost:{secure_port}/realms/{REALM}/protocol/openid-connect/certs"
+        )
+        server.ca = authority.ca
         try:
             yield server
         finally:
