@@ -104,7 +104,11 @@ def _pings(rounds: int) -> None:
         foreign.write_secrets(directory)
         program = program_of(NEWEST, print)
         with installation(
-            directory, plain=True, program=program, issuers=[foreign.sections(timeout_ms=5000)]
+            directory,
+            plain=True,
+            program=program,
+            mosquitto=['decisions = "delayed"'],
+            issuers=[foreign.sections(timeout_ms=5000)],
         ) as running:
             port = running.settings.mosquitto.plain_port
             quiet = Credentials("quiet", running.enrol("quiet"))
