@@ -128,7 +128,7 @@ def _pings(rounds: int) -> None:
                         pending += time.perf_counter() - began
     rows = [[*_row(name, values), str(len(values))] for name, values in waits.items()]
     print_table(
-        f"Others' PINGs on Mosquitto {version_of(program)}, {rounds} rounds of"
+        f"Others' PINGs on Mosquitto {version_of(program)} delayed, {rounds} rounds of"
         f" {pending / rounds:.2f} s in which {_PENDING} introspections of 500 ms are pending",
         ["meanwhile", "p50 ms", "p99 ms", "longest ms", "pings"],
         rows,
