@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a broker that stands still while it waits may be kept waiting for an issuer.
 
-Mosquitto 2.0 serves nobody while a plugin waits for a decision. So one wait in vain is the last
-until the issuer has answered as fast as it has to: a server that hangs costs the other clients one
-short pause, and not one for each CONNECT.
+Mosquitto serves nobody while a plugin waits for a decision, unless it is told to go on. So one wait
+in vain is the last until the issuer has answered as fast as it has to: a server that hangs costs
+the other clients one short pause, and not one for each CONNECT.
 """
 
 from __future__ import annotations

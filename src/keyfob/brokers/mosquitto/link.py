@@ -58,8 +58,8 @@ class LinkServer:
         users: Names of users that a broker may run as, besides our own and root.
         group: The group that may reach the socket, where a broker runs as another user.
         clock: Unix seconds.
-        blocking_wait: Seconds that a broker which stops while it waits for a decision
-            (Mosquitto 2.0) may be kept waiting for keys or introspection.
+        blocking_wait: Seconds that a broker which stops while it waits for a decision may be kept
+            waiting for keys or introspection.
         worker: Which worker this is, from 0.
         workers: How many there are. Each client belongs to one of them; see ``owner_of``.
 

@@ -377,12 +377,15 @@ def unavailable() -> int | None:
     return 0x88 if is_2_1() else None
 
 
-def told(reason: int) -> int | None:
-    """What a client is told of what the guard says, with the default of ``decisions``.
+def told(broker: Broker, reason: int, version: int = 5) -> int | None:
+    """What a client is told of what the guard says.
 
-    Mosquitto 2.0 has one thing to say, and so has a decision that is delayed. It is not said of
-    what is no fault of the token; None: it just closes.
+    Mosquitto 2.1 tells MQTT 5 just that, where it waits for it. Otherwise there is one thing to
+    say, and it is not said of what is no fault of the token; None: it just closes.
     """
+    delayed = broker.options.get("decisions") == "delayed"
+    if version == 5 and is_2_1(broker.program) and not delayed:
+        return reason
     return None if reason == UNAVAILABLE else NOT_AUTHORIZED
 
 

@@ -171,7 +171,7 @@ def test_a_decision_with_a_broken_filter_is_refused_and_the_link_stays(
     rule = b"\x00\x00\x01" + bytes((1, 3, 0, 7, 3)) + frames.text("a/#/b")
     guard.decide = lambda connect, request: frames.decision(request, connect.epoch, allowed=rule)
     device = Device(broker.port, "dev1")
-    assert device.connect() == told(UNAVAILABLE)
+    assert device.connect() == told(broker, UNAVAILABLE)
     device.stop()
     guard.decide = allow()
     with Device(broker.port, "dev1"):

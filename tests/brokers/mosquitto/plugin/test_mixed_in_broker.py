@@ -394,6 +394,25 @@ def test_a_method_that_is_not_ours_is_left_to_others(mixed: Make, guard: FakeGua
             assert (answer.kind, answer.reason) == (mqtt5.CONNACK, BAD_METHOD)
 
 
+def test_an_auth_behind_a_disconnect_takes_no_session_away(mixed: Make, guard: FakeGuard) -> None:
+    """Mosquitto 2.1 asks about it, and would spoil the session where nobody wants it."""
+    guard.decide = lawn
+    with mixed() as broker:
+        for name, ends in (("dev1", 1), ("dev2", 2)):
+            with mqtt5.Client(broker.port, name) as client, client.together():
+                client.send_connect(JWT.encode(), clean=False, expiry=3600)
+                for _ in range(ends):
+                    client.say(mqtt5.DISCONNECT, bytes((0, 0)))
+                client.say(mqtt5.AUTH)
+            until(partial(guard.heard, Offline, client_id=name), "its end")
+        for name in ("dev1", "dev2"):
+            with mqtt5.Client(broker.port, name) as client:
+                answer = client.connect(JWT.encode(), clean=False, expiry=3600)
+                assert answer is not None
+                assert (answer.kind, answer.reason) == (mqtt5.CONNACK, 0)
+                assert answer.body[0] == 1, "the session was there"
+
+
 def test_who_leaves_while_waiting_for_a_decision_has_no_will(
     mixed: Make, directory: Path, guard: FakeGuard, any_program: str
 ) -> None:

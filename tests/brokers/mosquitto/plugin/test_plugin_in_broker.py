@@ -58,7 +58,7 @@ def test_a_client_without_a_good_token_is_refused(
 ) -> None:
     guard.decide = refuse(0x86)
     device = Device(broker.port, "dev1", version=version, username="a-token", token="b-token")
-    assert device.connect() == told(0x86)
+    assert device.connect() == told(broker, 0x86, version)
     device.stop()
     assert guard.connects[0].username == b"a-token"
     assert not guard.heard(Admitted)
@@ -72,7 +72,7 @@ def test_unavailable_does_not_look_like_a_bad_token(
 ) -> None:
     guard.decide = refuse(0x88)
     device = Device(broker.port, "dev1", version=version)
-    assert device.connect() == told(0x88)
+    assert device.connect() == told(broker, 0x88, version)
     device.stop()
 
 

@@ -315,6 +315,7 @@ static void hide(struct mosquitto *client)
 void authentication_disconnected(struct keyfob *keyfob, struct mosquitto *client)
 {
     struct exchange *exchange = exchanges_of(&keyfob->exchanges, client);
+    keyfob->ended = client;
     if (exchange == NULL) {
         return;
     }

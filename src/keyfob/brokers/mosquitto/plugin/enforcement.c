@@ -194,6 +194,9 @@ void enforcement_connecting(struct keyfob *keyfob, const struct mosquitto *clien
     if (record != NULL && record->client != NULL && record->was == client) {
         record->was = NULL;
     }
+    if (keyfob->ended == client) {
+        keyfob->ended = NULL;
+    }
 }
 
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over)

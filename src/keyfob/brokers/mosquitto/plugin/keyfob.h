@@ -31,6 +31,7 @@ struct keyfob {
     int64_t next_closing;   /* of pending clients, on CLOCK_BOOTTIME */
     int64_t next_expelling; /* of clients that were asked for more and do not answer; likewise */
     uint64_t epoch;         /* of the last connection */
+    const void *ended;      /* the connection that ended last; compared, never followed */
     int64_t recheck_until;  /* until then the broker may be asking again about clients it has */
     int64_t last_poll;
     int64_t stranger_told; /* when the log was last told of a client that nobody asked about */

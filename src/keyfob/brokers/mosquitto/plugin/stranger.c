@@ -78,12 +78,15 @@ int stranger_answer(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth
     return MOSQ_ERR_PLUGIN_DEFER;
 }
 
+/* What comes behind a connection's end is nobody's either: the broker goes on with what it had read
+ * at that moment, before anything else, and others might refuse it (ended in authentication.c). */
 bool stranger_continues(struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event)
 {
     const struct record *record =
         records_find(&keyfob->records, text_of(mosquitto_client_id(event->client)));
     bool ours = record != NULL && record->client == event->client;
-    return !ours && exchanges_of(&keyfob->exchanges, event->client) == NULL;
+    return !ours && keyfob->ended != event->client &&
+           exchanges_of(&keyfob->exchanges, event->client) == NULL;
 }
 
 int stranger_method(struct keyfob *keyfob, const struct mosquitto_evt_extended_auth *event)
