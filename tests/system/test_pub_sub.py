@@ -271,6 +271,23 @@ def test_what_the_token_does_not_allow_is_told_with_the_brokers_reason(programs:
     assert (code, err) == (0x87, "")
 
 
+def test_a_message_that_is_refused_is_told_in_one_line_and_each_of_many_at_once(
+    programs: Programs,
+) -> None:
+    def pub(*message: str) -> list[str]:
+        done = subprocess.run(
+            [*KEYFOB, "pub", *programs.who(SENDER), "-t", "elsewhere", "-q", "1", *message],
+            input="a\nb\n", capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0x87
+        return done.stderr.splitlines()
+
+    last = "keyfob: the broker refuses elsewhere: not authorized (0x87) (broker_refused)"
+    lost = "warning: the broker has refused a message (0x87): it is lost"
+    assert pub("-m", "x") == [last]
+    assert pub("-l") == [lost, lost, last]
+
+
 # paho leaves a socket to the garbage where the handshake failed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_broker_that_is_not_there_or_not_trusted_is_named(

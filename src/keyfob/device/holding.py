@@ -24,9 +24,13 @@ from keyfob.device.token import Token
 from keyfob.device.verdicts import NEAR
 from keyfob.mqtt.reason_codes import ReasonCode
 
-__all__ = ["Holding"]
+__all__ = ["REFUSALS", "Holding"]
 
 _log = logging.getLogger("keyfob.device")
+
+REFUSALS: Final = "keyfob.device.refusals"
+"""The logger of messages that a broker refuses; who tells of them himself silences it."""
+_refusals = logging.getLogger(REFUSALS)
 
 _CLOSED: Final = -1
 """A window with room for nothing; to paho 0 is one with room for everything."""
@@ -107,7 +111,7 @@ class Holding:
                     self.look()
                     return True
         # Who publishes with aiomqtt, or without on_publish, would never know.
-        _log.warning("the broker has refused a message (0x%02X): it is lost", code)
+        _refusals.warning("the broker has refused a message (0x%02X): it is lost", code)
         return False
 
     def _is_time(self) -> bool:

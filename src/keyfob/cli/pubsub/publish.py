@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from keyfob.cli.logs import silenced
 from keyfob.cli.pubsub.broker_options import BrokerOptions, read_url, wish_of
 from keyfob.cli.pubsub.interrupts import Interrupted, raise_on_interrupt
 from keyfob.cli.pubsub.link import Link
@@ -21,6 +23,7 @@ from keyfob.cli.pubsub.payloads import lines, whole_file, whole_stream
 from keyfob.cli.pubsub.publishing import Publisher, Publishing
 from keyfob.cli.pubsub.running import running
 from keyfob.cli.pubsub.token_options import TokenOptions, token_of
+from keyfob.device.holding import REFUSALS
 from keyfob.errors import ConfigError
 from keyfob.mqtt.topics import TopicName
 
@@ -124,7 +127,9 @@ def pub(token: TokenOptions, broker: BrokerOptions, what: MessageOptions) -> Non
         properties=wish.properties.get("publish"),
     )
     link = Link(wish, source)
-    with running(source, quiet=wish.quiet):
+    # Of one message the last word tells; of many lines each that is lost is told as it happens.
+    telling = contextlib.nullcontext() if single is None else silenced(REFUSALS)
+    with running(source, quiet=wish.quiet), telling:
         link.client.max_inflight_messages_set(what.max_inflight)
         try:
             with raise_on_interrupt():
