@@ -104,7 +104,11 @@ def _pings(rounds: int) -> None:
         foreign.write_secrets(directory)
         program = program_of(NEWEST, print)
         with installation(
-            directory, plain=True, program=program, issuers=[foreign.sections(timeout_ms=5000)]
+            directory,
+            plain=True,
+            program=program,
+            mosquitto=['decisions = "delayed"'],
+            issuers=[foreign.sections(timeout_ms=5000)],
         ) as running:
             port = running.settings.mosquitto.plain_port
             quiet = Credentials("quiet", running.enrol("quiet"))
@@ -124,7 +128,7 @@ def _pings(rounds: int) -> None:
                         pending += time.perf_counter() - began
     rows = [[*_row(name, values), str(len(values))] for name, values in waits.items()]
     print_table(
-        f"Others' PINGs on Mosquitto {version_of(program)}, {rounds} rounds of"
+        f"Others' PINGs on Mosquitto {version_of(program)} delayed, {rounds} rounds of"
         f" {pending / rounds:.2f} s in which {_PENDING} introspections of 500 ms are pending",
         ["meanwhile", "p50 ms", "p99 ms", "longest ms", "pings"],
         rows,

@@ -165,7 +165,7 @@ def test_a_broker_that_goes_on_with_an_old_token_is_published_to(
 @pytest.mark.parametrize(
     ("code", "left"), [(NOT_AUTHORIZED, 60), (QUOTA_EXCEEDED, 2.0), (QUOTA_EXCEEDED, 9)]
 )
-def test_what_is_refused_for_another_reason_is_told(
+def test_what_is_refused_for_another_reason_is_told_to_on_publish_alone(
     code: int, left: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with world(once(code)) as made, caplog.at_level(logging.WARNING):
@@ -173,7 +173,16 @@ def test_what_is_refused_for_another_reason_is_told(
         made.publish()
         until("it is told", lambda: made.told)
     assert made.told == [code]
-    assert f"0x{code:02X}" in caplog.text
+    assert f"0x{code:02X}" not in caplog.text
+
+
+def test_without_on_publish_the_log_tells_of_what_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with world(once(QUOTA_EXCEEDED)) as made, caplog.at_level(logging.WARNING):
+        made.client.on_publish = None
+        made.publish()
+        until("it is told", lambda: f"0x{QUOTA_EXCEEDED:02X}" in caplog.text)
 
 
 def test_a_session_that_is_closed_leaves_nothing_held_back(

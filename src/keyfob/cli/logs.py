@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 
-__all__ = ["log_to_stderr", "silenced"]
+__all__ = ["log_to_stderr"]
 
 
 def log_to_stderr() -> None:
@@ -16,18 +14,6 @@ def log_to_stderr() -> None:
     handler.setFormatter(_Plain())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("keyfob").setLevel(logging.INFO)
-
-
-@contextlib.contextmanager
-def silenced(name: str) -> Iterator[None]:
-    """Keep a logger from telling what is told otherwise."""
-    log = logging.getLogger(name)
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 class _Plain(logging.Formatter):

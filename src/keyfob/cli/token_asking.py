@@ -6,16 +6,16 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from keyfob.cli.logs import silenced
 from keyfob.cli.output import Exit, answer, finish, here, print_line
 from keyfob.cli.shown import time_of
 from keyfob.cli.token_file import TokenFile, keep_fresh
@@ -188,9 +188,16 @@ def stay(make: Callable[[], TokenSource], file: TokenFile, *, as_json: bool) -> 
         refused(error, as_json=as_json)
 
 
-def no_word_of_a_next_try() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def no_word_of_a_next_try() -> Iterator[None]:
     """Keep the source from telling when it will try again: it will not, the command ends."""
-    return silenced("keyfob.device")
+    log = logging.getLogger("keyfob.device")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def refused(error: TokenRequestError, *, as_json: bool) -> NoReturn:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import paho.mqtt.client as mqtt
@@ -24,13 +25,9 @@ from keyfob.device.token import Token
 from keyfob.device.verdicts import NEAR
 from keyfob.mqtt.reason_codes import ReasonCode
 
-__all__ = ["REFUSALS", "Holding"]
+__all__ = ["Holding"]
 
 _log = logging.getLogger("keyfob.device")
-
-REFUSALS: Final = "keyfob.device.refusals"
-"""The logger of messages that a broker refuses; who tells of them himself silences it."""
-_refusals = logging.getLogger(REFUSALS)
 
 _CLOSED: Final = -1
 """A window with room for nothing; to paho 0 is one with room for everything."""
@@ -58,11 +55,16 @@ class Holding:
     Args:
         client: The client.
         presenting: What it shows.
+        is_told: Whether the user hears of what the broker refuses: by ``on_publish``, which aiomqtt
+            has for itself.
     """
 
-    def __init__(self, client: mqtt.Client, presenting: Presenting) -> None:
+    def __init__(
+        self, client: mqtt.Client, presenting: Presenting, is_told: Callable[[], bool]
+    ) -> None:
         self._client: Any = client
         self._presenting = presenting
+        self._is_told = is_told
         self._live = False
         self._window: int | None = None  # the user's own, while ours is closed
         self._refused_at: float | None = None
@@ -110,8 +112,8 @@ class Holding:
                     self._refused_at = time.monotonic()
                     self.look()
                     return True
-        # Who publishes with aiomqtt, or without on_publish, would never know.
-        _refusals.warning("the broker has refused a message (0x%02X): it is lost", code)
+        if not self._is_told():
+            _log.warning("the broker has refused a message (0x%02X): it is lost", code)
         return False
 
     def _is_time(self) -> bool:

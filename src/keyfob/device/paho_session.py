@@ -85,7 +85,7 @@ class Session:
             lambda *packet: self._shadows.call("_packet_queue", *packet),
             self._tell_shown,
         )
-        self._holding = Holding(client, presenting)
+        self._holding = Holding(client, presenting, self._tells_of_refusals)
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
         for name, function in (
@@ -122,6 +122,9 @@ class Session:
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call what such a method was before."""
         return self._shadows.call(name, *arguments, **named)
+
+    def _tells_of_refusals(self) -> bool:
+        return self._client.on_publish is not None and self.by_other_hands is None
 
     def publish(self, *arguments: Any, **named: Any) -> Any:
         """Publish, as the client does; at the very end of a token with the next one."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -14,7 +13,6 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.logs import silenced
 from keyfob.cli.pubsub.broker_options import BrokerOptions, read_url, wish_of
 from keyfob.cli.pubsub.interrupts import Interrupted, raise_on_interrupt
 from keyfob.cli.pubsub.link import Link
@@ -23,7 +21,6 @@ from keyfob.cli.pubsub.payloads import lines, whole_file, whole_stream
 from keyfob.cli.pubsub.publishing import Publisher, Publishing
 from keyfob.cli.pubsub.running import running
 from keyfob.cli.pubsub.token_options import TokenOptions, token_of
-from keyfob.device.holding import REFUSALS
 from keyfob.errors import ConfigError
 from keyfob.mqtt.topics import TopicName
 
@@ -125,11 +122,10 @@ def pub(token: TokenOptions, broker: BrokerOptions, what: MessageOptions) -> Non
         qos=what.qos,
         retain=what.retain,
         properties=wish.properties.get("publish"),
+        endless=what.stdin_line,
     )
     link = Link(wish, source)
-    # Of one message the last word tells; of many lines each that is lost is told as it happens.
-    telling = contextlib.nullcontext() if single is None else silenced(REFUSALS)
-    with running(source, quiet=wish.quiet), telling:
+    with running(source, quiet=wish.quiet):
         link.client.max_inflight_messages_set(what.max_inflight)
         try:
             with raise_on_interrupt():
