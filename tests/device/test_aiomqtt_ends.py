@@ -13,7 +13,9 @@ import pytest
 
 from keyfob.device import TokenSource
 from keyfob.device.aiomqtt import Client
+from keyfob.errors import TokenRequestError
 from tests.device.parties import Broker, Ticking, broker, connack, tokens
+from tests.device.world import Rogue, SetClock, good, rogue, sends
 
 pytestmark = pytest.mark.filterwarnings(
     # aiomqtt leaves paho's wake-up sockets to the garbage collector.
@@ -106,3 +108,33 @@ def test_what_a_user_raises_before_connecting_locks_nothing_and_ends_a_planned_r
     with tokens(Ticking()) as (source, _), broker(yes) as made:
         source.get()
         asyncio.run(live(source, made.port))
+
+
+def test_a_server_that_refuses_for_a_while_ends_no_reconnecting() -> None:
+    clock = SetClock()
+
+    async def somebody_enables_it_again(source: TokenSource, server: Rogue) -> None:
+        while source.renewal_in() <= 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        server.token = good()
+        clock.pass_by(2 * source.renewal_in())
+
+    async def live(source: TokenSource, server: Rogue, port: int) -> None:
+        client = await client_of(source, port)
+        client.session._presenting.first = 0.1
+        with pytest.raises(TokenRequestError):
+            async with client:
+                pass
+        enabling = asyncio.create_task(somebody_enables_it_again(source, server))
+        async with asyncio.timeout(20):
+            async for each in client.reconnecting():
+                async with each:
+                    assert each.session.connected
+                break
+        await enabling
+
+    refusing = sends({"error": "invalid_client"}, "401 Unauthorized")
+    with rogue(refusing) as server, broker(yes) as made:
+        source = TokenSource(server.url, client_id="dev1", client_secret="s", clock=clock)
+        asyncio.run(live(source, server, made.port))
+    assert server.asked == 2

@@ -253,6 +253,22 @@ def test_a_subscriber_and_a_publisher_outlive_their_tokens(
     assert sorted(set(came)) == list(range(numbers))  # a QoS 1 message may come twice
 
 
+def test_a_message_that_is_refused_is_told_in_one_line_and_the_first_of_many_as_it_is_lost(
+    programs: Programs,
+) -> None:
+    def pub(*message: str) -> list[str]:
+        done = subprocess.run(
+            [*KEYFOB, "pub", *programs.who(SENDER), "-t", "elsewhere", "-q", "1", *message],
+            input="a\nb\n", capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0x87
+        return done.stderr.splitlines()
+
+    last = "keyfob: the broker refuses elsewhere: not authorized (0x87) (broker_refused)"
+    assert pub("-m", "x") == [last]
+    assert pub("-l") == ["keyfob: a message is refused, and lost: not authorized (0x87)", last]
+
+
 def test_what_the_token_does_not_allow_is_told_with_the_brokers_reason(programs: Programs) -> None:
     for command, more in (("pub", ("-m", "x", "-q", "1")), ("sub", ())):
         code, out, err = programs.ours(command, SENDER, "-t", "elsewhere", *more)

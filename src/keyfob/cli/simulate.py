@@ -34,7 +34,9 @@ def simulate(
     boot: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Within which time all of them boot.  [default: 0; for real: 1m]"
+            metavar="TIME",
+            help="Within which time all of them boot."
+            "  [default: 0; for real: 1m, or half of a shorter run]",
         ),
     ] = None,
     interval: Annotated[
@@ -147,7 +149,7 @@ def simulate(
         simulate_real.Wish(
             devices=devices,
             lifetime=lifetime,
-            boot="1m" if boot is None else boot,
+            boot=boot,
             duration="5m" if duration is None else duration,
             publish_every="10s" if publish_every is None else publish_every,
             qos=1 if qos is None else qos,

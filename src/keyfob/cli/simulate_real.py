@@ -47,6 +47,7 @@ from keyfob.simulation.crew import run_fleet
 __all__ = ["Wish", "run_for_real"]
 
 _SHORTEST_LIFETIME: Final = 5
+_BOOT: Final = 60
 _LEAST_SHARE: Final = 200
 """Devices that are worth a process."""
 _PATIENCE: Final = 10.0
@@ -60,7 +61,7 @@ class Wish:
 
     devices: int
     lifetime: str | None
-    boot: str
+    boot: str | None
     duration: str
     publish_every: str
     qos: int
@@ -80,6 +81,17 @@ class Wish:
     def is_named(self) -> bool:
         """Whether a server and a broker are named; else they are made."""
         return bool(self.issuer or self.broker or self.credentials)
+
+    @property
+    def boots_within(self) -> int:
+        """Seconds in which all boot: a minute, or half of a shorter run, unless it was said.
+
+        Raises:
+            ConfigError: What was said is no time.
+        """
+        if self.boot is not None:
+            return seconds_of(self.boot)
+        return min(_BOOT, seconds_of(self.duration) // 2)
 
 
 def run_for_real(wish: Wish, *, as_json: bool) -> None:
@@ -107,7 +119,7 @@ def _check(wish: Wish) -> None:
     if wish.devices > MOST_DEVICES:
         said = f"--real takes {MOST_DEVICES:,} devices at most: beyond, a machine measures itself"
         raise ConfigError(f"{said}; without --real, the schedule alone takes 100 million")
-    duration, boot = seconds_of(wish.duration), seconds_of(wish.boot)
+    duration, boot = seconds_of(wish.duration), wish.boots_within
     if not 1 <= duration <= LONGEST:
         raise ConfigError("--duration is from 1s to 1h")
     if boot >= duration:
@@ -183,7 +195,7 @@ def _plan(wish: Wish, place: Place) -> Plan:
         topic=wish.topic,
         qos=wish.qos,
         publish_every=float(seconds_of(wish.publish_every)),
-        boot=float(seconds_of(wish.boot)),
+        boot=float(wish.boots_within),
         duration=float(seconds_of(wish.duration)),
         run=secrets.token_hex(8),
         seed=wish.seed,

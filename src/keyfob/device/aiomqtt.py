@@ -30,7 +30,7 @@ from keyfob.device.methods import Method, bearer
 from keyfob.device.paho import attach
 from keyfob.device.paho_session import Session
 from keyfob.device.source import TokenSource
-from keyfob.errors import ConfigError, TokenUnavailableError
+from keyfob.errors import ConfigError, TokenRequestError, TokenUnavailableError
 
 __all__ = ["Client"]
 
@@ -102,13 +102,16 @@ class Client(aiomqtt.Client):
     async def reconnecting(self) -> AsyncGenerator[Self, None]:
         """Yield this client, connected, again each time that its connection was lost; for ever.
 
+        An authorization server that refuses the token is waited for as one that is away: somebody
+        may enable the device again.
+
         Enter what is yielded by ``async with``: leaving that because of a lost connection
         (``aiomqtt.MqttError``) is no error.
         """
         while True:
             try:
                 await self._enter()
-            except aiomqtt.MqttError as error:
+            except (aiomqtt.MqttError, TokenRequestError) as error:
                 _log.warning("no connection: %s", error)
                 await asyncio.sleep(self.session.wait)
                 continue
@@ -126,6 +129,7 @@ class Client(aiomqtt.Client):
 
         Raises:
             aiomqtt.MqttError: There is no connection, or no token, now.
+            TokenRequestError: The authorization server refuses the token.
         """
         if not self._entered:
             await self._enter()
@@ -170,6 +174,9 @@ class Client(aiomqtt.Client):
             await asyncio.wait({self._abandoned})
         try:
             await self._auth.aget()
+        except TokenRequestError:
+            self.session.failed()
+            raise
         except TokenUnavailableError as error:
             self.session.failed()
             raise aiomqtt.MqttError(error.message) from error

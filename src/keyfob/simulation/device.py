@@ -26,7 +26,7 @@ from paho.mqtt.properties import Properties
 from keyfob.device import Token, TokenSource
 from keyfob.device.aiomqtt import Client
 from keyfob.device.watching import Asked
-from keyfob.errors import KeyfobError, TokenRequestError
+from keyfob.errors import KeyfobError
 from keyfob.simulation.figures import Ledger, Time, What
 from keyfob.simulation.plan import Credential, Plan
 
@@ -105,19 +105,15 @@ class Device:
     async def live(self) -> None:
         """Boot, connect, publish and read until it is told to leave."""
         await self._rest(self._around.begin + self._boot - time.monotonic())
-        while not self._around.leave.is_set():
-            try:
-                await self._visit()
-            except TokenRequestError:  # the source itself knows when to ask again
-                await self._rest(self._source.renewal_in())
+        if not self._around.leave.is_set():
+            await self._visit()
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._around.leave.wait(), max(seconds, 0.001))
 
     async def _visit(self) -> None:
-        if self._client is None:
-            self._client = _CountedClient(self._around, self._source, self._client_id)
+        self._client = _CountedClient(self._around, self._source, self._client_id)
         async with contextlib.aclosing(self._client.reconnecting()) as connections:
             async for client in connections:
                 async with client:

@@ -69,6 +69,7 @@ def test_a_token_as_it_should_be_has_no_finding() -> None:
     assert section.facts["signature"] == "good"
     assert section.facts["kind"] == "JWT"
     assert section.facts["lifetime"] == 3600
+    assert section.facts["with_refresh_token"] is False
 
 
 @pytest.mark.parametrize(

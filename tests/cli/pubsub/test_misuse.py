@@ -118,3 +118,16 @@ def test_a_shell_can_complete_its_flags(
         shell.plain()
     words = shell.capture.readouterr().out.split()
     assert words == ["--will-topic", "--will-payload", "--will-qos", "--will-retain"]
+
+
+@pytest.mark.parametrize("command", ["pub", "sub"])
+def test_who_says_nothing_about_whose_token_it_is_is_told_both_ways(
+    shell: Shell, command: str
+) -> None:
+    words = (command, "-t", "a", *(("-m", "b") if command == "pub" else ()))
+    outcome = shell(*words)
+    assert outcome.code == 2
+    assert "keyfob login --profile default" in outcome.err
+    assert "--client-id" in outcome.err
+    named = shell(*words, "--profile", "x")
+    assert (named.code, "--client-id" in named.err) == (2, False)

@@ -88,7 +88,7 @@ def check_token(
             round(renewal_age(token.lifetime, 0.0, first=False)),
             round(token.lifetime - leeway),
         ],
-        "renewable_alone": token.refresh_token is not None,
+        "with_refresh_token": token.refresh_token is not None,
     }
     section = Section(facts=facts) | _check_lifetime(token)
     if not seen.is_jwt:

@@ -122,6 +122,7 @@ def pub(token: TokenOptions, broker: BrokerOptions, what: MessageOptions) -> Non
         qos=what.qos,
         retain=what.retain,
         properties=wish.properties.get("publish"),
+        endless=what.stdin_line,
     )
     link = Link(wish, source)
     with running(source, quiet=wish.quiet):

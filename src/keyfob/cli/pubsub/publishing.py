@@ -33,12 +33,14 @@ class Publishing:
         qos: 0 to 2.
         retain: Whether the broker keeps it.
         properties: PUBLISH's; None: none.
+        endless: Whether nobody knows when it ends: a refusal is told when it comes, too.
     """
 
     topic: str
     qos: int = 0
     retain: bool = False
     properties: Properties | None = None
+    endless: bool = False
 
 
 class Publisher:
@@ -117,6 +119,8 @@ class Publisher:
         code = reason.value
         if code >= 0x80 and not self._refused:
             self._refused = code
+            if self._how.endless:
+                self._link.tell(f"a message is refused, and lost: {reason_text(code)}")
         self._slots.release()
 
     # QoS 0: what a connection that ended has not taken is written to the next one

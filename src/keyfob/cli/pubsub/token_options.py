@@ -22,7 +22,7 @@ from keyfob.cli.pubsub.token_in_file import TokenInFile
 from keyfob.cli.token_asking import CLIENT_SECRET, DEVICE_SECRET
 from keyfob.device import DeviceCode
 from keyfob.device.tokens import Tokens
-from keyfob.errors import ConfigError
+from keyfob.errors import ConfigError, NotFoundError
 
 __all__ = ["TokenOptions", "token_of"]
 
@@ -104,7 +104,12 @@ def token_of(options: TokenOptions) -> tuple[Profile, Tokens]:
     if any(said):
         raise ConfigError("a profile says everything about its token: give --client-id instead")
     name = options.profile or DEFAULT_PROFILE
-    return read_profile(name), profile_source(name)
+    try:
+        return read_profile(name), profile_source(name)
+    except NotFoundError as error:
+        if options.profile:
+            raise
+        raise NotFoundError(f"{error.message}; or say --client-id DEVICE") from None
 
 
 def _typed(options: TokenOptions) -> Profile:
