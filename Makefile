@@ -36,7 +36,7 @@ up: setup
 
 test:
 	@scripts/setup $(TESTED_WITH)
-	$(BIN)/python -m pytest -m "not interop and not soak"
+	scripts/test
 
 lint:
 	@scripts/setup clang-format:clang-format clang-tidy:clang-tidy gcc:gcc

@@ -19,7 +19,7 @@ from tests.free_ports import free_port
 from tests.running import Installation, until
 
 LIFETIME = 10
-DURATIONS = ("8s", "30s", "90s")
+DURATIONS = ("3s", "30s", "90s")
 """A busy machine shows in the second or third what others show in the first."""
 
 Simulate = Callable[..., tuple[int, Any]]
@@ -59,10 +59,14 @@ def simulate(running: Installation, fleet: Path) -> Simulate:
         "--publish-every": "1s",
     }
 
-    def run(enough: Callable[[Any], bool] = lambda _: True, **changes: str) -> tuple[int, Any]:
+    def run(
+        enough: Callable[[Any], bool] = lambda _: True,
+        durations: tuple[str, ...] = DURATIONS,
+        **changes: str,
+    ) -> tuple[int, Any]:
         named = {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
         code, report = 2, None
-        for duration in DURATIONS:
+        for duration in durations:
             words = [word for pair in (usual | named).items() for word in pair]
             done = subprocess.run(
                 [*command(), "--duration", duration, *words],
@@ -81,7 +85,9 @@ def command() -> list[str]:
     return [sys.executable, "-m", "keyfob.cli.main", "simulate", "--real", "--json"]
 
 
-@pytest.mark.parametrize("carry", ["password", "auth:OAUTH2-JWT"])
+@pytest.mark.parametrize(
+    "carry", ["password", pytest.param("auth:OAUTH2-JWT", marks=pytest.mark.soak)]
+)
 def test_devices_renew_and_lose_nothing(
     running: Installation, simulate: Simulate, carry: str, tmp_path: Path
 ) -> None:
@@ -90,6 +96,7 @@ def test_devices_renew_and_lose_nothing(
     again = "reauthentications" if carry.startswith("auth") else "planned_reconnects"
     code, report = simulate(
         lambda report: report["connections"][again] >= 20,
+        ("8s", *DURATIONS[1:]),
         carry=carry,
         processes="2",
         svg=str(picture),
@@ -122,6 +129,7 @@ def test_devices_renew_and_lose_nothing(
     assert told <= {"allowed", "reauthenticated"}
 
 
+@pytest.mark.soak
 def test_messages_that_a_token_does_not_allow_are_counted_as_refused(
     simulate: Simulate,
 ) -> None:
@@ -148,6 +156,7 @@ def test_a_wrong_secret_of_the_first_device_ends_it_before_it_begins(
     assert "not-its-secret" not in report["message"]
 
 
+@pytest.mark.soak
 def test_a_wrong_secret_of_another_is_counted_and_the_others_go_on(
     simulate: Simulate, fleet: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +216,7 @@ def test_a_server_that_sends_the_fleet_elsewhere_is_not_followed(
     assert server.asked == 0
 
 
+@pytest.mark.soak
 def test_retry_after_is_honoured_and_counted(simulate: Simulate) -> None:
     fine, busy = good(expires_in=LIFETIME), sends(b"", "503 Busy", "Retry-After: 1\r\n")
     once: set[bytes] = set()
