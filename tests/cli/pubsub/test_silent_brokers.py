@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -15,6 +16,18 @@ import pytest
 
 from keyfob.cli.main import run
 from tests.cli.commands import PATIENCE
+
+# A command that is ended leaves its sockets to the end of its process, which is not that of a test.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_other_test_finds_them() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @contextmanager

@@ -166,11 +166,15 @@ class Link:
             self._gone.wait(GOODBYE)
         # It hears the broker out, which takes a second at most; where the network is gone, nobody
         # waits for it.
-        stopping = threading.Thread(target=self.client.loop_stop, daemon=True)
+        stopping = threading.Thread(target=self._stop_loop, daemon=True)
         stopping.start()
         stopping.join(GOODBYE)
         if not stopping.is_alive():
             self._let_go()
+
+    def _stop_loop(self) -> None:
+        with contextlib.suppress(RuntimeError):  # somebody ended us while paho started its thread
+            self.client.loop_stop()
 
     def _let_go(self) -> None:
         """Let nothing refer to itself by way of us: paho closes its sockets when it is deleted."""
