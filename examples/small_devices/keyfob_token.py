@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A good access token on a small device: MicroPython 1.20 or later, nothing else.
+"""A good access token on a small device: MicroPython 1.23 or later, nothing else.
 
     tokens = Tokens("as.example.com", "dev1", secret, ca)
     tokens.get()    # a token that is good now, renewed in time; TokenError where there is none
