@@ -42,7 +42,7 @@ def package(name: str, version: str) -> Path:
     return folder
 
 
-def tested(versions: dict[str, str], files: tuple[str, ...]) -> None:
+def run_with(versions: dict[str, str], files: tuple[str, ...]) -> None:
     """Run tests with these versions, and see that it is these that they run with."""
     folders = [str(package(name, version)) for name, version in versions.items()]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*folders, str(ROOT)])}
@@ -63,9 +63,9 @@ def tested(versions: dict[str, str], files: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("paho", PAHO)
 def test_every_paho_keeps_all_promises(paho: str) -> None:
-    tested({"paho-mqtt": paho}, BY_PAHO)
+    run_with({"paho-mqtt": paho}, BY_PAHO)
 
 
 @pytest.mark.parametrize(("aiomqtt", "paho"), AIOMQTT)
 def test_every_aiomqtt_keeps_all_promises(aiomqtt: str, paho: str) -> None:
-    tested({"aiomqtt": aiomqtt, "paho-mqtt": paho}, BY_AIOMQTT)
+    run_with({"aiomqtt": aiomqtt, "paho-mqtt": paho}, BY_AIOMQTT)
