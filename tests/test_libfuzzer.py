@@ -36,8 +36,8 @@ def test_an_index_that_forgets_a_prefix_is_found(
         (broken / source.name).write_text(text)
     monkeypatch.setattr(libfuzzer, "_PLUGIN", broken)
     monkeypatch.chdir(tmp_path)  # where libFuzzer leaves the input
-    # It ends at the first one that it finds, mostly among the first thousands.
-    run = libfuzzer.run_target("permissions", tmp_path, ["-runs=1000000"])
+    # The vectors alone show it, unless the target reads none of them.
+    run = libfuzzer.run_target("permissions", tmp_path, ["-runs=1"])
     assert not run.held
     shown = next(tmp_path.glob("crash-*"))
     again = subprocess.run([tmp_path / "permissions", shown], capture_output=True, check=False)

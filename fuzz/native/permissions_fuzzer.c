@@ -11,7 +11,9 @@
 
 #include <stdlib.h>
 
-enum { HEAD = 8 + 1 + 1 + 2 + 8 + 4 * 2 }; /* of a RECORD with empty texts, up to Permissions */
+/* Of a RECORD with empty texts, up to Permissions: epoch, state, flags, client identifier, end,
+ * four texts, what the token is bound to, OAuth client. */
+enum { HEAD = 8 + 1 + 1 + 2 + 8 + 4 * 2 + 1 + 2 };
 
 static void demand(bool holds)
 {
