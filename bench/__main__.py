@@ -18,6 +18,7 @@ from bench import (
     native_permission_check,
     native_records,
     revoke_to_disconnect,
+    starts,
     tokens,
 )
 
@@ -33,6 +34,7 @@ PARTS = {
     "events": event_to_disconnect.run,
     "import": import_devices.run,
     "tokens": tokens.run,
+    "starts": starts.run,
 }
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from keyfob.cli.installation import Installation, initialise
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation
 from keyfob.cli.ports import Ports
 from keyfob.cli.server_database import server_database
 from keyfob.server.stores.store import open_store

@@ -20,7 +20,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from keyfob.cli.installation import Installation, initialise, operators_of
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register, operators_of
 from keyfob.cli.ports import Ports
 from keyfob.server.passwords import generate_password
 from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
@@ -118,7 +120,7 @@ def password(installed: Installation) -> str:
     made = generate_password()
     with operators_of(installed.directory) as operators:
         operators.add("alice", made)
-    with installed.register() as register:
+    with open_register(installed) as register:
         register.add_device(DeviceWish("dev1", rights=Rights(publish=["{device}/#"])))
         register.add_device(
             DeviceWish(LONG, rights=Rights(publish=["{device}/" + "x" * 200], scopes=["y" * 200]))
@@ -155,7 +157,7 @@ def test_a_device_is_approved_in_the_browser(desk: Desk) -> None:
     assert desk.heading == "Approved"
     assert desk.poll(begun) == "mqtt.connect mqtt.publish:dev1/#"
     assert desk.poll(begun) == "invalid_grant"
-    with desk.installation.register() as register:
+    with open_register(desk.installation) as register:
         (line,) = [one for one in register.list_actions() if one.action == "device-code.approve"]
     assert (line.actor, line.subject) == ("alice at 127.0.0.1", "dev1")
 

@@ -19,7 +19,8 @@ from authlib.oauth2.rfc7523 import PrivateKeyJWT  # type: ignore[import-untyped]
 from joserfc.jwk import ECKey, Key, KeyParameters, OKPKey, RSAKey
 from requests_oauth2client import InvalidClient, OAuth2Client, PrivateKeyJwt
 
-from keyfob.cli.installation import Installation, initialise, settings_of
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation, settings_of
 from tests.cli.commands import Shell, started
 from tests.cli.conftest import FREE
 

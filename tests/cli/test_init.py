@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from keyfob.cli.installation import initialise, settings_of
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import settings_of
 from keyfob.cli.ports import Ports, refuse_taken
 from keyfob.config import load
 from keyfob.errors import ConfigError

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from keyfob.cli.installation import Installation, operators_of
+from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register, operators_of
 from keyfob.cli.login import invitation_text
 from keyfob.cli.profiles import Profile, read_profile, write_profile
 from keyfob.device import Invitation
@@ -29,7 +30,7 @@ def desk(serving: Installation) -> Installation:
     """The server that runs, with an operator, a device and a program that may log in."""
     with operators_of(serving.directory) as operators:
         operators.add("alice", PASSWORD)
-    with serving.register() as register:
+    with open_register(serving) as register:
         register.add_device(DeviceWish("approved", rights=Rights(publish=["a/#"]), lifetime=10))
         register.add_application(
             ApplicationWish("login-tool", public=True, device_code=True, refresh=True)
@@ -142,7 +143,7 @@ def test_what_does_not_go_together_is_misuse(
 def test_a_profile_whose_secret_is_elsewhere_needs_nobody(
     desk: Installation, online: Shell, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with desk.register() as register:
+    with open_register(desk) as register:
         secret = register.add_device(DeviceWish("alone", rights=Rights(publish=["a/#"]))).secret
     monkeypatch.chdir(tmp_path)
     Path("alone.secret").write_text(f"{secret}\n", encoding="utf-8")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from keyfob.brokers.mosquitto.build import compile_plugin
-from keyfob.cli.installation import Installation, initialise, settings_of
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation, settings_of
 from tests.cli.beside_mosquitto import DEVICE, PROGRAM, USER, Beside, Guards
 from tests.cli.commands import KEYFOB, Shell, started
 from tests.cli.conftest import FREE

@@ -13,10 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.main import get_command
 
 from keyfob.cli.installation import Installation
-from keyfob.cli.main import HERE, REMOTE, app
 from keyfob.server.admin_scopes import DEVICES_READ
 from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import Outcome, Shell
@@ -198,12 +196,6 @@ def test_a_command_of_this_machine_refuses_a_server(remote: Remote) -> None:
         assert f"`keyfob {arguments[0]}`" in outcome.err
         assert why in outcome.err
         assert "--server goes with" in outcome.err
-
-
-def test_each_command_works_on_a_server_or_says_why_not() -> None:
-    named = {name for name, one in get_command(app).commands.items() if not one.hidden}  # type: ignore[attr-defined]
-    assert named == REMOTE | set(HERE)
-    assert REMOTE.isdisjoint(HERE)
 
 
 def test_grants_of_another_register_are_not_changed_in_silence(

@@ -16,7 +16,9 @@ import httpx
 import pytest
 from cryptography import x509
 
-from keyfob.cli.installation import Installation, renew
+from keyfob.cli.initialising import renew
+from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register
 from keyfob.server.wishes import DeviceWish
 from keyfob.tokens.sign import SigningKey
 from tests.cli.commands import started, wait_for
@@ -104,7 +106,7 @@ def test_sighup_reads_the_trusted_issuers_again_and_wrong_ones_are_not_taken(
     before = path.read_text()
     url = installation.settings.server.issuer
     context = ssl.create_default_context(cafile=installation.directory / "ca.pem")
-    with installation.register() as register:
+    with open_register(installation) as register:
         register.add_device(DeviceWish("dev1"))
         register.allow_grant("dev1", "jwt-bearer")
     (installation.directory / "keys.json").write_bytes(jwks_of(key))

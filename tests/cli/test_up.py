@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from keyfob.brokers.mosquitto.build import build_plugin
-from keyfob.cli.installation import Installation, renew
+from keyfob.cli.initialising import renew
+from keyfob.cli.installation import Installation
 from keyfob.config import load
 from tests.cli.commands import KEYFOB, Program, Shell, alive, started, wait_for
 

@@ -17,7 +17,9 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from keyfob.cli.installation import Installation, initialise, operators_of
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register, operators_of
 from keyfob.cli.ports import Ports
 from keyfob.server.wishes import ApplicationWish
 from tests.cli.chromium import chromium, loaded
@@ -53,7 +55,7 @@ def served(
     _write(made.directory, provider.issuer, secret)
     with operators_of(made.directory) as operators:
         operators.add("alice", None, openid_subject="alice@there")
-    with made.register() as register:
+    with open_register(made) as register:
         register.add_device("dev1")
         register.add_application(ApplicationWish("setup", public=True, device_code=True))
     context = ssl.create_default_context(cafile=made.directory / "ca.pem")
@@ -125,7 +127,7 @@ def test_an_operator_of_the_other_issuer_signs_in_and_approves(
     driver.find_element(By.ID, "compared").click()
     driver.find_element(By.XPATH, "//button[.='Approve']").click()
     expect(driver, "Approved")
-    with served.installation.register() as register:
+    with open_register(served.installation) as register:
         (line,) = [one for one in register.list_actions() if one.action == "device-code.approve"]
     assert line.actor == "alice at 127.0.0.1"
 

@@ -17,7 +17,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from keyfob.cli.installation import Installation, initialise
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register
 from keyfob.cli.ports import Ports
 from tests.cli.commands import started, wait_for
 
@@ -109,7 +111,7 @@ def loaded(tmp_path: Path, number: signal.Signals) -> tuple[Load, int]:
     installation = initialise(tmp_path / "data", ports=Ports(server=0, mqtt=0, plain=0))
     path = installation.settings.path
     path.write_text(path.read_text() + "\n[server.limits]\nenabled = false\n")
-    with installation.register() as register:
+    with open_register(installation) as register:
         secret = register.add_device("dev1").secret
     form = {"grant_type": "client_credentials", "client_id": "dev1", "client_secret": secret}
     load = Load(installation, urlencode(form))

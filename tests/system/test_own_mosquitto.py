@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from keyfob.cli.installation import Installation, initialise, settings_of
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation, settings_of
 from keyfob.cli.ports import Ports
 from tests.cli.commands import KEYFOB, started
 from tests.running import until

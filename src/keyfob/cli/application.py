@@ -14,7 +14,7 @@ from keyfob.cli.certificate_options import (
     CertificateName,
     certificate_identity,
 )
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.target import option_of, register_of

@@ -13,7 +13,8 @@ import msgspec
 import typer
 
 from keyfob.cli import checking
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import settings_of
 from keyfob.cli.output import Json, answer, here, table
 from keyfob.config import IssuerSection, Origin, Settings, nearest
 from keyfob.errors import ConfigError

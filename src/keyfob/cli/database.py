@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import settings_of
 from keyfob.cli.output import Exit, Json, answer, finish, table
 from keyfob.cli.server_database import server_database
 from keyfob.config import SecretReference, database_fault, database_kind

@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register
 from keyfob.cli.output import here
 from keyfob.cli.supervisor import end_with_parent, send
 from keyfob.errors import ConflictError, UpstreamError
@@ -119,7 +120,7 @@ class _Demonstration:
         async with self._listening(_SENSOR, token, own) as listener:
             self.tell(f"$ keyfob device disable {_SENSOR}{self._installation.option}")
             began = time.monotonic()
-            with self._installation.register() as register:
+            with open_register(self._installation) as register:
                 register.disable_device(_SENSOR)
             await _until(listener, "DISCONNECT", "a disabled device stayed connected")
             elapsed = time.monotonic() - began
@@ -140,7 +141,7 @@ class _Demonstration:
         lifetime: int | None = None,
     ) -> str:
         """Register a device, or enable that of an earlier run; return its secret."""
-        with self._installation.register() as register:
+        with open_register(self._installation) as register:
             with suppress(ConflictError):
                 rights = Rights(publish=publish, subscribe=subscribe)
                 wish = DeviceWish(device, rights=rights, lifetime=lifetime)

@@ -15,7 +15,8 @@ from keyfob.cli.certificate_options import (
     certificate_identity,
 )
 from keyfob.cli.device_shown import answer_issued, answer_keys, device_data, device_time
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.fleet import export, import_
 from keyfob.cli.key_files import Jwks, JwksArgument, RemoveSecret, read_jwks
 from keyfob.cli.listing import After, Limit, page
 from keyfob.cli.output import Json, answer, fields
@@ -363,3 +364,7 @@ def set_tokens(
         device = register.set_device_tokens(identifier, wanted)
     tokens = shown_tokens(device.metadata) or "the server's"
     answer(device_data(device), f"{identifier}: its next tokens are {tokens}", as_json=as_json)
+
+
+app.command("import")(import_)
+app.command()(export)

@@ -18,8 +18,9 @@ import typer
 from keyfob.authorization.decision import ConnectRequest, Decision, DenyReason, Step
 from keyfob.authorization.permissions import Operation, Verdict
 from keyfob.cli.compose import asked_issuers, onlooker
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.inspecting import KEYS_DEADLINE, be_quiet, no_keys, token_argument
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
 from keyfob.cli.shown import shown, time_of
 from keyfob.config import IssuerSection, Settings

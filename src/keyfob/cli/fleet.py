@@ -12,7 +12,7 @@ from typing import Annotated, BinaryIO, Final
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, here
 from keyfob.cli.selecting import Group, InState, Label, SecretsOut, devices, progress_bar, selected
 from keyfob.cli.target import register_of
@@ -21,7 +21,7 @@ from keyfob.server.fleet_import import ImportOutcome
 from keyfob.server.fleet_rows import RowReader, format_of, header
 from keyfob.server.private_file import PrivateFile
 
-__all__ = ["add_to", "export", "import_"]
+__all__ = ["export", "import_"]
 
 _STANDARD: Final = "-"
 Format = Annotated[
@@ -92,12 +92,6 @@ def export(
         sink.write(header(known).encode())
         for rows in register.fleet.written(selection, known):
             sink.write(rows.encode())
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make these commands of ``keyfob device``."""
-    app.command("import")(import_)
-    app.command()(export)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields
 from keyfob.cli.target import grants_of
 from keyfob.server.client_grants import ClientGrants

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.listing import After, Limit, page
 from keyfob.cli.output import Json, answer, fields
 from keyfob.cli.right_options import DevicesPublish, DevicesSubscribe, Scope

@@ -15,10 +15,11 @@ import typer
 import uvloop
 
 from keyfob.cli.console import Console
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.guard_alone import alone
 from keyfob.cli.guard_lead import lead
 from keyfob.cli.guard_worker import worker
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import settings_of
 from keyfob.cli.logs import log_to_stderr
 from keyfob.guard.background import keep_running
 

@@ -16,7 +16,8 @@ import typer
 
 from keyfob.authorization.decision import DenyReason
 from keyfob.cli.compose import asked_issuers, known_revocations
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import Installation, settings_of
 from keyfob.cli.output import Exit, Json, answer, fields, finish
 from keyfob.cli.shown import shown, time_of
 from keyfob.errors import ConfigError, TokenError, UpstreamError

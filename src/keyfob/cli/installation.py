@@ -1,83 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One installation: the folder that ``--dir`` names, made by ``keyfob init`` or ``keyfob up``."""
+"""One installation: the folder that ``--dir`` names, made by ``keyfob init`` or ``keyfob up``.
+
+Devices and guards read one, too: nothing of the authorization server is loaded for that.
+"""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import re
 import shlex
-import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-import typer
-
-from keyfob.cli.certificates import ensure_certificates, write_private
-from keyfob.cli.lock import turns
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY
 from keyfob.cli.output import here
-from keyfob.cli.ports import Ports
-from keyfob.cli.server_database import server_database
-from keyfob.config import FILE_NAME, IssuerSection, Settings, load
+from keyfob.config import FILE_NAME, Settings, load
 from keyfob.errors import ConfigError
-from keyfob.server.operator_register import OperatorRegister
-from keyfob.server.register import Register
 
-__all__ = [
-    "DEFAULT_DIRECTORY",
-    "Directory",
-    "Installation",
-    "host_name",
-    "initialise",
-    "make_folders",
-    "operators_of",
-    "renew",
-    "settings_of",
-]
-
-Directory = Annotated[
-    Path,
-    typer.Option("--dir", metavar="FOLDER", envvar="KEYFOB_DIR", help="The installation's folder."),
-]
-DEFAULT_DIRECTORY: Final = Path("keyfob-data")
-_GUARD_CLIENT: Final = "keyfob-guard"
-_GUARD_SECRET_FILE: Final = "guard.secret"  # noqa: S105 - a file name
-_GUARD_SECRET: Final = f"file:{_GUARD_SECRET_FILE}"
-
-_HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
-
-_TEMPLATE: Final = """\
-# Keyfob on one machine: authorization server, guard and Mosquitto.
-# Every key and its default: docs/configuration.md. Paths are relative to this file.
-# Changes count from the next start; issuers and policies also once the guard gets SIGHUP.
-
-[server]
-issuer = "https://{name}:{server_port}"   # what tokens carry as iss; devices ask for tokens here
-host = "{host}"
-port = {server_port}
-audience = "mqtt"                         # what tokens carry as aud
-token_lifetime = 3600                     # seconds, where a device has no lifetime of its own
-
-[guard]
-socket = "run/guard.sock"                 # where Mosquitto's plugin asks
-
-# Whose tokens the guard trusts. More [[issuer]] sections may follow.
-[[issuer]]
-name = "keyfob"
-issuer = "https://{name}:{server_port}"
-audience = ["mqtt"]
-rights = ["scopes", "authorization_details"]
-ca = "ca.pem"
-revocation_client = "{guard_client}"
-revocation_secret = "{guard_secret}"
-
-[mosquitto]
-host = "{host}"
-port = {mqtt_port}                        # MQTT over TLS
-plain_port = {plain_port}                 # MQTT without TLS, for this machine only; 0: none
-"""
+__all__ = ["Installation", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +37,6 @@ class Installation:
         """The host name that devices reach this machine by."""
         return urlsplit(self.settings.server.issuer).hostname or "localhost"
 
-    def register(self) -> Register:
-        """Open the authorization server's register; the caller closes it."""
-        server = self.settings.server
-        own = [one for one in self.settings.issuers if one.issuer == server.issuer]
-        template = own[0].client_id_template if own else "{device}"
-        return Register.open(
-            server_database(self.settings), client_id_template=template, migrate=server.migrate
-        )
-
-
-def operators_of(directory: Path) -> OperatorRegister:
-    """Open the operators of an installation that is there; the caller closes them.
-
-    Raises:
-        ConfigError: The folder holds none, or its configuration is wrong.
-    """
-    settings = settings_of(directory).settings
-    return OperatorRegister.open(server_database(settings), migrate=settings.server.migrate)
-
 
 def settings_of(directory: Path) -> Installation:
     """Open an installation that is there.
@@ -131,93 +51,3 @@ def settings_of(directory: Path) -> Installation:
             f"`keyfob init --dir {place}`, or name another with --dir"
         )
     return Installation(directory.absolute(), load(directory / FILE_NAME))
-
-
-def host_name(text: str) -> str:
-    """Return a host name as it stands in an issuer.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if not _HOST_NAME.fullmatch(text):
-        raise ConfigError(f"{text!r} is not a host name such as broker.example.com")
-    return text.lower()
-
-
-def make_folders(directory: Path) -> Path:
-    """Make the folders of an installation where they are missing; return the whole path."""
-    directory = directory.absolute()
-    for folder in (directory, directory / "run", directory / "log"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return directory
-
-
-def initialise(directory: Path, *, name: str | None = None, ports: Ports) -> Installation:
-    """Make an installation, or complete one: configuration, certificates, guard's credentials.
-
-    Args:
-        directory: The folder; made when missing.
-        name: The host name that devices reach this machine by; None: ``localhost``, where
-            everything listens on the loopback address only. An existing installation keeps its
-            own.
-        ports: Where a new installation listens. An existing one keeps its own.
-
-    Raises:
-        ConfigError: The name is none, or the existing configuration is wrong.
-    """
-    name = host_name("localhost" if name is None else name)
-    directory = make_folders(directory)
-    with turns(directory):
-        path = directory / FILE_NAME
-        if not path.exists():
-            write_private(path, _configuration(name, ports).encode())
-        installation = Installation(directory, load(path))
-        renew(installation)
-        _ensure_guard_client(directory, installation.settings)
-    return installation
-
-
-def renew(installation: Installation) -> list[str]:
-    """Make certificates that are missing or about to end; return the files that were written."""
-    every = (installation.name, "localhost", "127.0.0.1", "::1", socket.gethostname())
-    names = [name for name in dict.fromkeys(every) if _is_certifiable(name)]
-    return ensure_certificates(
-        installation.directory, names, now=datetime.datetime.now(datetime.UTC)
-    )
-
-
-def _configuration(name: str, ports: Ports) -> str:
-    server_port, mqtt_port, plain_port = ports.chosen()
-    return _TEMPLATE.format(
-        name=name,
-        host="127.0.0.1" if name == "localhost" else "0.0.0.0",  # noqa: S104 - a named gateway
-        server_port=server_port,
-        mqtt_port=mqtt_port,
-        plain_port=plain_port,
-        guard_client=_GUARD_CLIENT,
-        guard_secret=_GUARD_SECRET,
-    )
-
-
-def _ensure_guard_client(directory: Path, settings: Settings) -> None:
-    if not any(_is_ours(issuer) for issuer in settings.issuers):
-        return
-    with Register.open(server_database(settings), migrate=settings.server.migrate) as register:
-        registered = any(one.id == _GUARD_CLIENT for one in register.list_guard_clients())
-        if not (registered and (directory / _GUARD_SECRET_FILE).exists()):
-            secret = register.ensure_guard_client(_GUARD_CLIENT)
-            write_private(directory / _GUARD_SECRET_FILE, secret.encode())
-
-
-def _is_ours(issuer: IssuerSection) -> bool:
-    """Tell whether the guard reads an issuer's revocations with what is made here."""
-    made = (_GUARD_CLIENT, _GUARD_SECRET)
-    return (issuer.revocation_client, issuer.revocation_secret) == made
-
-
-def _is_certifiable(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return _HOST_NAME.fullmatch(name) is not None
-    return True

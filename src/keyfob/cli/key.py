@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, table
 from keyfob.cli.shown import time_of
 from keyfob.cli.target import key_register_of

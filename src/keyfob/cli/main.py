@@ -9,123 +9,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from keyfob import __version__
-from keyfob.cli import (
-    application,
-    audit,
-    config,
-    database,
-    device,
-    explaining,
-    fleet,
-    grant,
-    group,
-    guarding,
-    inspecting,
-    key,
-    login,
-    mosquitto,
-    operator,
-    receiver,
-    registration_token,
-    serve,
-    service,
-    simulate,
-    token,
-    up,
-)
-from keyfob.cli.doctor import command as doctor
+from keyfob.cli.chosen_server import ChosenServer, use
+from keyfob.cli.commands import COMMANDS, CommandGroup
 from keyfob.cli.failures import report
 from keyfob.cli.output import print_line
-from keyfob.cli.pubsub.property_words import PropertyCommand
-from keyfob.cli.pubsub.publish import pub
-from keyfob.cli.pubsub.subscribe import sub
-from keyfob.cli.target import Target, use
 from keyfob.errors import ConfigError
 
-__all__ = ["HERE", "REMOTE", "app", "main", "run"]
+__all__ = ["app", "main", "run"]
 
 app = typer.Typer(
     name="keyfob",
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     # A traceback with local variables would show tokens and secrets.
     pretty_exceptions_enable=False,
 )
-app.command("init")(up.init)
-app.command("up")(up.up)
-app.command("server")(serve.server)
-app.command("guard")(guarding.guard)
-app.command("guard-worker", hidden=True)(guarding.guard_worker)
-app.command("token", short_help="Get a token, or keep one fresh.")(token.token)
-app.command("login", short_help="Have somebody approve this device.")(login.login)
-app.command("doctor", short_help="Say what is wrong with a device's token and broker.")(
-    doctor.doctor
-)
-app.command("pub", cls=PropertyCommand, short_help="Publish as mosquitto_pub does.")(pub)
-app.command("sub", cls=PropertyCommand, short_help="Subscribe as mosquitto_sub does.")(sub)
-app.command("inspect", short_help="Show what is in a token, and whether it is good.")(
-    inspecting.inspect
-)
-app.command("simulate", short_help="Tell when a fleet renews its tokens, or run one.")(
-    simulate.simulate
-)
-app.command("explain")(explaining.explain)
-app.command("audit")(audit.audit)
-app.add_typer(device.app, name="device")
-fleet.add_to(device.app)
-app.add_typer(group.app, name="group")
-app.add_typer(application.app, name="application")
-app.add_typer(grant.app, name="grant")
-app.add_typer(key.app, name="key")
-app.add_typer(service.app, name="service")
-app.add_typer(receiver.app, name="receiver")
-app.add_typer(registration_token.app, name="registration-token")
-app.add_typer(operator.app, name="operator")
-app.add_typer(config.app, name="config")
-app.add_typer(database.app, name="database")
-app.add_typer(mosquitto.app, name="mosquitto", short_help="Build and configure the plugin.")
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         print_line(f"keyfob {__version__}")
         raise typer.Exit
-
-
-# Those that work on a register, wherever it is.
-REMOTE: Final = frozenset(
-    {
-        *("device", "group", "application", "grant", "key", "service", "receiver"),
-        *("registration-token", "operator", "audit"),
-    }
-)
-
-# Of the others: what they work on, which no admin API reaches.
-HERE: Final = MappingProxyType(
-    {
-        "init": "makes an installation in a folder of this machine",
-        "up": "runs an installation of this machine",
-        "server": "runs here",
-        "guard": "runs here",
-        "token": "asks an authorization server as a device; which one, --issuer says",
-        "inspect": "judges by the issuers that this machine's configuration trusts",
-        "explain": "decides by this machine's configuration and its guard's sessions",
-        "login": "asks an authorization server as a device; which one, --issuer says",
-        "simulate": "asks as devices, or no server at all",
-        "doctor": "asks an authorization server as a device; which one, --issuer says",
-        "pub": "asks an authorization server as a device; which one, --issuer says",
-        "sub": "asks an authorization server as a device; which one, --issuer says",
-        "config": "is about the configuration file of this machine",
-        "database": "opens the database itself, before any server does",
-        "mosquitto": "is about the Mosquitto of this machine",
-    }
-)
 
 
 @app.callback()
@@ -160,17 +70,19 @@ def keyfob(
 
     Exit codes: 0 allowed or done, 1 refused, 2 misuse or a system that does not work.
     """
-    remote = context.invoked_subcommand in REMOTE
+    command = context.invoked_subcommand or ""
+    remote = command in COMMANDS and not COMMANDS[command].here
     source = context.get_parameter_source("server")
     typed = source is not None and source.name == "COMMANDLINE"
     if server and typed and not remote:
-        raise ConfigError(_refusal(context.invoked_subcommand or ""))
-    use(Target(server, ca, credentials) if remote else Target())
+        raise ConfigError(_refusal(command))
+    use(ChosenServer(server, ca, credentials) if remote else ChosenServer())
 
 
 def _refusal(command: str) -> str:
-    why = f"`keyfob {command}` {HERE[command]}; " if command in HERE else ""
-    return f"{why}--server goes with: " + ", ".join(sorted(REMOTE))
+    why = f"`keyfob {command}` {COMMANDS[command].here}; " if command else ""
+    remote = sorted(name for name, place in COMMANDS.items() if not place.here)
+    return f"{why}--server goes with: " + ", ".join(remote)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

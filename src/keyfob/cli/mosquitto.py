@@ -10,7 +10,8 @@ import typer
 
 from keyfob.brokers.mosquitto.build import PLUGIN_FILE, compile_plugin
 from keyfob.brokers.mosquitto.conf import Mode, PluginSettings, render_plugin
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import settings_of
 from keyfob.cli.mosquitto_doctor import doctor
 from keyfob.cli.mosquitto_installing import install, uninstall
 from keyfob.cli.output import Json, answer, here

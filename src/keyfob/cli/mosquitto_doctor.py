@@ -13,8 +13,8 @@ import typer
 from keyfob.brokers.mosquitto.doctor.conf_lines import Place
 from keyfob.brokers.mosquitto.doctor.examination import examine
 from keyfob.brokers.mosquitto.doctor.finding import Finding
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.findings import exit_code, finding_json, finding_text
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.mosquitto_facts import collect, read_conf
 from keyfob.cli.output import Json, answer, finish
 

@@ -17,7 +17,8 @@ from keyfob.brokers.mosquitto.conf import Mode, PluginSettings, render_plugin
 from keyfob.brokers.mosquitto.doctor.broker_conf import BrokerConf, interpret
 from keyfob.brokers.mosquitto.doctor.conf_lines import Line
 from keyfob.brokers.mosquitto.trial import try_to_start
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import Installation, settings_of
 from keyfob.cli.mosquitto_doctor import DEFAULT_CONF, BrokerName, ConfFile
 from keyfob.cli.mosquitto_facts import broker_program, conf_lines
 from keyfob.cli.output import Json, answer

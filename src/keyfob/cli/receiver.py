@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.registers import AnyReceiver
 from keyfob.cli.shown import time_of

@@ -14,7 +14,8 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from keyfob.cli.installation import Installation, renew
+from keyfob.cli.initialising import renew
+from keyfob.cli.installation import Installation
 from keyfob.cli.supervisor import Supervisor
 from keyfob.errors import KeyfobError
 

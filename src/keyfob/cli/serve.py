@@ -13,7 +13,8 @@ from typing import Final, NoReturn
 
 from keyfob.cli.collector import calm_collector
 from keyfob.cli.console import Console
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import settings_of
 from keyfob.cli.logs import log_to_stderr
 from keyfob.cli.server_grants import grant_settings
 from keyfob.cli.server_settings import server_settings

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.output import Json, answer, fields, table
 from keyfob.cli.target import option_of, register_of
 from keyfob.server.admin_scopes import ADMIN_SCOPES

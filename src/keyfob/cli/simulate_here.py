@@ -18,7 +18,9 @@ import typer
 
 from keyfob.cli.children import children
 from keyfob.cli.failures import without_secrets
-from keyfob.cli.installation import Installation, initialise
+from keyfob.cli.initialising import initialise
+from keyfob.cli.installation import Installation
+from keyfob.cli.local_registers import open_register
 from keyfob.cli.ports import Ports
 from keyfob.cli.supervisor import Supervisor
 from keyfob.errors import UpstreamError
@@ -117,7 +119,7 @@ def _register(
     )
     file = folder / "secrets.csv"
     with (
-        installation.register() as register,
+        open_register(installation) as register,
         PrivateFile(folder / "rejects.csv") as rejects,
         PrivateFile(file) as secrets,
     ):

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
 from keyfob.cli.admin_client import AdminClient, read_credentials
-from keyfob.cli.installation import operators_of as local_operators
+from keyfob.cli.chosen_server import ChosenServer, chosen_server
 from keyfob.cli.installation import settings_of
+from keyfob.cli.local_registers import open_register
+from keyfob.cli.local_registers import operators_of as local_operators
 from keyfob.cli.registers import (
     AnyGrants,
     AnyKeyRegister,
@@ -34,7 +34,6 @@ from keyfob.server.signing.key_register import KeyRegister
 from keyfob.server.stores.store import open_store
 
 __all__ = [
-    "Target",
     "grants_of",
     "key_register_of",
     "operators_of",
@@ -42,37 +41,12 @@ __all__ = [
     "receivers_of",
     "register_of",
     "registration_tokens_of",
-    "use",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server somewhere else.
-
-    Args:
-        server: The issuer's URL; empty: the installation of this machine.
-        ca: Certificates to trust beside the system's.
-        credentials: A file with a service's name and secret; None: the environment has them.
-    """
-
-    server: str = ""
-    ca: Path | None = None
-    credentials: Path | None = None
-
-
-_HERE = Target()
-_TARGET: ContextVar[Target] = ContextVar("target", default=_HERE)
-
-
-def use(target: Target) -> None:
-    """Have the command that follows work on this."""
-    _TARGET.set(target)
 
 
 def option_of(directory: Path) -> str:
     """Return what to type after a command for the same register, with a space before it."""
-    return "" if _TARGET.get().server else settings_of(directory).option
+    return "" if chosen_server().server else settings_of(directory).option
 
 
 @contextlib.contextmanager
@@ -85,19 +59,19 @@ def register_of(directory: Path) -> Iterator[AnyRegister]:
     Raises:
         ConfigError: There is no installation, or there are no credentials.
     """
-    if (target := _TARGET.get()).server:
-        with _client(target) as client:
+    if (chosen := chosen_server()).server:
+        with _client(chosen) as client:
             yield RemoteRegister(client)
         return
-    with settings_of(directory).register() as register:
+    with open_register(settings_of(directory)) as register:
         yield register
 
 
 @contextlib.contextmanager
 def key_register_of(directory: Path) -> Iterator[AnyKeyRegister]:
     """Open the signing keys that a command works on; see ``register_of``."""
-    if (target := _TARGET.get()).server:
-        with _client(target) as client:
+    if (chosen := chosen_server()).server:
+        with _client(chosen) as client:
             yield RemoteKeyRegister(client)
         return
     settings = settings_of(directory).settings
@@ -110,8 +84,8 @@ def key_register_of(directory: Path) -> Iterator[AnyKeyRegister]:
 @contextlib.contextmanager
 def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
     """Open the initial access tokens that a command works on; see ``register_of``."""
-    if (target := _TARGET.get()).server:
-        with _client(target) as client:
+    if (chosen := chosen_server()).server:
+        with _client(chosen) as client:
             yield RemoteRegistrationTokens(client)
         return
     settings = settings_of(directory).settings
@@ -124,19 +98,19 @@ def registration_tokens_of(directory: Path) -> Iterator[AnyRegistrationTokens]:
 @contextlib.contextmanager
 def grants_of(directory: Path) -> Iterator[AnyGrants]:
     """Open the grants of clients that a command works on; see ``register_of``."""
-    if (target := _TARGET.get()).server:
-        with _client(target) as client:
+    if (chosen := chosen_server()).server:
+        with _client(chosen) as client:
             yield RemoteGrants(client)
         return
-    with settings_of(directory).register() as register:
+    with open_register(settings_of(directory)) as register:
         yield register
 
 
 @contextlib.contextmanager
 def operators_of(directory: Path) -> Iterator[AnyOperators]:
     """Open the operators that a command works on; see ``register_of``."""
-    if (target := _TARGET.get()).server:
-        with _client(target) as client:
+    if (chosen := chosen_server()).server:
+        with _client(chosen) as client:
             yield RemoteOperators(client)
         return
     with local_operators(directory) as operators:
@@ -146,8 +120,8 @@ def operators_of(directory: Path) -> Iterator[AnyOperators]:
 @contextlib.contextmanager
 def receivers_of(directory: Path) -> Iterator[AnyReceivers]:
     """Open the receivers of events that a command works on; see ``register_of``."""
-    if (target := _TARGET.get()).server:
-        with _client(target) as client:
+    if (chosen := chosen_server()).server:
+        with _client(chosen) as client:
             yield RemoteReceivers(client)
         return
     settings = settings_of(directory).settings
@@ -160,9 +134,9 @@ def receivers_of(directory: Path) -> Iterator[AnyReceivers]:
 
 
 @contextlib.contextmanager
-def _client(target: Target) -> Iterator[AdminClient]:
-    credentials = read_credentials(target.credentials)
-    client = AdminClient(target.server, credentials, ca=target.ca)
+def _client(chosen: ChosenServer) -> Iterator[AdminClient]:
+    credentials = read_credentials(chosen.credentials)
+    client = AdminClient(chosen.server, credentials, ca=chosen.ca)
     try:
         yield client
     finally:

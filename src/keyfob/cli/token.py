@@ -25,7 +25,8 @@ from keyfob.cli.asking_options import (
     Username,
     check_who_asks,
 )
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, Installation, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import Installation, settings_of
 from keyfob.cli.output import Exit, Json, answer, finish
 from keyfob.cli.profile_sources import profile_source
 from keyfob.cli.profiles import read_profile

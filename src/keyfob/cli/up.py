@@ -18,14 +18,9 @@ from keyfob.cli.checking import check
 from keyfob.cli.children import children
 from keyfob.cli.console import Console
 from keyfob.cli.demo import demonstrate
-from keyfob.cli.installation import (
-    DEFAULT_DIRECTORY,
-    Directory,
-    Installation,
-    host_name,
-    initialise,
-    make_folders,
-)
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.initialising import host_name, initialise, make_folders
+from keyfob.cli.installation import Installation
 from keyfob.cli.lock import only_one
 from keyfob.cli.output import Json, answer, here, print_line
 from keyfob.cli.ports import Ports, refuse_taken

@@ -22,12 +22,13 @@ from keyfob.cli.asking_options import (
     check_who_asks,
 )
 from keyfob.cli.broker_target import BrokerTarget, BrokerTls, parse_broker, target_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
 from keyfob.cli.doctor.examination import examine
 from keyfob.cli.doctor.issuer_checks import DEVICE_CODE, ClientKind
 from keyfob.cli.doctor.subject import BrokerWish, Subject
 from keyfob.cli.doctor.telling import as_data, as_text
 from keyfob.cli.findings import exit_code
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.installation import settings_of
 from keyfob.cli.output import Json, answer, finish
 from keyfob.cli.profile_sources import file_of, profile_source
 from keyfob.cli.profiles import Profile, read_profile

@@ -10,7 +10,8 @@ from typing import Annotated, Final
 
 import typer
 
-from keyfob.cli.installation import DEFAULT_DIRECTORY, Directory, settings_of
+from keyfob.cli.directory_option import DEFAULT_DIRECTORY, Directory
+from keyfob.cli.installation import settings_of
 from keyfob.cli.profile_sources import (
     absolute_file,
     absolute_reference,
