@@ -122,7 +122,7 @@ class SdkFleet:
 
     def _device(self, name: str, secret: str, before: str, way: Way) -> _Device:
         source = TokenSource(
-            f"https://localhost:{self._running.settings.server.port}",
+            self._running.settings.server.issuer,
             client_id=name,
             client_secret=secret,
             ca=self._running.ca,

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import os
 import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from keyfob.config import load
 from keyfob.device import Moment
 from keyfob.device.clock import system_clock
 from tests.running import NOT_AUTHORIZED, Installation, installation, until
@@ -42,33 +43,89 @@ LATE = re.compile(r"refused: its token has run out \(")
 """What the plugin says of a CONNECT whose token ended before it could decide."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """An installation, and the cables to it.
+
+    Attributes:
+        running: The installation, which knows nothing of them.
+        to_server: From everybody, the guard too, to the authorization server.
+        to_broker: From the devices to the broker.
+    """
+
+    running: Installation
+    to_server: Cable
+    to_broker: Cable
+
+    def cut(self) -> None:
+        """Leave the devices without a network."""
+        self.to_broker.cut()
+        self.to_server.cut()
+
+    def mend(self) -> None:
+        """Give it back."""
+        self.to_server.mend()
+        self.to_broker.mend()
+
+
 def token_lifetime(seconds: int, directory: Path) -> None:
     """Let the tokens of an installation live so long."""
+    changed(directory, r"token_lifetime = .*", f"token_lifetime = {seconds}", times=1)
+
+
+def changed(directory: Path, line: str, into: str, *, times: int) -> None:
+    """Change lines of an installation's configuration."""
     path = directory / "keyfob.toml"
-    text = path.read_text(encoding="utf-8")
-    changed = re.sub(r"^token_lifetime = .*$", f"token_lifetime = {seconds}", text, flags=re.M)
-    assert changed != text
-    path.write_text(changed, encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """What the short forms share: whatever fails in it, all of it is there again in the end."""
-    directory = tmp_path_factory.mktemp("short") / "data"
-    with running_with(directory, SHORT_LIFETIME, FORGETS_NOTHING) as running:
-        yield running
+    text, found = re.subn(rf"(?m)^{line}$", into, path.read_text(encoding="utf-8"))
+    assert found == times
+    path.write_text(text, encoding="utf-8")
 
 
 def running_with(
-    directory: Path, lifetime: int, *lines: str
+    directory: Path,
+    lifetime: int,
+    *lines: str,
+    configured: Callable[[Path], object] = lambda _: None,
 ) -> contextlib.AbstractContextManager[Installation]:
     """Run an installation with tokens of that lifetime."""
     # On a machine that others use, too, a guard may not be given the CPU for 200 ms. Mosquitto then
     # goes on with the old token, which is right, and its end is the end of a connection. More than
     # a device leaves to a token that it shows, a quarter of its life, would make it late.
     lines = ("guard_timeout_ms = 1000", *lines)
-    configured = functools.partial(token_lifetime, lifetime)
-    return installation(directory, plain=True, configured=configured, mosquitto=lines)
+
+    def both(directory: Path) -> None:
+        token_lifetime(lifetime, directory)
+        configured(directory)
+
+    return installation(directory, plain=True, configured=both, mosquitto=lines)
+
+
+@contextlib.contextmanager
+def cabled(directory: Path, lifetime: int) -> Iterator[Place]:
+    """Run one that forgets no session, and that is reached by cables."""
+    cables: list[Cable] = []
+    with contextlib.ExitStack() as stack:
+
+        def behind_a_cable(directory: Path) -> None:
+            made = stack.enter_context(cable(load(directory / "keyfob.toml").server.port))
+            cables.append(made)
+            issuer = f'issuer = "https://localhost:{made.port}"'
+            changed(directory, r'issuer = "https:.*', issuer, times=2)
+
+        running = stack.enter_context(
+            running_with(directory, lifetime, FORGETS_NOTHING, configured=behind_a_cable)
+        )
+        broker = running.settings.mosquitto.plain_port
+        assert broker
+        yield Place(running, cables[0], stack.enter_context(cable(broker)))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """What the short forms share: whatever fails in it, all of it is there again in the end."""
+    directory = tmp_path_factory.mktemp("short") / "data"
+    with cabled(directory, SHORT_LIFETIME) as place:
+        yield place
 
 
 @contextlib.contextmanager
@@ -130,20 +187,21 @@ def assert_no_other_connects(fleet: SdkFleet) -> None:
         assert fleet.counts["connack 0"] == len(fleet.devices)
 
 
-def test_short_nothing_is_lost_through_renewals(short: Installation) -> None:
-    fleets = undisturbed(short, WAYS, size=4, interval=0.2)
+def test_short_nothing_is_lost_through_renewals(short: Place) -> None:
+    running = short.running
+    fleets = undisturbed(running, WAYS, size=4, interval=0.2)
     with closing(fleets):
         until(
             "everybody has outlived two tokens",
-            lambda: all(fleet.renewed(short.audit()) >= 2 for fleet in fleets),
+            lambda: all(fleet.renewed(running.audit()) >= 2 for fleet in fleets),
         )
-        judge(fleets, short)
+        judge(fleets, running)
         for fleet in fleets:
             assert_no_other_connects(fleet)
         name, expired = fleets[0].devices[0].name, fleets[0].devices[0].first
     # An expired token that is shown does stand in the audit.
-    assert short.client(name).try_connect(name, expired) == NOT_AUTHORIZED
-    until("it is there", lambda: ("refused", "token_expired") in short.told(name))
+    assert running.client(name).try_connect(name, expired) == NOT_AUTHORIZED
+    until("it is there", lambda: ("refused", "token_expired") in running.told(name))
 
 
 @pytest.mark.soak
@@ -175,10 +233,9 @@ class SteppingClock:
         return dataclasses.replace(now, wall=now.wall + self.offset)
 
 
-def disturb(
-    what: str, running: Installation, between: Cable, clock: SteppingClock, pause: float
-) -> None:
+def disturb(what: str, place: Place, clock: SteppingClock, pause: float) -> None:
     """Do one of what happens to parts that belong to others."""
+    running = place.running
     match what:
         case "server away":
             # It hangs for as long as tokens live, and dies of it.
@@ -194,9 +251,9 @@ def disturb(
         case "guard killed":
             running.wait_restarted("guard", running.kill("guard"))
         case "network cut":
-            between.cut()
+            place.cut()
             time.sleep(pause)
-            between.mend()
+            place.mend()
         case "clock an hour ahead":
             clock.offset += 3600
         case "clock an hour back":
@@ -215,7 +272,7 @@ DISTURBANCES = (
 
 
 def disturbed(
-    running: Installation,
+    place: Place,
     ways: Sequence[Way],
     size: int,
     *,
@@ -223,36 +280,34 @@ def disturbed(
     seconds: float,
     pause: float,
 ) -> None:
-    clock, since = SteppingClock(), len(running.audit())
-    assert running.settings.mosquitto.plain_port
-    with cable(running.settings.mosquitto.plain_port) as between:
-        fleets = [
-            SdkFleet(running, size, way, port=between.port, clock=clock, will_delay=WILL_DELAY)
-            for way in ways
-        ]
-        with closing(fleets):
-            for fleet in fleets:
-                fleet.start(min(size / 25, 8.0))
-            until_then = time.monotonic() + seconds
-            done = Counter[str]()
-            for what in itertools.cycle(disturbances):
-                disturb(what, running, between, clock, pause)
-                done[what] += 1
-                if time.monotonic() > until_then and len(done) == len(disturbances):
-                    break
-                time.sleep(pause)
-            print(f"\n{dict(done)}")
-            judge(fleets, running, restarts=done["broker restarted"], since=since)
-            assert "Traceback" not in running.log()
+    running, clock = place.running, SteppingClock()
+    since, port = len(running.audit()), place.to_broker.port
+    fleets = [
+        SdkFleet(running, size, way, port=port, clock=clock, will_delay=WILL_DELAY) for way in ways
+    ]
+    with closing(fleets):
+        for fleet in fleets:
+            fleet.start(min(size / 25, 8.0))
+        until_then = time.monotonic() + seconds
+        done = Counter[str]()
+        for what in itertools.cycle(disturbances):
+            disturb(what, place, clock, pause)
+            done[what] += 1
+            if time.monotonic() > until_then and len(done) == len(disturbances):
+                break
+            time.sleep(pause)
+        print(f"\n{dict(done)}")
+        judge(fleets, running, restarts=done["broker restarted"], since=since)
+        assert "Traceback" not in running.log()
 
 
-def test_short_nothing_is_lost_while_parts_fail(short: Installation) -> None:
+def test_short_nothing_is_lost_while_parts_fail(short: Place) -> None:
     at_once = [what for what in DISTURBANCES if what != "server away"]
     disturbed(short, WAYS, size=4, disturbances=at_once, seconds=0, pause=0.3)
 
 
 @CUT_SHORT
-def test_short_what_comes_as_tokens_run_out_is_not_lost(short: Installation) -> None:
+def test_short_what_comes_as_tokens_run_out_is_not_lost(short: Place) -> None:
     """The server is away for longer than tokens live; MQTT 3.1.1 cannot even say what it drops."""
     ways = [*WAYS, Way("password", "reconnect", v5=False)]
     pause = SHORT_LIFETIME + 0.5
@@ -264,5 +319,5 @@ def test_short_what_comes_as_tokens_run_out_is_not_lost(short: Installation) -> 
 @pytest.mark.timeout(SECONDS + 600)
 @EACH_WAY
 def test_nothing_is_lost_while_parts_fail(tmp_path: Path, way: Way) -> None:
-    with running_with(tmp_path / "data", LIFETIME, FORGETS_NOTHING) as running:
-        disturbed(running, [way], SIZE, seconds=SECONDS, pause=float(LIFETIME))
+    with cabled(tmp_path / "data", LIFETIME) as place:
+        disturbed(place, [way], SIZE, seconds=SECONDS, pause=float(LIFETIME))
