@@ -45,8 +45,8 @@ async def test_a_busy_database_only_delays_it(database: Place, register: Registe
     register.add_device("dev1")
     register.add_device("dev2")
     blocker = open_store(database)
-    writer = Writer(database)
-    await writer.run(impatient)  # its one thread: the next work finds it idle
+    writer = Writer(database, most=1)
+    await writer.run(impatient)  # its one thread does all that follows
     last_tokens = LastTokens(writer)
     last_tokens.note("dev1", 1.0)
     last_tokens.note("dev2", 1.0)

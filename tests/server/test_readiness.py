@@ -41,10 +41,10 @@ async def test_a_register_without_a_key_is_not_ready_and_still_alive(
 
 
 async def test_a_register_that_others_keep_locked_is_not_ready(database: Place) -> None:
-    store, writer = open_store(database), Writer(database)
+    store, writer = open_store(database), Writer(database, most=1)
     reads = make_reads(database, store)
     tested = Readiness(StoredReadiness(reads, writer), lambda: True, asyncio.Event(), lambda: 0.0)
-    await writer.run(impatient)  # its one thread: the next work finds it idle
+    await writer.run(impatient)  # its one thread does all that follows
     with store.transaction():
         assert await tested.faults() == ("signing_key_missing", "register_unwritable")
     reads.close()

@@ -447,8 +447,8 @@ async def test_where_the_database_cannot_be_written_nothing_is_answered_or_lost(
 ) -> None:
     one = await login(world)
     store = open_store(settings.database)
-    writer = Writer(settings.database)
-    await writer.run(impatient)  # its one thread: the next work finds it idle
+    writer = Writer(settings.database, most=1)
+    await writer.run(impatient)  # its one thread does all that follows
     tokens = RefreshTokens(
         StoredRefreshFamilies(InLoop(store), writer), RefreshLifetimes(), world.clock
     )
