@@ -138,6 +138,7 @@ class Session:
     def close(self) -> None:
         """Let the client be as it was; a connection goes on until its token ends."""
         self._shadows.remove()
+        self._authenticating.over()
         self._holding.renewed()
         if getattr(self._client, MARK, None) is self:
             delattr(self._client, MARK)
@@ -193,18 +194,20 @@ class Session:
         credentials = self._presenting.credentials(
             client_id=client._client_id.decode(), username=username, password=password
         )
+        authenticating = self._authenticating
+        authenticating.connecting(credentials.exchange)
+        self._phase = _Phase.ASKED
+        self._tell_shown(credentials.token)
         client._username = _encoded(credentials.username)
         client._password = _encoded(credentials.password)
         if credentials.method:
             client._connect_properties = inside.connect_properties(
                 before[2], credentials.method, credentials.data
             )
-        self._authenticating.connecting(credentials.exchange)
-        self._phase = _Phase.ASKED
-        self._tell_shown(credentials.token)
+            authenticating.queue.ask()  # now: another thread may be told of CONNACK
         try:
             done = self._shadows.call("_send_connect", keepalive)
-            self._authenticating.queue.unbar()
+            authenticating.queue.unbar()
             return done
         finally:
             client._username, client._password, client._connect_properties = before
@@ -380,7 +383,8 @@ class Session:
         self._authenticating.queue.end()
 
     def _loop_write(self) -> Any:
-        if self.closing and self._phase is _Phase.AWAY:  # our half is closed
+        our_half_is_closed = self.closing and self._phase is _Phase.AWAY
+        if our_half_is_closed or self._authenticating.queue.handing_over:
             return mqtt.MQTT_ERR_SUCCESS
         return self._shadows.call("loop_write")
 
