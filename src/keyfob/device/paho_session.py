@@ -89,6 +89,7 @@ class Session:
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
         for name, function in (
+            ("reconnect", self._connect),
             ("_create_socket", self._create_socket),
             ("_send_connect", self._send_connect),
             ("_handle_connack", self._handle_connack),
@@ -145,6 +146,17 @@ class Session:
 
     # Before CONNECT
 
+    def _connect(self) -> Any:
+        """Connect, unless the user ends it for good meanwhile; paho would forget that."""
+        if not self._planned:
+            self._leaving = False
+        try:
+            return self._shadows.call("reconnect")
+        finally:
+            with self._lock:
+                if self._has_left():
+                    self._shadows.call("disconnect")
+
     def _create_socket(self) -> Any:
         """Have the token ready before there is a connection that a broker would time out."""
         client, presenting = self._client, self._presenting
@@ -152,10 +164,10 @@ class Session:
         # What the user wishes by reconnect_delay_set may change at any time.
         presenting.first = max(client._reconnect_min_delay, 0.1)
         presenting.most = max(client._reconnect_max_delay, presenting.first)
-        if not self._planned:
-            self._leaving = False
         self._warn_of_plain_text()
         credentials = presenting.credentials(client_id=client._client_id.decode())
+        if self._has_left():
+            raise ConnectionAbortedError("the client has disconnected")
         self._authenticating.queue.bar()
         if field is not Field.HEADER:
             return self._shadows.call("_create_socket")
@@ -198,14 +210,14 @@ class Session:
         authenticating.connecting(credentials.exchange)
         self._phase = _Phase.ASKED
         self._tell_shown(credentials.token)
-        client._username = _encoded(credentials.username)
-        client._password = _encoded(credentials.password)
-        if credentials.method:
-            client._connect_properties = inside.connect_properties(
-                before[2], credentials.method, credentials.data
-            )
-            authenticating.queue.ask()  # now: another thread may be told of CONNACK
         try:
+            client._username = _encoded(credentials.username)
+            client._password = _encoded(credentials.password)
+            if credentials.method:
+                client._connect_properties = inside.connect_properties(
+                    before[2], credentials.method, credentials.data
+                )
+                authenticating.queue.ask()  # first: CONNACK may be another thread's to handle
             done = self._shadows.call("_send_connect", keepalive)
             authenticating.queue.unbar()
             return done
@@ -213,12 +225,18 @@ class Session:
             client._username, client._password, client._connect_properties = before
 
     def _tell_shown(self, token: Token) -> None:
-        if self.on_show is not None:
-            self.on_show(token)
+        try:
+            if self.on_show is not None:
+                self.on_show(token)
+        except Exception as error:  # noqa: BLE001 - the user's; it would end the loop
+            # Not what it says: the token may be in it.
+            _log.error("who was told of a token that is shown failed: %s", type(error).__name__)
 
     # What the broker says
 
     def _handle_connack(self) -> Any:
+        if self._has_left():  # DISCONNECT is on its way
+            return mqtt.MQTT_ERR_SUCCESS
         _, code, properties = inside.packet_of(self._client)
         if self._phase is _Phase.IN and code:
             # Mosquitto 2.0.11 so answers a re-authentication that it refuses.
@@ -291,6 +309,9 @@ class Session:
     def _reconnect_wait(self) -> None:
         """Wait as was decided at the end of the connection, instead of by doubling alone."""
         client = self._client
+        if self._phase is not _Phase.AWAY:  # paho has told nobody: it cannot watch the socket
+            self._phase = _Phase.AWAY
+            self.wait = self._ended(None)
         bounds = client._reconnect_min_delay, client._reconnect_max_delay
         wait = max(self.wait, 0.001)  # 0 would stay 0 when doubled
         client.reconnect_delay_set(wait, wait)
@@ -363,16 +384,12 @@ class Session:
                 self.closing = False
             if self._has_left():  # the user has ended it for good meanwhile
                 return mqtt.MQTT_ERR_SUCCESS
-            done = client.reconnect()
+            return client.reconnect()
         except OSError:
             client._handle_on_connect_fail()
             return mqtt.MQTT_ERR_CONN_LOST
         finally:
             self._planned = False
-        with self._lock:
-            if self._has_left():  # paho's own mark of that was overwritten
-                self._shadows.call("disconnect")
-        return done
 
     def _sock_close(self) -> None:
         self._holding.over()
