@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -263,23 +261,6 @@ def test_each_token_is_told_as_it_goes_to_the_broker(method: str) -> None:
         session.close()
     assert shown == ["token-1", "token-2"]
     assert len(made.connects) == (1 if method else 2)
-
-
-@pytest.mark.skipif(
-    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2_000, reason="no descriptor is so high here"
-)
-def test_a_socket_with_a_high_descriptor_is_waited_for_as_any_other() -> None:
-    with contextlib.ExitStack() as stack:
-        pair = [stack.enter_context(each) for each in socket.socketpair()]
-        near, far = (
-            stack.enter_context(socket.socket(fileno=fcntl.fcntl(each, fcntl.F_DUPFD, 1_500)))
-            for each in pair
-        )
-        assert near.fileno() > 1_023  # beyond which select raises
-        assert inside._await(near, 0.0, writable=True)
-        assert not inside._await(near, 0.0)
-        far.send(b"x")
-        assert inside._await(near, 10.0)
 
 
 def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users() -> None:
