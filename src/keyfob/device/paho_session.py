@@ -29,7 +29,6 @@ from keyfob.device.paho_authenticating import Authenticating
 from keyfob.device.paho_goodbye import hear_out, say_goodbye
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
-from keyfob.errors import TokenUnavailableError
 from keyfob.loopback import is_loopback
 
 __all__ = ["MARK", "Session"]
@@ -161,7 +160,6 @@ class Session:
     def _create_socket(self) -> Any:
         """Have the token ready before there is a connection that a broker would time out."""
         client, presenting = self._client, self._presenting
-        field = presenting.carry.field
         # What the user wishes by reconnect_delay_set may change at any time.
         presenting.first = max(client._reconnect_min_delay, 0.1)
         presenting.most = max(client._reconnect_max_delay, presenting.first)
@@ -170,23 +168,10 @@ class Session:
         if self._has_left():
             raise ConnectionAbortedError("the client has disconnected")
         self._authenticating.queue.bar()
-        if field is not Field.HEADER:
+        if presenting.carry.field is not Field.HEADER:
             return self._shadows.call("_create_socket")
-        given = client._websocket_extra_headers
-
-        def headers(usual: dict[str, str]) -> dict[str, str]:
-            try:
-                made = given(usual) if callable(given) else {**usual, **(given or {})}
-                return {**made, **credentials.headers}
-            except Exception as error:  # noqa: BLE001 - the user's; any but an OSError ends the loop
-                said = f"the headers for the WebSocket: {type(error).__name__}"
-                raise TokenUnavailableError(said) from None
-
-        client._websocket_extra_headers = headers
-        try:
+        with inside.websocket_headers(client, credentials.headers):
             return self._shadows.call("_create_socket")
-        finally:
-            client._websocket_extra_headers = given
 
     def _warn_of_plain_text(self) -> None:
         client = self._client
