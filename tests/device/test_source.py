@@ -117,6 +117,83 @@ def test_the_first_renewal_is_early_and_the_later_ones_are_late(
     assert source.renewal_in() > LATER_EARLIEST * 0.9 * HOUR
 
 
+LATE = LATER_EARLIEST * 0.9 * HOUR
+"""Where renewals on schedule lie; the first ones lie before it where 0.5 is drawn."""
+
+
+@pytest.mark.parametrize("hours", [0.97, 1.5])
+def test_a_token_that_a_power_cut_left_stale_or_ended_is_followed_by_a_first_one(
+    made: Made, clock: SetClock, tmp_path: Path, hours: float
+) -> None:
+    made(store=FileStore(tmp_path / "token")).get()
+    clock.pass_by(hours * HOUR)
+    clock.boot = "the next boot"
+    source = made(store=FileStore(tmp_path / "token"))
+    source.renew().result(10)
+    assert 0 < source.renewal_in() < LATE
+
+
+def test_a_kept_token_that_lives_on_is_followed_by_a_first_one(
+    made: Made, clock: SetClock, tmp_path: Path
+) -> None:
+    made(store=FileStore(tmp_path / "token")).get()
+    clock.boot, clock.elapsed = "the next boot", 0.0
+    source = made(store=FileStore(tmp_path / "token"))
+    # The time server answers, and all who had no clock of their own see how old their tokens are.
+    clock.step(0.95 * HOUR)
+    source.get()
+    settled(source)
+    assert 0 < source.renewal_in() < LATE
+
+
+def end(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    clock.pass_by(HOUR)
+
+
+def step(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    clock.step(HOUR)
+
+
+def refuse(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    clock.pass_by(31)
+    assert source.refused(source.get())
+
+
+def fail(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    to_stale(source, clock)
+    works, server.token = server.token, sends({}, "503 No")
+    source.get()
+    settled(source)
+    server.token = works
+    clock.pass_by(source.renewal_in() + 0.01)
+    assert source.state is Freshness.STALE
+
+
+def ask(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    source.renew().result(10)
+
+
+@pytest.mark.parametrize("happens", [end, step, refuse, fail, ask])
+def test_what_may_happen_to_all_at_once_is_followed_by_a_first_renewal(
+    source: TokenSource, server: Rogue, clock: SetClock, happens: Callable[..., None]
+) -> None:
+    source.get()
+    to_stale(source, clock)
+    source.get()
+    settled(source)
+    assert source.renewal_in() > LATE
+    happens(source, server, clock)
+    source.get()
+    settled(source)
+    assert source.state is Freshness.FRESH
+    assert 0 < source.renewal_in() < LATE
+    # Once: who was spread by it stays so.
+    to_stale(source, clock)
+    source.get()
+    settled(source)
+    assert source.renewal_in() > LATE
+
+
 def test_a_token_that_had_ended_when_it_came_is_a_failure_and_not_shown(
     source: TokenSource, server: Rogue, clock: SetClock
 ) -> None:

@@ -31,7 +31,7 @@ from keyfob.device.driving import drive, tls_context
 from keyfob.device.forks import after_fork
 from keyfob.device.grants import ClientCredentials, Grant
 from keyfob.device.leaving import before_leaving
-from keyfob.device.renewal import Freshness, freshness, renewal_age
+from keyfob.device.renewal import Freshness, freshness, on_schedule, renewal_age
 from keyfob.device.renewing import Renewing
 from keyfob.device.requesting import Requesting, Wish, authentication_of
 from keyfob.device.resolving import RenewalLoop
@@ -55,10 +55,11 @@ YOUNG: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
-    """The present token, and when to renew it."""
+    """The present token, when to renew it, and whether it was there before this source was."""
 
     token: Token
     renewal: float
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,6 @@ class TokenSource:
         self._failure: _Failure | None = None
         self._refused = ""
         self._looked = False
-        self._first = True
         self._subscribers = Subscribers()
         after_fork(self)
         before_leaving(self)
@@ -296,11 +296,13 @@ class TokenSource:
             return Freshness.EXPIRED
         token, now = self._held.token, self._clock()
         found = freshness(age(token.obtained, now), token.lifetime, self._held.renewal)
-        unsure = token.access_token == self._refused or stepped(token.obtained, now)
-        if found is Freshness.FRESH and unsure:
+        if found is Freshness.FRESH and self._doubtful(token):
             # The clock that went on may be the wrong one: ask, and go on with the token meanwhile.
             return Freshness.STALE
         return found
+
+    def _doubtful(self, token: Token) -> bool:
+        return token.access_token == self._refused or stepped(token.obtained, self._clock())
 
     def _pause(self) -> float:
         """Return the seconds in which nothing is asked, after a failure."""
@@ -311,19 +313,34 @@ class TokenSource:
         """Read the store, once."""
         if not self._looked:
             if (stored := self._renewing.stored()) is not None:
-                self._hold(stored)
+                self._hold(stored, kept=True)
             self._looked = True
 
-    def _hold(self, token: Token) -> None:
+    def _hold(self, token: Token, *, kept: bool = False) -> None:
         renewal = renewal_age(
             token.lifetime,
             self._chance(),
-            first=self._first,
+            first=not self._on_schedule(),
             leeway=self._leeway,
             since=age(token.obtained, self._clock()),
         )
-        self._held = _Held(token=token, renewal=renewal)
-        self._first = False
+        self._held = _Held(token=token, renewal=renewal, kept=kept)
+
+    def _on_schedule(self) -> bool:
+        """Tell whether the present token is replaced when it was meant to be.
+
+        A start, its end, a server that was away, a step of the clock or a refusal may have met the
+        whole fleet at once: its next tokens are then spread as the first ones are.
+        """
+        if self._held is None:
+            return False
+        token, kept = self._held.token, self._held.kept
+        return on_schedule(
+            age(token.obtained, self._clock()),
+            token.lifetime,
+            self._held.renewal,
+            disturbed=kept or self._failure is not None or self._doubtful(token),
+        )
 
     def _begin(self, *, anew: bool = False) -> Future[Token]:
         if self._running is not None:
