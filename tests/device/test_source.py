@@ -366,6 +366,48 @@ def test_who_is_asked_for_a_grant_and_asks_for_the_token_is_told_so_at_once(
     assert said == ["a renewal cannot wait for itself"]
 
 
+def test_a_thread_that_got_the_number_of_a_renewals_is_not_taken_for_it(
+    made: Made, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewers: list[int] = []
+
+    class Noting:
+        def parameters(self) -> dict[str, str]:
+            renewers.append(threading.get_ident())
+            return {"grant_type": "client_credentials"}
+
+    source, said = made(grant=Noting()), list[str]()
+    source.get()
+    until("its thread has ended", lambda: renewers[0] not in threads())
+    clock.pass_by(2 * HOUR)
+    begun = threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def ask() -> None:
+        if threading.get_ident() == renewers[0]:
+            # So that it is not this renewal's own thread that says who renews.
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(TokenUnavailableError) as caught:
+                source.get()
+            said.append(caught.value.message)
+
+    for _ in range(500):  # most likely the first one gets it
+        thread = threading.Thread(target=ask)
+        begun(thread)
+        thread.join()
+        if said:
+            break
+    else:
+        pytest.skip("this system gives no thread the number of one that has ended")
+    assert said == ["no thread for a renewal"]
+
+
+def threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate()}
+
+
 def test_who_is_called_when_a_renewal_ends_may_ask_at_once(source: TokenSource) -> None:
     states: list[Freshness] = []
     source.renew().add_done_callback(lambda _: states.append(source.state))
@@ -516,6 +558,43 @@ def test_after_a_step_one_new_token_is_fetched_and_believed(
         assert source.get().access_token == "token-2"
         clock.pass_by(60)
     assert server.asked == 2
+
+
+@pytest.mark.parametrize("step", [24 * HOUR, -24 * HOUR])
+def test_what_a_wrong_clock_was_refused_for_is_asked_for_again_when_it_is_set(
+    source: TokenSource, server: Rogue, clock: SetClock, step: float
+) -> None:
+    server.token = sends({"error": "invalid_client"}, "401 No")  # the assertion has ended
+    with pytest.raises(TokenRequestError):
+        source.get()
+    assert source.renewal_in() == 900
+    server.token = good()
+    clock.pass_by(5)
+    clock.step(step)
+    assert source.renewal_in() == 0
+    assert source.get().access_token == "token-1"
+
+
+def test_a_server_that_refuses_whatever_the_clock_says_is_asked_once_for_each_step(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    server.token = sends({"error": "invalid_client"}, "401 No")
+    for asked in range(1, 4):
+        for _ in range(5):
+            with pytest.raises(TokenRequestError):
+                source.get()
+        assert server.asked == asked
+        clock.step(HOUR)
+
+
+def test_a_server_that_said_when_is_as_busy_after_a_step_of_the_clock(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    server.token = sends({}, "503 Busy", "Retry-After: 120\r\n")
+    with pytest.raises(TokenUnavailableError):
+        source.get()
+    clock.step(24 * HOUR)
+    assert 120 <= source.renewal_in() <= 150
 
 
 def test_a_token_that_ended_while_the_machine_slept_is_not_shown(

@@ -71,6 +71,11 @@ class _Failure:
     wait: float
     count: int
 
+    @property
+    def stated(self) -> bool:
+        """Whether the server itself said how long to wait."""
+        return getattr(self.error, "retry_after", None) is not None
+
 
 class TokenSource:
     """A device's token from one authorization server; safe to use from any thread.
@@ -149,7 +154,7 @@ class TokenSource:
         )
         self._lock = threading.Lock()
         self._running: Future[Token] | None = None
-        self._renewer = 0
+        self._renewer: threading.Thread | None = None
         self._held: _Held | None = None
         self._failure: _Failure | None = None
         self._refused = ""
@@ -187,7 +192,7 @@ class TokenSource:
         token, running = self._usable()
         if running is None:
             return self._sound(token)
-        if self._renewer == threading.get_ident():  # a grant's own function asks
+        if self._renewer is threading.current_thread():  # a grant's own function asks
             return self._sound(token, TokenUnavailableError("a renewal cannot wait for itself"))
         try:
             return running.result(timeout)
@@ -252,13 +257,10 @@ class TokenSource:
         """Return in how many seconds a renewal is to be made; 0: now."""
         with self._lock:
             self._look()
-            now = self._clock()
             wait = 0.0
             if self._held is not None and self._freshness() is Freshness.FRESH:
-                wait = self._held.renewal - age(self._held.token.obtained, now)
-            if self._failure is not None:
-                wait = max(wait, self._failure.wait - age(self._failure.at, now))
-            return max(wait, 0.0)
+                wait = self._held.renewal - age(self._held.token.obtained, self._clock())
+            return max(wait, self._pause(), 0.0)
 
     def age_of(self, token: Token) -> float:
         """Return how many seconds ago a token was asked for, by this source's clock."""
@@ -305,9 +307,15 @@ class TokenSource:
         return token.access_token == self._refused or stepped(token.obtained, self._clock())
 
     def _pause(self) -> float:
-        """Return the seconds in which nothing is asked, after a failure."""
-        failure = self._failure
-        return 0.0 if failure is None else failure.wait - age(failure.at, self._clock())
+        """Return the seconds in which nothing is asked, after a failure.
+
+        A clock that was set since then may be what failed: an assertion that had ended by it, or a
+        certificate that had not begun. A server that said when to come is as busy as before.
+        """
+        failure, now = self._failure, self._clock()
+        if failure is None or (stepped(failure.at, now) and not failure.stated):
+            return 0.0
+        return failure.wait - age(failure.at, now)
 
     def _look(self) -> None:
         """Read the store, once."""
@@ -349,10 +357,11 @@ class TokenSource:
         running.set_running_or_notify_cancel()  # many wait for it: none of them may cancel it
         self._running = running
         before = None if self._held is None else self._held.token
+        self._renewer = threading.Thread(
+            target=self._run, args=(running, before, anew), name="keyfob-renewal", daemon=True
+        )
         try:
-            threading.Thread(
-                target=self._run, args=(running, before, anew), name="keyfob-renewal", daemon=True
-            ).start()
+            self._renewer.start()
         except RuntimeError:  # too many threads, or the interpreter is ending
             error = TokenUnavailableError("no thread for a renewal")
             self._note(error)
@@ -370,7 +379,6 @@ class TokenSource:
     # In the thread of a renewal
 
     def _run(self, running: Future[Token], before: Token | None, anew: bool) -> None:
-        self._renewer = threading.get_ident()
         try:
             with asyncio.Runner(loop_factory=RenewalLoop) as runner:
                 runner.run(self._renew(running, before, anew))
