@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from keyfob.device import FileStore, Freshness, MemoryStore, Token, TokenSource
+from keyfob.device import FileStore, Freshness, MemoryStore, Password, Token, TokenSource
 from keyfob.device.renewal import LATER_EARLIEST
 from keyfob.device.watching import Asked
 from keyfob.errors import ConfigError, TokenRequestError, TokenUnavailableError
@@ -630,6 +630,20 @@ def test_a_token_that_was_kept_for_something_else_is_not_used(
     assert other.token is None
     assert "for something else" in caplog.text
     assert other.get().access_token == "token-2"
+
+
+def test_one_application_shows_no_token_of_the_device_that_it_was_before(
+    made: Made, server: Rogue, tmp_path: Path
+) -> None:
+    def asks_for(device: str) -> TokenSource:
+        grant = Password(username=device, password=SECRET)
+        return made(store=FileStore(tmp_path / "token"), client_id="app", grant=grant)
+
+    first = asks_for("dev1").get()
+    assert asks_for("dev1").token == first
+    assert asks_for("dev2").token is None
+    assert asks_for("dev2").get() != first
+    assert b"username=dev2" in server.requests[-1]
 
 
 def test_a_store_that_cannot_be_used_costs_no_token(

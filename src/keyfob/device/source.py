@@ -29,7 +29,7 @@ from typing import Final
 from keyfob.device.clock import Clock, Moment, age, stepped, system_clock
 from keyfob.device.driving import drive, tls_context
 from keyfob.device.forks import after_fork
-from keyfob.device.grants import ClientCredentials, Grant
+from keyfob.device.grants import ClientCredentials, Grant, Password
 from keyfob.device.leaving import before_leaving
 from keyfob.device.renewal import Freshness, freshness, on_schedule, renewal_age
 from keyfob.device.renewing import Renewing
@@ -148,6 +148,7 @@ class TokenSource:
             device_authorization_endpoint=device_authorization_endpoint,
             dpop=dpop,
             mutual_tls=certificate is not None,
+            username=grant.username if isinstance(grant, Password) else "",
         )
         self._renewing = Renewing(
             requesting, grant, store=store or MemoryStore(), clock=self._clock, leeway=leeway
