@@ -51,7 +51,7 @@ LONGEST_LOGIN: Final = 3600.0
 
 _DISTINCT: Final = ("login_hint", "authorization_details", "req_cnf")
 """Parameters, none of them a secret, that say whose a token is, what it allows or what proves it
-(OpenID Connect CIBA section 7.1, RFC 9396 section 2, RFC 9201 section 3.1)."""
+(OpenID Connect Core section 3.1.2.1, RFC 9396 section 2, RFC 9201 section 3.1)."""
 
 _NONCE: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,1024}")  # RFC 9449 section 8.1
 
