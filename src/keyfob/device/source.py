@@ -23,19 +23,20 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
-from keyfob.device.clock import Clock, Moment, age, stepped, system_clock
+from keyfob.device.clock import Clock, age, system_clock
 from keyfob.device.driving import drive, tls_context
 from keyfob.device.forks import after_fork
 from keyfob.device.grants import ClientCredentials, Grant, Password
+from keyfob.device.held import Held
 from keyfob.device.leaving import before_leaving
-from keyfob.device.renewal import Freshness, freshness, on_schedule, renewal_age
+from keyfob.device.renewal import Freshness, freshness, renewal_age
 from keyfob.device.renewing import Renewing
 from keyfob.device.requesting import Requesting, Wish, authentication_of
 from keyfob.device.resolving import RenewalLoop
-from keyfob.device.retrying import again, wait_after
+from keyfob.device.retrying import Failure, again, wait_after
 from keyfob.device.store import MemoryStore, TokenStore
 from keyfob.device.subscribers import Renewed, Subscribers
 from keyfob.device.token import Token
@@ -51,30 +52,6 @@ _RANDOM: Final = random.SystemRandom()
 
 YOUNG: Final = 30.0
 """Seconds in which a broker's refusal is not the token's age: a new one would fare no better."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """The present token, when to renew it, and whether it was there before this source was."""
-
-    token: Token
-    renewal: float
-    kept: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
-    """The last renewal failed."""
-
-    error: KeyfobError = field(repr=False)
-    at: Moment
-    wait: float
-    count: int
-
-    @property
-    def stated(self) -> bool:
-        """Whether the server itself said how long to wait."""
-        return getattr(self.error, "retry_after", None) is not None
 
 
 class TokenSource:
@@ -156,9 +133,8 @@ class TokenSource:
         self._lock = threading.Lock()
         self._running: Future[Token] | None = None
         self._renewer: threading.Thread | None = None
-        self._held: _Held | None = None
-        self._failure: _Failure | None = None
-        self._refused = ""
+        self._held: Held | None = None
+        self._failure: Failure | None = None
         self._looked = False
         self._subscribers = Subscribers()
         after_fork(self)
@@ -250,7 +226,8 @@ class TokenSource:
                 return False
             if self._running is None and self._pause() > 0:
                 return False
-            self._refused = token.access_token
+            if held is not None:
+                self._held = replace(held, refused=True)
             self._begin()
             return True
 
@@ -281,42 +258,24 @@ class TokenSource:
         """Return what can be shown, and what is to be waited for before that."""
         with self._lock:
             self._look()
-            state, present = self._freshness(), self._held.token if self._held else None
-            if state is Freshness.FRESH:
-                return present, None
-            if state is Freshness.STALE:
+            held, state = self._held, self._freshness()
+            if held is not None and state is Freshness.FRESH:
+                return held.token, None
+            if held is not None and state is Freshness.STALE:
                 if self._pause() <= 0:
                     self._begin()
-                refused = present is not None and present.access_token == self._refused
-                return present, self._running if refused else None
+                return held.token, self._running if held.refused else None
             if self._running is None and (wait := self._pause()) > 0:
                 assert self._failure is not None  # noqa: S101 - or it might try
                 raise again(self._failure.error, retry_after=wait)
             return None, self._begin()
 
     def _freshness(self) -> Freshness:
-        if self._held is None:
-            return Freshness.EXPIRED
-        token, now = self._held.token, self._clock()
-        found = freshness(age(token.obtained, now), token.lifetime, self._held.renewal)
-        if found is Freshness.FRESH and self._doubtful(token):
-            # The clock that went on may be the wrong one: ask, and go on with the token meanwhile.
-            return Freshness.STALE
-        return found
-
-    def _doubtful(self, token: Token) -> bool:
-        return token.access_token == self._refused or stepped(token.obtained, self._clock())
+        return Freshness.EXPIRED if self._held is None else self._held.freshness(self._clock())
 
     def _pause(self) -> float:
-        """Return the seconds in which nothing is asked, after a failure.
-
-        A clock that was set since then may be what failed: an assertion that had ended by it, or a
-        certificate that had not begun. A server that said when to come is as busy as before.
-        """
-        failure, now = self._failure, self._clock()
-        if failure is None or (stepped(failure.at, now) and not failure.stated):
-            return 0.0
-        return failure.wait - age(failure.at, now)
+        """Return the seconds in which nothing is asked, after a failure."""
+        return 0.0 if self._failure is None else self._failure.pause(self._clock())
 
     def _look(self) -> None:
         """Read the store, once."""
@@ -326,30 +285,15 @@ class TokenSource:
             self._looked = True
 
     def _hold(self, token: Token, *, kept: bool = False) -> None:
+        before, failed, now = self._held, self._failure is not None, self._clock()
         renewal = renewal_age(
             token.lifetime,
             self._chance(),
-            first=not self._on_schedule(),
+            first=before is None or not before.on_schedule(now, failed=failed),
             leeway=self._leeway,
-            since=age(token.obtained, self._clock()),
+            since=age(token.obtained, now),
         )
-        self._held = _Held(token=token, renewal=renewal, kept=kept)
-
-    def _on_schedule(self) -> bool:
-        """Tell whether the present token is replaced when it was meant to be.
-
-        A start, its end, a server that was away, a step of the clock or a refusal may have met the
-        whole fleet at once: its next tokens are then spread as the first ones are.
-        """
-        if self._held is None:
-            return False
-        token, kept = self._held.token, self._held.kept
-        return on_schedule(
-            age(token.obtained, self._clock()),
-            token.lifetime,
-            self._held.renewal,
-            disturbed=kept or self._failure is not None or self._doubtful(token),
-        )
+        self._held = Held(token=token, renewal=renewal, kept=kept)
 
     def _begin(self, *, anew: bool = False) -> Future[Token]:
         if self._running is not None:
@@ -373,7 +317,7 @@ class TokenSource:
         count = 1 if self._failure is None else self._failure.count + 1
         lifetime = 0.0 if self._held is None else self._held.token.lifetime
         wait = wait_after(error, count=count, lifetime=lifetime, chance=self._chance())
-        self._failure = _Failure(error=error, at=self._clock(), wait=wait, count=count)
+        self._failure = Failure(error=error, at=self._clock(), wait=wait, count=count)
         self._running = None
         _log.warning("no new token, next try in %.1f s: %s", wait, error.message)
 
@@ -402,7 +346,6 @@ class TokenSource:
         with self._lock:
             self._hold(token)
             self._failure = None
-            self._refused = ""
             self._running = None
         running.set_result(token)
 
