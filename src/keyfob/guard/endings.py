@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from keyfob.authorization.decision import Decision, DenyReason
@@ -58,14 +58,10 @@ class Endings:
 
     def revoke(self, revocation: Revocation) -> tuple[Session, ...]:
         """Mark and end every session that a revocation concerns; return them."""
-        sessions: Iterable[Session] = self._sessions
-        if revocation.subject is not None:
-            sessions = self._sessions.of_owner(revocation.issuer, revocation.subject)
         ended = []
-        for session in sessions:
-            if session.state is not SessionState.REVOKED and _concerns(revocation, session):
-                ended.append(self._sessions.revoke(session, now=self._clock()))
-                self.notify(self.tell_revoked(session, revocation))
+        for session in self._sessions.concerned_by(revocation):
+            ended.append(self._sessions.revoke(session, now=self._clock()))
+            self.notify(self.tell_revoked(session, revocation))
         return tuple(ended)
 
     def evict(self) -> None:
@@ -131,16 +127,6 @@ class Endings:
                 expires_at=session.expires_at,
             )
         )
-
-
-def _concerns(revocation: Revocation, session: Session) -> bool:
-    return revocation.concerns(
-        issuer=session.issuer,
-        subject=session.subject,
-        client=session.client,
-        token_id=session.token_id,
-        issued_at=session.issued_at,
-    )
 
 
 def _end(session: Session, cause: EndCause) -> End:
