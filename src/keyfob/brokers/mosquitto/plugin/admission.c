@@ -33,9 +33,10 @@ enum {
  * Builds with libwebsockets serve WebSockets there. In 2.0 WebSockets are always that; a session
  * without a connection does not count as one.
  *
- * Mosquitto up to 2.0.14 with per_listener_settings never calls TICK. The window closes by time, and
- * CONNECTs fall into it. There 2.0.11 also asks about sessions without a connection, whose listener
- * it does not forget (net__socket_close in lib/net_mosq.c), and they are decided like CONNECTs.
+ * Mosquitto up to 2.0.14 with per_listener_settings never calls TICK. The window closes by time,
+ * and CONNECTs fall into it. There 2.0.11 also asks about sessions without a connection, whose
+ * listener it does not forget (net__socket_close in lib/net_mosq.c), and they are decided like
+ * CONNECTs.
  *
  * In these only a connection that is itself on record is answered from the record. That is safe: a
  * connection that is in cannot send a second CONNECT (MQTT-3.1.0-2), and its address is not reused
