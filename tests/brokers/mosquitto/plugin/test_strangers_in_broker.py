@@ -100,9 +100,15 @@ def test_whoever_had_a_certificate_has_a_will_all_the_same(
         Device(broker.port, "watch", token=JWT) as watch,
     ):
         assert watch.subscribe("#") == 1
-        tls = holder.tls(authority)
-        how = {"kept": True, "will": "dev1/will", "will_delay": delay}
-        leaving = Device(port, "dev1", token=JWT, tls=tls, **how)
+        leaving = Device(
+            port,
+            "dev1",
+            kept=True,
+            token=JWT,
+            will="dev1/will",
+            will_delay=delay,
+            tls=holder.tls(authority),
+        )
         assert leaving.connect() == 0
         leaving.vanish()
         assert watch.received() == ("dev1/will", b"gone")

@@ -19,8 +19,8 @@ struct guard_links;
 /* What a link asks of its owner; worker says which link. */
 struct link_hooks {
     void *context;
-    /* In how many steps all RECORDs can be told as of now; and queues those of one, from 0 on. False
-     * where they found no room. */
+    /* In how many steps all RECORDs can be told as of now; and queues those of one, from 0 on.
+     * False where they found no room. */
     size_t (*record_steps)(void *context);
     bool (*write_records)(void *context, unsigned worker, size_t step, size_t steps,
                           struct buffer *out);

@@ -6,8 +6,8 @@
  * first among those to whose session nobody can come back, then among those whose session has
  * probably ended (they began with a clean start), then among those whose session is certainly
  * stored, and revoked ones last, for a revocation must be remembered. Those to whose session nobody
- * can come back, of which a client can leave as many as it likes, have a bound of their own besides.
- * A client without a record may do nothing.
+ * can come back, of which a client can leave as many as it likes, have a bound of their own
+ * besides. A client without a record may do nothing.
  */
 #ifndef KEYFOB_RECORDS_H
 #define KEYFOB_RECORDS_H
