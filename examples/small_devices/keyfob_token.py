@@ -27,6 +27,7 @@ _MOST_TOKEN = 4096  # bytes: what the broker takes, and this device has memory f
 _LONGEST = 5 * 86400  # seconds: ticks_ms can count no more than six days
 _SOONEST, _LATEST = 1, 300  # seconds between questions to a server that is away
 _REFUSED = 900  # and to one that said no
+_LONGEST_WAIT = 3600  # whatever the server says
 
 
 class TokenError(OSError):
@@ -55,7 +56,7 @@ class Tokens:
         now = time.ticks_ms()
         if self._token and time.ticks_diff(now, self._came) >= self._lives:
             self._token = None
-        if self._is_due(now) and time.ticks_diff(now, self._asked) >= self._wait:
+        if self._is_due(now) and not self._waits(now):
             self._renew(now)
         if self._token is None:
             raise TokenError("no token yet")
@@ -69,6 +70,10 @@ class Tokens:
     def _is_due(self, now):
         return self._token is None or time.ticks_diff(now, self._came) >= self._due
 
+    def _waits(self, now):
+        # With nothing to wait for, _asked may be so long ago that ticks_diff tells nonsense.
+        return self._wait and time.ticks_diff(now, self._asked) < self._wait
+
     def _renew(self, now):
         self._asked = now
         try:
@@ -79,7 +84,8 @@ class Tokens:
         except Exception as error:  # also what a broken server makes json and this module raise
             most = min(_LATEST, _SOONEST << min(self._failures, 9))
             self._failures += 1
-            self._wait = int(1000 * most * (0.1 + 0.9 * random.random()))
+            drawn = most * (0.1 + 0.9 * random.random())
+            self._wait = int(1000 * max(drawn, getattr(error, "after", 0)))
             print("no token:", error)
         else:
             self._keep(token, seconds, now)
@@ -126,6 +132,14 @@ class RefusedError(Exception):
     """The authorization server said no: asking again soon changes nothing."""
 
 
+class AwayError(Exception):
+    """The authorization server cannot now; ``after`` so many seconds it may."""
+
+    def __init__(self, status, after):
+        super().__init__("HTTP " + str(status))
+        self.after = after
+
+
 def _trusting(ca):
     """Return what TLS trusts this authority alone by; the server's name is checked, too."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -138,10 +152,10 @@ def _trusting(ca):
 
 
 def _read(stream):
-    """Return an answer's status and body; a redirect is a status like others, never followed."""
+    """Return a good answer's body; a redirect is as bad as others, and never followed."""
     begun = time.ticks_ms()
     line = stream.readline(1024)
-    status, length = int(line.split(b" ", 2)[1]), None
+    status, length, after = int(line.split(b" ", 2)[1]), None, 0
     for _ in range(64):
         if time.ticks_diff(time.ticks_ms(), begun) > 1000 * _TIMEOUT:
             raise OSError("the answer takes too long")
@@ -150,18 +164,24 @@ def _read(stream):
             break
         if name.lower() == b"content-length":
             length = int(value)
-    if length is None or not 0 <= length <= _MOST_BODY:
-        raise OSError("an answer without an end, or too long")
-    return status, stream.read(length)
-
-
-def _token_of(answer):
-    """Return the token and its lifetime in seconds (RFC 6749 section 5.1)."""
-    status, body = answer
+        elif name.lower() == b"retry-after":
+            after = _seconds(value.strip())
     if status in (400, 401, 403):
         raise RefusedError(status)
     if status != 200:
-        raise OSError("HTTP " + str(status))
+        raise AwayError(status, after)
+    if length is None or not 0 <= length <= _MOST_BODY:
+        raise OSError("an answer without an end, or too long")
+    return stream.read(length)
+
+
+def _seconds(value):
+    """Return what Retry-After says (RFC 9110 section 10.2.3); a date would need a right clock."""
+    return min(int(value), _LONGEST_WAIT) if value.isdigit() else 0
+
+
+def _token_of(body):
+    """Return the token and its lifetime in seconds (RFC 6749 section 5.1)."""
     said = json.loads(body)
     token, seconds = said["access_token"], said.get("expires_in", 3600)
     if said["token_type"].lower() != "bearer":

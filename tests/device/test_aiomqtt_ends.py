@@ -78,6 +78,59 @@ def test_whenever_it_is_cancelled_the_client_comes_in_again(again_and_again: boo
     assert complaints == []
 
 
+@pytest.mark.parametrize("again_and_again", [False, True], ids=["once", "reconnecting"])
+def test_a_second_visit_at_once_is_refused_and_leaves_the_first_one_alone(
+    again_and_again: bool,
+) -> None:
+    def echo(_made: Broker, kind: int, body: bytes) -> bytes:
+        if kind == 0x10:
+            return connack(0)
+        return bytes((kind, len(body))) + body if kind == 0x30 else b""
+
+    async def others_are_refused(client: Client) -> None:
+        with pytest.raises(aiomqtt.MqttReentrantError):
+            async with client:
+                pass
+        with pytest.raises(aiomqtt.MqttReentrantError):
+            async for _ in client.reconnecting():
+                pass
+        assert client.session.connected
+        await client.publish("x", "y", qos=0)
+        assert (await anext(aiter(client.messages))).payload == b"y"
+
+    async def live(source: TokenSource, port: int) -> None:
+        client = await client_of(source, port)
+        async with asyncio.timeout(20):
+            if again_and_again:
+                async for each in client.reconnecting():
+                    async with each:
+                        await others_are_refused(client)
+                    break
+            else:
+                async with client:
+                    await others_are_refused(client)
+
+    with tokens(Ticking()) as (source, _), broker(echo) as made:
+        asyncio.run(live(source, made.port))
+    assert made.ends == ["DISCONNECT"]
+
+
+def test_of_two_visits_that_begin_at_once_one_is_refused() -> None:
+    async def live(source: TokenSource, port: int) -> None:
+        client = await client_of(source, port)
+        async with asyncio.timeout(20):
+            told = await asyncio.gather(
+                client.__aenter__(), client.__aenter__(), return_exceptions=True
+            )
+            assert {type(each) for each in told} == {Client, aiomqtt.MqttReentrantError}
+            assert client.session.connected
+            await client.__aexit__(None, None, None)
+
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        asyncio.run(live(source, made.port))
+    assert made.ends == ["DISCONNECT"]
+
+
 def test_what_a_user_raises_before_connecting_locks_nothing_and_ends_a_planned_reconnect() -> None:
     raising: list[bool] = [True]
 

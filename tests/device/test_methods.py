@@ -107,6 +107,36 @@ def test_a_method_that_fails_now_and_then_ends_no_network_thread(fails: str) -> 
             until("it is in", lambda: session.connected)
 
 
+def test_a_method_that_cannot_answer_at_a_reauthentication_ends_the_connection() -> None:
+    """The broker would take nothing but that answer, from a client that goes on."""
+
+    class Mute:
+        def __init__(self, _: Token) -> None:
+            pass
+
+        def begin(self) -> bytes:
+            return b"data"
+
+        def respond(self, _data: bytes) -> bytes:
+            raise RuntimeError
+
+    def answer(_made: Broker, kind: int, _body: bytes) -> bytes:
+        if kind == 0x10:
+            return connack(0, METHOD)
+        return auth(0x18, METHOD) if kind == AUTH else b""
+
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}", method=Mute, chance=soon)
+        assert isinstance(session, Session)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            second = session.refresh().result(10)
+            until("it came again", lambda: session.connected and session.token == second)
+        session.close()
+    assert made.ends[0] == "close"
+
+
 def test_a_method_that_fails_at_a_reauthentication_costs_no_connection() -> None:
     failed: list[bool] = []
 

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import resource
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -20,7 +18,7 @@ from paho.mqtt import __version__ as mqtt_version
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import MalformedPacket  # type: ignore[attr-defined]
 
-from keyfob.device import Token, TokenSource
+from keyfob.device import Token, TokenSource, paho_authenticating, paho_session
 from keyfob.device import paho_internals as inside
 from keyfob.device.paho import Session, attach
 from keyfob.device.paho_public import PublicSession
@@ -170,6 +168,79 @@ def test_a_broker_that_does_not_know_the_method_gets_planned_reconnects() -> Non
     assert made.auths == []
 
 
+def late(answer: bytes) -> tuple[Callable[[Broker, int, bytes], bytes], list[int]]:
+    """A broker that answers its first re-authentication only when it is reminded by a QoS 0.
+
+    And what it is still to acknowledge, which is done with the answer.
+    """
+    waiting: list[int] = []
+
+    def answers(made: Broker, kind: int, body: bytes) -> bytes:
+        if kind == 0x10:
+            return connack(0, METHOD)
+        if kind == AUTH:
+            return b"" if len(made.auths) == 1 else auth(0, METHOD)
+        if kind == 0x30 and body[2:3] == b"1":  # the topic is the QoS
+            waiting.append(int.from_bytes(body[3:5]))
+            return b""
+        if kind != 0x30 or len(made.auths) != 1:
+            return b""
+        return answer + b"".join(b"\x40\x02" + each.to_bytes(2) for each in waiting)
+
+    return answers, waiting
+
+
+@pytest.mark.parametrize("renew", ["reauthenticate", "auto"])
+def test_a_late_answer_to_a_reauthentication_counts(
+    renew: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(paho_authenticating, "ANSWER", 0.1)
+    monkeypatch.setattr(paho_session, "DRAIN", 60.0)
+    answers, waiting = late(auth(0, METHOD))
+    with tokens(Ticking()) as (source, _), broker(answers) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}", renew=renew)
+        assert isinstance(session, Session)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            client.publish("1", "x", qos=1)  # else nothing is waited for before a reconnect
+            until("it waits for its acknowledgement", lambda: waiting)
+            second = session.refresh().result(10)
+            until("it has given up", lambda: "no answer to a re-auth" in caplog.text)
+            client.publish("0", "x", qos=0)
+            until("the broker has it", lambda: session.token == second)
+            third = session.refresh().result(10)
+            until("the broker has the next one", lambda: session.token == third)
+            assert (made.ends, len(made.connects)) == ([], 1)
+        session.close()
+    assert [data for _, data in made.auths] == [b"token-2", b"token-3"]
+
+
+@pytest.mark.parametrize("refusal", [b"\xe0\x01\x87", connack(0x87)], ids=["2.1", "2.0"])
+def test_a_late_refusal_of_a_reauthentication_ends_the_connection(
+    refusal: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(paho_authenticating, "ANSWER", 0.1)
+    answers, _ = late(refusal)
+    clock = Ticking()
+    with tokens(clock) as (source, issued), broker(answers) as made:
+        client = new_client()
+        session = attach(
+            client, source, carry=f"auth:{METHOD}", renew="reauthenticate", chance=soon
+        )
+        assert isinstance(session, Session)
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            clock.now += 60
+            session.refresh().result(10)
+            until("it has given up", lambda: "no answer to a re-auth" in caplog.text)
+            client.publish("0", "x", qos=0)
+            until("it came again", lambda: len(made.connects) == 2 and session.connected)
+        session.close()
+    assert made.connects[1].data == b"token-2"  # which is young: another would fare no better
+    assert issued == ["token-1", "token-2"]
+
+
 @pytest.mark.parametrize("method", ["", METHOD])
 def test_each_token_is_told_as_it_goes_to_the_broker(method: str) -> None:
     def answer(_made: Broker, kind: int, _body: bytes) -> bytes:
@@ -190,23 +261,6 @@ def test_each_token_is_told_as_it_goes_to_the_broker(method: str) -> None:
         session.close()
     assert shown == ["token-1", "token-2"]
     assert len(made.connects) == (1 if method else 2)
-
-
-@pytest.mark.skipif(
-    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2_000, reason="no descriptor is so high here"
-)
-def test_a_socket_with_a_high_descriptor_is_waited_for_as_any_other() -> None:
-    with contextlib.ExitStack() as stack:
-        pair = [stack.enter_context(each) for each in socket.socketpair()]
-        near, far = (
-            stack.enter_context(socket.socket(fileno=fcntl.fcntl(each, fcntl.F_DUPFD, 1_500)))
-            for each in pair
-        )
-        assert near.fileno() > 1_023  # beyond which select raises
-        assert inside._await(near, 0.0, writable=True)
-        assert not inside._await(near, 0.0)
-        far.send(b"x")
-        assert inside._await(near, 10.0)
 
 
 def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import tarfile
 import textwrap
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -158,11 +159,13 @@ def test_a_micropython_device_lives_through_its_tokens(
 
 
 @contextlib.contextmanager
-def listener(certificate: Path, key: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """A TLS server that nobody has reason to trust: its port, and what came in clear."""
+def listener(
+    certificate: Path, key: Path, answers: Iterable[bytes] = ()
+) -> Iterator[tuple[int, list[bytes]]]:
+    """A TLS server of one's own: its port, and what came in clear; it answers as it is told to."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    came = list[bytes]()
+    came, left = list[bytes](), iter(answers)
 
     def serve() -> None:
         while True:
@@ -174,6 +177,7 @@ def listener(certificate: Path, key: Path) -> Iterator[tuple[int, list[bytes]]]:
                 with context.wrap_socket(connection, server_side=True) as secure:
                     secure.settimeout(5)
                     came.append(secure.recv(4096))
+                    secure.sendall(next(left, b""))
             except OSError:  # it hung up before it said anything
                 came.append(b"")
 
@@ -185,6 +189,81 @@ def listener(certificate: Path, key: Path) -> Iterator[tuple[int, list[bytes]]]:
         finally:
             listening.shutdown(socket.SHUT_RDWR)
             thread.join(10)
+
+
+SET_TICKS: Final = """
+import json, keyfob_token, sys
+from keyfob_token import TokenError, Tokens
+
+class Ticks:  # those of a port with 32 bits, as they count on through a soft reset
+    now = 0
+    def ticks_ms(): return Ticks.now % 2**30
+    def ticks_diff(end, begin): return (end - begin + 2**29) % 2**30 - 2**29
+
+keyfob_token.time = Ticks
+
+def new():
+    with open("ca.der", "rb") as file:
+        return Tokens("localhost", "dev1", "s", file.read(), port=int(sys.argv[1]))
+
+def good(tokens):
+    try:
+        return bool(tokens.get())
+    except TokenError:
+        return False
+"""
+
+GOOD: Final = b'{"access_token":"x","token_type":"Bearer","expires_in":3600}'
+ANSWER: Final = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD)
+
+
+def told(tmp_path: Path, micropython: str, script: str, answers: Iterable[bytes]) -> object:
+    """What a MicroPython says that has set ticks, and asks a server that answers so."""
+    folder, other = tmp_path / "device", tmp_path / "other"
+    assert subprocess.run([*KEYFOB, "init", "--dir", str(other)], check=False).returncode == 0
+    (folder / "ca.der").write_bytes(ssl.PEM_cert_to_DER_cert((other / "ca.pem").read_text()))
+    (folder / "script.py").write_text(SET_TICKS + script, encoding="utf-8")
+    with listener(other / "server.pem", other / "server.key", answers) as (port, _):
+        done = subprocess.run(
+            [micropython, "script.py", str(port)],
+            cwd=folder, capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.interop
+def test_a_micropython_device_asks_at_once_however_long_it_has_been_on(
+    tmp_path: Path, micropython: str
+) -> None:
+    script = """
+came = []
+for day in range(13):
+    Ticks.now = day * 86400000
+    came.append(good(new()))
+print(json.dumps(came))
+"""
+    assert told(tmp_path, micropython, script, itertools.repeat(ANSWER)) == [True] * 13
+
+
+@pytest.mark.interop
+def test_a_micropython_device_leaves_a_server_alone_for_as_long_as_that_says(
+    tmp_path: Path, micropython: str
+) -> None:
+    script = """
+waited = []
+for _ in range(5):
+    tokens = new()
+    begun = Ticks.now
+    while not good(tokens):
+        Ticks.now += 1000
+    waited.append((Ticks.now - begun) // 1000)
+print(json.dumps(waited))
+"""
+    said = [b"120", b"1000000", b"soon", b"-5", b"Fri, 31 Dec 2049 23:59:59 GMT"]
+    away = b"HTTP/1.0 503 Service Unavailable\r\nretry-after: %s\r\n\r\n"  # a body without a length
+    answers = (each for value in said for each in (away % value, ANSWER))
+    assert told(tmp_path, micropython, script, answers) == [120, 3600, 1, 1, 1]
 
 
 @pytest.mark.interop

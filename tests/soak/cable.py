@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network between client and broker that can be cut: a TCP proxy."""
+"""A network between client and broker that can be cut, or is slow: a TCP proxy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
 __all__ = ["Cable", "cable"]
 
 _CHUNK: Final = 65_536
+_NARROW: Final = 4_096
+"""Bytes that a slow way takes at once, and some eight times as many that its buffer holds."""
 
 
 class _Ends:
@@ -21,14 +24,18 @@ class _Ends:
 
     Args:
         target: The port behind it.
+        rate: Bytes in a second that it takes towards the target; 0: as many as come.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, rate: int = 0) -> None:
         self._target = target
+        self._rate = rate
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
         self._whole = True
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        if rate:  # before anybody connects: it is what sockets begin with
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _NARROW)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -67,7 +74,7 @@ class _Ends:
                 self._ends |= {near, far}
             threads = [
                 threading.Thread(target=_pump, args=pair, daemon=True)
-                for pair in ((near, far), (far, near))
+                for pair in ((near, far, self._rate), (far, near, 0))
             ]
             for thread in threads:
                 thread.start()
@@ -78,11 +85,13 @@ class _Ends:
                 self._ends -= {near, far}
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, rate: int) -> None:
     """Lead bytes one way; the end of one half is passed on as that."""
     with contextlib.suppress(OSError):
-        while data := source.recv(_CHUNK):
+        while data := source.recv(_NARROW if rate else _CHUNK):
             sink.sendall(data)
+            if rate:
+                time.sleep(len(data) / rate)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
@@ -92,10 +101,11 @@ class Cable:
 
     Args:
         target: The port behind it.
+        rate: Bytes in a second that it takes towards the target; 0: as many as come.
     """
 
-    def __init__(self, target: int) -> None:
-        command = [sys.executable, "-m", "tests.soak.cable", str(target)]
+    def __init__(self, target: int, rate: int = 0) -> None:
+        command = [sys.executable, "-m", "tests.soak.cable", str(target), str(rate)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -124,9 +134,9 @@ class Cable:
 
 
 @contextlib.contextmanager
-def cable(target: int) -> Iterator[Cable]:
+def cable(target: int, rate: int = 0) -> Iterator[Cable]:
     """Lay a cable."""
-    made = Cable(target)
+    made = Cable(target, rate)
     try:
         yield made
     finally:
@@ -135,7 +145,7 @@ def cable(target: int) -> Iterator[Cable]:
 
 def main() -> None:
     """Be a cable, as the words on standard input say."""
-    ends = _Ends(int(sys.argv[1]))
+    ends = _Ends(*map(int, sys.argv[1:]))
     print(ends.port, flush=True)
     for line in sys.stdin:
         {"cut": ends.cut, "mend": ends.mend}[line.strip()]()

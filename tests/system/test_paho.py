@@ -5,17 +5,24 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from keyfob.cli.server_database import server_database
+from keyfob.device import TokenSource, paho_session
+from keyfob.device.paho import Session, attach
 from keyfob.server.register import Register
 from keyfob.server.wishes import DeviceWish, Rights
-from tests.running import Installation, until
+from tests.running import PATIENCE, Installation, until
+from tests.soak.cable import cable
 
 ROOT = Path(__file__).parents[2]
 LIFE = ROOT / "tests/device/paho_life.py"
@@ -115,3 +122,49 @@ def test_every_paho_in_every_loop_reconnects_as_planned(
     if happened[-2:] == ["disconnect 0"] * 2:  # of its own end paho may tell in both its threads
         happened = happened[:-1]
     assert happened == around * (RENEWALS + 1)
+
+
+def test_no_will_fires_where_what_waits_to_be_sent_takes_longer_than_a_dead_broker_is_given(
+    running: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it gets on: paho's queue, the system's own and the way itself are all full."""
+    monkeypatch.setattr(paho_session, "DRAIN", 0.0)  # nothing is waited for before DISCONNECT
+    device, came, subscribed = "slow", list[bytes](), threading.Event()
+    topic, settings = f"d/{device}", running.settings
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2, client_id=device, protocol=mqtt.MQTTv311, clean_session=False
+    )
+    client.will_set(f"{topic}/will", b"will", qos=1)
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.on_message = lambda _c, _u, message: came.append(bytes(message.payload[:4]))
+
+    @client.connect_callback()
+    def connected(*_: Any) -> None:
+        client.subscribe(f"{topic}/#", 1)
+
+    @client.socket_open_callback()
+    def opened(_client: Any, _userdata: Any, sock: Any) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+
+    source = TokenSource(
+        f"https://localhost:{settings.server.port}",
+        client_id=device, client_secret=enrol(running, device), ca=running.ca,
+    )  # fmt: skip
+    session = attach(client, source)
+    assert isinstance(session, Session)
+    with cable(settings.mosquitto.plain_port, rate=50_000) as between:
+        client.connect("127.0.0.1", between.port)
+        client.loop_start()
+        until("it listens", subscribed.is_set)
+        sent = [b"%04d" % number for number in range(12)]
+        for each in sent:
+            client.publish(f"{topic}/x", each + bytes(20_000), qos=1)
+        second = session.refresh().result(PATIENCE)
+        until("it has come again", lambda: session.token == second and session.connected)
+        client.publish(f"{topic}/x", b"last", qos=1)
+        until("all has come", lambda: b"last" in came)
+        client.disconnect()
+        client.loop_stop()
+        client._reset_sockets()
+    session.close()
+    assert set(came) == {*sent, b"last"}

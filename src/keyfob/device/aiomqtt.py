@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import aiomqtt
 import paho.mqtt.client as mqtt
-from aiomqtt.exceptions import MqttConnectError
+from aiomqtt.exceptions import MqttConnectError, MqttReentrantError
 
 from keyfob.device.methods import Method, bearer
 from keyfob.device.paho import attach
@@ -75,7 +75,8 @@ class Client(aiomqtt.Client):
         self._settled = asyncio.Event()
         self._settled.set()
         self._reconnect: asyncio.Task[None] | None = None
-        self._entered = False
+        self._offered = False  # by reconnecting(), and not entered yet
+        self._forgiving = False  # a visit that reconnecting() has offered
         self._abandoned: asyncio.Task[None] | None = None
 
     # What the application does
@@ -107,20 +108,25 @@ class Client(aiomqtt.Client):
 
         Enter what is yielded by ``async with``: leaving that because of a lost connection
         (``aiomqtt.MqttError``) is no error.
+
+        Raises:
+            aiomqtt.MqttReentrantError: This client is connected already.
         """
         while True:
             try:
                 await self._enter()
+            except MqttReentrantError:
+                raise
             except (aiomqtt.MqttError, TokenRequestError) as error:
                 _log.warning("no connection: %s", error)
                 await asyncio.sleep(self.session.wait)
                 continue
-            self._entered = True
+            self._offered = True
             try:
                 yield self
             finally:
-                if self._entered:  # nobody did
-                    self._entered = False
+                if self._offered:  # nobody has entered
+                    self._offered = False
                     await super().__aexit__(None, None, None)
             await asyncio.sleep(self.session.wait)
 
@@ -129,9 +135,12 @@ class Client(aiomqtt.Client):
 
         Raises:
             aiomqtt.MqttError: There is no connection, or no token, now.
+            aiomqtt.MqttReentrantError: There is one: a client is entered once at a time.
             TokenRequestError: The authorization server refuses the token.
         """
-        if not self._entered:
+        if self._offered:
+            self._offered, self._forgiving = False, True
+        else:
             await self._enter()
         return self
 
@@ -142,7 +151,7 @@ class Client(aiomqtt.Client):
         tb: TracebackType | None,
     ) -> bool | None:
         """Disconnect."""
-        forgiving, self._entered = self._entered, False
+        forgiving, self._forgiving = self._forgiving, False
         leaving = asyncio.create_task(self._leave(exc_type, exc, tb))
         try:
             await asyncio.shield(leaving)
@@ -172,6 +181,7 @@ class Client(aiomqtt.Client):
     async def _enter(self) -> None:
         if self._abandoned is not None:
             await asyncio.wait({self._abandoned})
+        self._refuse_another()  # whose failure would be taken for the first one's
         try:
             await self._auth.aget()
         except TokenRequestError:
@@ -180,12 +190,13 @@ class Client(aiomqtt.Client):
         except TokenUnavailableError as error:
             self.session.failed()
             raise aiomqtt.MqttError(error.message) from error
+        self._refuse_another()
         if self._connected.done():  # of a connection that was lost
             self._connected = asyncio.Future()
         entering = asyncio.create_task(super().__aenter__())
         try:
             await asyncio.shield(entering)
-        except MqttConnectError:
+        except (MqttConnectError, MqttReentrantError):
             raise
         except aiomqtt.MqttError:
             self._give_up()
@@ -197,6 +208,10 @@ class Client(aiomqtt.Client):
             if self._lock.locked():  # aiomqtt would hold it for ever
                 self._lock.release()
             raise
+
+    def _refuse_another(self) -> None:
+        if self._lock.locked():
+            raise MqttReentrantError("the client is connected already: use another one")
 
     async def _abandon(self, task: asyncio.Task[Any], *, then_leave: bool = False) -> None:
         """Bring to its end what nobody waits for any more; aiomqtt would hold its lock for ever."""

@@ -2,7 +2,8 @@
 """What paho lacks of enhanced authentication (MQTT 5.0 section 4.12): exchanges, and new ones.
 
 One exchange belongs to a CONNECT, and one to each re-authentication (section 4.12.1) on the live
-connection. Everything happens in the thread that runs the client's loop.
+connection. An answer that comes when nobody waits for it any more still counts. Everything happens
+in the thread that runs the client's loop.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Authenticating:
         self.queue = ExchangeQueue(queue)
         """Where everything that the client sends goes through."""
         self.negotiated = False
-        """Whether the broker took part, so that it can be done again on the live connection."""
+        """Whether the broker takes part, so that it can be done again on the live connection."""
 
     def connecting(self, exchange: Exchange | None) -> None:
         """CONNECT is being written, with what this exchange says first; None: there is none."""
@@ -94,9 +95,10 @@ class Authenticating:
             return False
         if now - self._renewing[1] < ANSWER:
             return True
-        _log.warning("no answer to a re-authentication in %.0f s", ANSWER)
-        self.negotiated = False
-        self.over()
+        if self.negotiated:
+            _log.warning("no answer to a re-authentication in %.0f s", ANSWER)
+            self.negotiated = False  # until one comes: what was asked stays asked
+            self.queue.end()
         return False
 
     def answer(self, code: int, data: bytes) -> tuple[Any, bool]:
@@ -113,6 +115,7 @@ class Authenticating:
             return self._respond(data), False
         if code == ReasonCode.SUCCESS and self._renewing is not None:
             self._presenting.taken(self._renewing[0])
+            self.negotiated = True
             self.over()
             _log.info("re-authenticated with the next token")
             return mqtt.MQTT_ERR_SUCCESS, True

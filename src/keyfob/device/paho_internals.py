@@ -10,9 +10,6 @@ with each.
 
 from __future__ import annotations
 
-import select
-import socket
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -20,7 +17,6 @@ from typing import Any, Final
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 __all__ = [
     "AUTH",
@@ -31,12 +27,10 @@ __all__ = [
     "Shadows",
     "are_on_their_way",
     "connect_properties",
-    "hear_out",
     "missing",
     "outgoing",
     "packet_of",
     "queue_again",
-    "say_goodbye",
     "send_auth",
     "send_queued",
     "set_window",
@@ -52,10 +46,6 @@ does not: it could not be acknowledged any more, and comes again."""
 
 _ALL: Final = 65_535
 """More messages than can be in flight: each has an identifier of two bytes."""
-
-WRITE_PATIENCE: Final = 2.0
-HEAR_PATIENCE: Final = 1.0
-"""Seconds that a planned end waits for the broker to take, and to close, the connection."""
 
 _METHODS: Final = (
     "_create_socket",
@@ -85,6 +75,7 @@ _VALUES: Final = (
     "_max_inflight_messages",
     "_out_message_mutex",
     "_out_messages",
+    "_out_packet",
     "_password",
     "_protocol",
     "_reconnect_max_delay",
@@ -243,55 +234,3 @@ def send_queued(client: Any) -> None:
         client._update_inflight()
     finally:
         set_window(client, window)
-
-
-# A planned end
-
-
-def say_goodbye(client: Any) -> None:
-    """Send DISCONNECT, behind all that waits to be sent; paho closes the socket when it is out."""
-    goodbye: Any = None
-    if client._protocol == mqtt.MQTTv5:
-        goodbye = ReasonCode(PacketTypes.DISCONNECT, identifier=0)
-    client._send_disconnect(goodbye)
-    deadline = time.monotonic() + WRITE_PATIENCE
-    while (sock := client._sock) is not None:
-        client.loop_write()
-        if client._sock is None:
-            return
-        if time.monotonic() > deadline:
-            client._sock_close()  # it is dead: nobody can be told
-            return
-        _await(sock, 0.05, writable=True)
-
-
-def hear_out(client: Any) -> None:
-    """Close our half of the connection, and read what comes until the broker closes its own.
-
-    A socket that is closed with unread bytes in it sends a reset; the broker then may never see
-    the DISCONNECT that was before it, and sends the will.
-    """
-    sock = client._sock
-    raw = getattr(sock, "_socket", sock)  # within paho's WebSocket
-    try:
-        # Not SSLSocket's own, which would forget how to decrypt what is still to come.
-        socket.socket.shutdown(raw, socket.SHUT_WR)
-        deadline = time.monotonic() + HEAR_PATIENCE
-        while (left := deadline - time.monotonic()) > 0:
-            pending = sock.pending() if hasattr(sock, "pending") else 0
-            if not pending and not _await(raw, left):
-                return
-            if client._packet_read() not in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_AGAIN}:
-                return
-    except (OSError, ValueError):
-        return
-
-
-def _await(sock: Any, seconds: float, *, writable: bool = False) -> bool:
-    """Wait until a socket can be read, or written; ``select`` takes no descriptor above 1,023."""
-    if not hasattr(select, "poll"):  # Windows, whose ``select`` has no such limit
-        wanted: tuple[list[Any], list[Any]] = ([], [sock]) if writable else ([sock], [])
-        return any(select.select(*wanted, [], seconds))
-    poll = select.poll()
-    poll.register(sock, select.POLLOUT if writable else select.POLLIN)
-    return bool(poll.poll(seconds * 1000))

@@ -26,6 +26,7 @@ from keyfob.device import paho_internals as inside
 from keyfob.device.carrying import Field
 from keyfob.device.holding import Holding
 from keyfob.device.paho_authenticating import Authenticating
+from keyfob.device.paho_goodbye import hear_out, say_goodbye
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
 from keyfob.errors import TokenUnavailableError
@@ -355,7 +356,7 @@ class Session:
         try:
             self.closing = True
             try:
-                inside.say_goodbye(client)
+                say_goodbye(client, self._presenting.left())
             finally:
                 self.closing = False
             if self._has_left():  # the user has ended it for good meanwhile
@@ -374,7 +375,7 @@ class Session:
     def _sock_close(self) -> None:
         self._holding.over()
         if self.closing and self._client._sock is not None:
-            inside.hear_out(self._client)
+            hear_out(self._client, self._presenting.left())
         self._shadows.call("_sock_close")
         # paho settles what was not sent, as for any lost connection.
         self._authenticating.queue.end()
