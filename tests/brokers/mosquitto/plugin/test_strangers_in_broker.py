@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +86,34 @@ def test_a_certificate_has_nothing_of_a_token_whose_session_is_over(
             comes_and_goes(broker, guard, name)
             with Device(port, name, tls=holder.tls(authority)) as stranger:
                 assert stranger.publish(f"{name}/x") == NOT_AUTHORIZED
+
+
+def test_a_pre_shared_key_has_next_to_nothing_of_a_token_whose_session_is_over(
+    make: Make, directory: Path, guard: FakeGuard, any_program: str
+) -> None:
+    """The first message may be taken for the will in 2.0, which shows nothing of such a client."""
+    port, key = free_port(), "0123456789abcdef"
+    keys = directory / "keys"
+    keys.write_text(f"holder:{key}\n")
+    keys.chmod(0o600)
+    listener = (f"listener {port} 127.0.0.1", "allow_anonymous false", "psk_hint any")
+    guard.decide = allow(principal="holder")
+    with make(*listener, f"psk_file {keys}", "use_identity_as_username true") as broker:
+        for i in range(TRIES):
+            name = f"dev{i}"
+            comes_and_goes(broker, guard, name)
+            command = ["mosquitto_pub", "-V", "5", "-h", "127.0.0.1", "-p", str(port), "-d", "-l"]
+            command += ["--psk", key, "--psk-identity", "holder", "-i", name, "-q", "1"]
+            said = subprocess.run(
+                [*command, "-t", f"{name}/x"],
+                input="1\n2\n3\n",
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+            first, *others = [int(code) for code in re.findall(r"PUBACK .*RC:(\d+)", said)]
+            assert others == [NOT_AUTHORIZED] * 2
+            assert first == NOT_AUTHORIZED or not is_2_1(any_program)
 
 
 @pytest.mark.parametrize("delay", [0, 1])

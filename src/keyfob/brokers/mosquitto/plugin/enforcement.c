@@ -151,12 +151,23 @@ static bool allowed_ended(const struct keyfob *keyfob, const struct record *reco
     }
 }
 
+/* A connection has one will. What would write once more has its address and no right to it, and 2.0
+ * shows no other sign of that where a pre-shared key has let it in. */
+static bool may_write_will(struct record *record, const struct mosquitto_evt_acl_check *event)
+{
+    bool again = record->was == event->client && (record->flags & RECORD_WILLED);
+    if (record->was == event->client) {
+        record->flags |= RECORD_WILLED;
+    }
+    return !again && may_write(record, event);
+}
+
 /* Without a connection the broker queues messages for the session and sends the will. */
-static bool allowed_offline(const struct keyfob *keyfob, const struct record *record,
+static bool allowed_offline(const struct keyfob *keyfob, struct record *record,
                             const struct mosquitto_evt_acl_check *event)
 {
     switch (event->access) {
-    case MOSQ_ACL_WRITE: return may_write(record, event);
+    case MOSQ_ACL_WRITE: return may_write_will(record, event);
     case MOSQ_ACL_READ: return may_read(record, event);
     case MOSQ_ACL_SUBSCRIBE: return keyfob->kicking == event->client && may_keep(record, event);
     default: return false;
