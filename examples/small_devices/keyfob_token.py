@@ -49,13 +49,13 @@ class Tokens:
         self._token = None
         self._came = self._lives = self._due = 0  # milliseconds: when, how long, at which age
         self._asked = self._wait = self._failures = 0
-        self._first = True
+        self._first = True  # or what happened may have had all devices ask at once
 
     def get(self):
         """Return a token that is good now. Ask at least once a day, also when nothing is sent."""
         now = time.ticks_ms()
         if self._token and time.ticks_diff(now, self._came) >= self._lives:
-            self._token = None
+            self._token, self._first = None, True
         if self._is_due(now) and not self._waits(now):
             self._renew(now)
         if self._token is None:
@@ -65,7 +65,7 @@ class Tokens:
     def refused(self):
         """The broker refused the token: one that is older than half a minute is renewed once."""
         if self._token and time.ticks_diff(time.ticks_ms(), self._came) > 30000:
-            self._due = 0
+            self._due, self._first = 0, True
 
     def _is_due(self, now):
         return self._token is None or time.ticks_diff(now, self._came) >= self._due
@@ -79,11 +79,11 @@ class Tokens:
         try:
             token, seconds = self._fetch()
         except RefusedError as refused:
-            self._wait = 1000 * _REFUSED
+            self._wait, self._first = 1000 * _REFUSED, True
             print("token refused:", refused)
         except Exception as error:  # also what a broken server makes json and this module raise
             most = min(_LATEST, _SOONEST << min(self._failures, 9))
-            self._failures += 1
+            self._failures, self._first = self._failures + 1, True
             drawn = most * (0.1 + 0.9 * random.random())
             self._wait = int(1000 * max(drawn, getattr(error, "after", 0)))
             print("no token:", error)
@@ -96,7 +96,7 @@ class Tokens:
         self._token, self._came = token, now
         leeway = min(max(seconds / 10, 10), 300, seconds / 2)
         latest = seconds - leeway
-        # A fleet that booted together must not renew together (docs/device-tools.md).
+        # A fleet that asked together must not renew together (docs/device-tools.md).
         earliest = latest * (0.05 if self._first else 0.75)
         self._first = False
         self._due = int(1000 * (earliest + (latest - earliest) * random.random()))

@@ -124,7 +124,7 @@ static enum outcome ask(struct token *token, double *lifetime, double *retry_aft
     return good ? GOOD : status == 400 || status == 401 || status == 403 ? NO : AWAY;
 }
 
-// When it is renewed: a fleet that booted together must not renew together.
+// When it is renewed: a fleet that asked together must not renew together.
 static void plan(struct token *token, double lifetime)
 {
     double leeway = fmin(fmin(fmax(lifetime / 10, 10), 300), lifetime / 2);
@@ -147,8 +147,12 @@ static void renew(struct token *token, double now)
         token->wait = 0;
         plan(token, lifetime);
         break;
-    case NO: token->wait = REFUSED; break;
+    case NO:
+        token->wait = REFUSED;
+        token->later = false;
+        break;
     case AWAY:
+        token->later = false;
         token->wait = fmin(LATEST, ldexp(1, (int)token->failures));
         token->wait *= 0.1 + 0.9 * chance();
         token->wait = fmin(fmax(token->wait, retry_after), 3600);
@@ -162,6 +166,7 @@ bool token_good(struct token *token)
     double now = now_seconds();
     if (*token->text != '\0' && now - token->came >= token->lives) {
         memset(token->text, 0, sizeof token->text);
+        token->later = false;
     }
     bool due = *token->text == '\0' || now - token->came >= token->due;
     if (due && now - token->asked >= token->wait) {
@@ -174,5 +179,6 @@ void token_refused(struct token *token)
 {
     if (*token->text != '\0' && now_seconds() - token->came > 30) {
         token->due = 0;
+        token->later = false;
     }
 }

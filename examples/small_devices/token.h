@@ -17,7 +17,7 @@ struct token {
     double came, lives, due;   // when it was asked for, and the ages at its end and renewal
     double asked, wait;        // when the server was asked last, and how long to leave it alone
     unsigned failures;
-    bool later; // not the first one since the start
+    bool later; // nothing has happened since the last one that had all devices ask at once
 };
 
 // Seconds on a clock that nobody sets, and that goes on in sleep.

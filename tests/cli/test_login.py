@@ -16,7 +16,7 @@ from keyfob.cli.installation import Installation
 from keyfob.cli.local_registers import open_register, operators_of
 from keyfob.cli.login import invitation_text
 from keyfob.cli.profiles import Profile, read_profile, write_profile
-from keyfob.device import Invitation
+from keyfob.device import FileStore, Invitation, Token
 from keyfob.errors import ConfigError, NotFoundError
 from keyfob.server.wishes import ApplicationWish, DeviceWish, Rights
 from tests.cli.commands import Program, Shell, started
@@ -164,6 +164,30 @@ def test_a_profile_whose_secret_is_elsewhere_needs_nobody(
     outcome = online.plain("token", "--profile", "alone")
     assert outcome.code == 2
     assert "cannot read the secret" in outcome.err
+
+
+def test_a_login_keeps_its_token_when_nobody_else_is_renewing_that_profiles(
+    desk: Installation, online: Shell, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_register(desk) as register:
+        secret = register.add_device(DeviceWish("shared", rights=Rights(publish=["a/#"]))).secret
+    (tmp_path / "shared.secret").write_text(f"{secret}\n", encoding="utf-8")
+    issuer, ca = desk.settings.server.issuer, str(desk.directory / "ca.pem")
+    who = ("--issuer", issuer, "--client-id", "shared", "--ca", ca)
+    how = ("--grant", "client_credentials", "--client-secret", f"file:{tmp_path}/shared.secret")
+    free: list[bool] = []
+    save = FileStore.save
+
+    def watched(store: FileStore, token: Token) -> None:
+        turn = store.turn()  # as another process would take it now
+        free.append(turn.take())
+        turn.give_back()
+        save(store, token)
+
+    monkeypatch.setattr(FileStore, "save", watched)
+    assert online.plain("login", "--profile", "shared", *who, *how).code == 0
+    assert free == [False]
+    assert FileStore(home / "shared.token").turn().take()
 
 
 def test_profiles_are_kept_beside_each_other(home: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfob.device import fleet_load
-from keyfob.device.fleet_load import PART, Fleet, by_lifetime, requests_of
+from keyfob.device.fleet_load import PART, Fleet, Trouble, by_lifetime, requests_of
 from keyfob.device.renewal import FIRST_EARLIEST, LATER_EARLIEST, leeway_of, renewal_age
 
 HOUR = 3600
@@ -72,6 +73,53 @@ def test_without_the_spread_of_the_first_renewal_it_would(monkeypatch: pytest.Mo
     first, *later = ratios(20_000)
     assert first > 1.8
     assert max(later) > 1.3
+
+
+POWER = Trouble(what="power", begins=HOUR, ends=3 * HOUR)
+SERVER = Trouble(what="server", begins=HOUR, ends=3 * HOUR)
+CLOCK = Trouble(what="clock", begins=3 * HOUR)
+RECOVERY = {"power": 60, "server": 300, "clock": 60}
+"""Seconds in which all of them ask at once: a boot, the longest wait of a backoff, a boot's."""
+
+
+def ratios_after(trouble: Trouble, devices: int) -> list[float]:
+    """Boot over an hour, so that nothing but the trouble has them together."""
+    fleet = Fleet(devices=devices, lifetime=HOUR, seconds=6 * HOUR, boot=HOUR, trouble=trouble)
+    counts = total(fleet)[3 * HOUR :]
+    aside = RECOVERY[trouble.what]
+    return [load.ratio for load in by_lifetime(counts, HOUR, interval=60, aside=aside)]
+
+
+@pytest.mark.parametrize("trouble", [POWER, SERVER, CLOCK], ids=lambda trouble: trouble.what)
+def test_a_fleet_that_something_met_at_once_does_not_renew_together(trouble: Trouble) -> None:
+    first, *later = ratios_after(trouble, 100_000)
+    assert first <= 1.8
+    assert max(later) <= 1.3
+
+
+@pytest.mark.parametrize("trouble", [POWER, SERVER, CLOCK], ids=lambda trouble: trouble.what)
+def test_without_a_second_spread_it_would(
+    trouble: Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whatever(age: float, *_: object, **__: object) -> bool:
+        return age < math.inf  # only a device's very first token is a first one
+
+    monkeypatch.setattr(fleet_load, "on_schedule", whatever)
+    first, *later = ratios_after(trouble, 20_000)
+    assert first > 1.8
+    assert max(later) > 1.3
+
+
+def test_devices_without_power_ask_nothing_and_those_without_a_server_less_and_less() -> None:
+    off, away = (
+        total(Fleet(devices=500, lifetime=HOUR, seconds=3 * HOUR + 1, boot=60, trouble=each))
+        for each in (POWER, SERVER)
+    )
+    assert sum(off[HOUR : 3 * HOUR]) == 0
+    assert off[3 * HOUR] == 500
+    # Half a ceiling of 300 seconds on average, and a few sooner ones to begin with.
+    asked = sum(away[2 * HOUR : 3 * HOUR])
+    assert 500 * HOUR / 300 < asked < 500 * HOUR / 100
 
 
 def test_a_lifetime_is_told_by_its_mean_and_its_fullest_interval() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keyfob.device import FileStore, Password, TokenSource
+from keyfob.device import FileStore, Password, RefreshToken, TokenSource
 from keyfob.server.register import Register
 from keyfob.server.wishes import ApplicationWish, DeviceWish
 from tests.device.world import good, rogue
@@ -67,8 +67,10 @@ def server(tmp_path: Path, secret: str) -> Iterator[ServerProcess]:
 def path(server: ServerProcess, secret: str, tmp_path: Path) -> Path:
     """A file with the first token of a family."""
     path = tmp_path / "token"
-    grant = Password(username="dev1", password=secret)
-    TokenSource(server.url, client_id="app", grant=grant, store=FileStore(path)).get()
+    login = Password(username="dev1", password=secret)
+    first = TokenSource(server.url, client_id="app", grant=login).get()
+    given = RefreshToken(refresh_token=first.refresh_token or "")
+    TokenSource(server.url, client_id="app", grant=given, store=FileStore(path)).get()
     return path
 
 
@@ -144,10 +146,12 @@ def test_what_a_kill_between_the_servers_rotation_and_our_save_costs(
         kept = source.get()
         program = (
             "import os, sys\n"
-            "from keyfob.device import FileStore, TokenSource\n"
+            "from keyfob.device import FileStore, Password, TokenSource\n"
             "class Killed(FileStore):\n"
             "    def save(self, token): os.kill(os.getpid(), 9)\n"
-            "TokenSource(sys.argv[1], client_id='app', store=Killed(sys.argv[2])).renew().result()"
+            "url, path, grant = *sys.argv[1:], Password(username='dev1', password='none')\n"
+            "source = TokenSource(url, client_id='app', grant=grant, store=Killed(path))\n"
+            "source.renew().result()"
         )
         killed = subprocess.run(
             [sys.executable, "-c", program, server.url, str(tmp_path / "token")], check=False

@@ -214,8 +214,22 @@ def test_a_nonce_is_taken_up_once_and_kept_for_the_next_time(clock: SetClock) ->
     assert claims(steps[1])["nonce"] == "n-1"
     assert claims(steps[0])["jti"] != claims(steps[1])["jti"]
     assert claims(steps[1])["htu"] == ENDPOINT
-    steps, _ = told(asking.token(ClientCredentials()), [answer(GOOD)])
+    steps, _ = told(asking.token(ClientCredentials()), [answer({**GOOD, "token_type": "DPoP"})])
     assert claims(steps[0])["nonce"] == "n-2"
+
+
+@pytest.mark.parametrize("said", ["Bearer", "bearer"])
+def test_a_token_that_the_server_did_not_bind_to_the_key_is_not_taken(
+    clock: SetClock, said: str
+) -> None:
+    key = SigningKey.generate("ES256")
+    asking = requesting(clock, issuer="", token_endpoint=ENDPOINT, dpop=key)
+    unbound = answer({**GOOD, "token_type": said, "refresh_token": "next"})
+    with pytest.raises(TokenUnavailableError, match="not bound to the key") as caught:
+        told(asking.token(ClientCredentials()), [unbound])
+    assert caught.value.code == "upstream_invalid"
+    with pytest.raises(TokenUnavailableError, match="not bound to the key"):
+        told(asking.refreshed(token_of(clock, refresh_token="old")), [unbound])
 
 
 @pytest.mark.parametrize("nonce", ["", "a b", 'a"b', "a\\b", "ä", "n" * 1025])
@@ -292,6 +306,29 @@ def test_a_person_is_invited_and_asked_about_at_the_pace_that_the_server_wants(
     assert SECRET not in repr(invited)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_says_when_is_asked_about_a_code_no_sooner(
+    clock: SetClock, status: int
+) -> None:
+    busy = answer({}, status, retry_after="30")
+    pauses, _ = by_device_code(clock, [answer(INVITED), busy, PENDING, answer(GOOD)])
+    assert pauses == [7, 30, 12]
+    soon = answer({}, status, retry_after="1")
+    pauses, _ = by_device_code(clock, [answer(INVITED), soon, answer(GOOD)])
+    assert pauses == [7, 12]
+
+
+def test_a_server_that_says_when_keeps_nobody_waiting_longer_than_the_code_is_good(
+    clock: SetClock,
+) -> None:
+    began = clock.elapsed
+    busy = answer({}, 503, retry_after="3600")
+    with pytest.raises(TokenRequestError) as caught:
+        by_device_code(clock, [answer(INVITED), busy])
+    assert caught.value.error == "expired_token"
+    assert clock.elapsed - began <= 60
+
+
 def test_who_does_not_come_in_time_is_waited_for_no_longer(clock: SetClock) -> None:
     with pytest.raises(TokenRequestError) as caught:
         by_device_code(clock, [answer(INVITED), *[PENDING] * 20])
@@ -345,6 +382,11 @@ def test_what_was_asked_for_otherwise_has_another_origin(clock: SetClock) -> Non
         requesting(clock, authentication=PublicClient(client_id="dev2")),
         requesting(clock, wish=Wish(scope="a")),
         requesting(clock, wish=Wish(resource="a")),
+        requesting(clock, wish=Wish(parameters={"login_hint": "dev1"})),
+        requesting(clock, wish=Wish(parameters={"login_hint": "dev2"})),
+        requesting(clock, wish=Wish(parameters={"authorization_details": "[]"})),
+        requesting(clock, username="dev1"),
+        requesting(clock, username="dev2"),
         requesting(clock, dpop=key),
     ]
     origins = [each.origin for each in others]

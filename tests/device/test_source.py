@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from keyfob.device import FileStore, Freshness, MemoryStore, Token, TokenSource
+from keyfob.device import FileStore, Freshness, MemoryStore, Password, Token, TokenSource
 from keyfob.device.renewal import LATER_EARLIEST
 from keyfob.device.watching import Asked
 from keyfob.errors import ConfigError, TokenRequestError, TokenUnavailableError
@@ -115,6 +115,83 @@ def test_the_first_renewal_is_early_and_the_later_ones_are_late(
     source.get()
     settled(source)
     assert source.renewal_in() > LATER_EARLIEST * 0.9 * HOUR
+
+
+LATE = LATER_EARLIEST * 0.9 * HOUR
+"""Where renewals on schedule lie; the first ones lie before it where 0.5 is drawn."""
+
+
+@pytest.mark.parametrize("hours", [0.97, 1.5])
+def test_a_token_that_a_power_cut_left_stale_or_ended_is_followed_by_a_first_one(
+    made: Made, clock: SetClock, tmp_path: Path, hours: float
+) -> None:
+    made(store=FileStore(tmp_path / "token")).get()
+    clock.pass_by(hours * HOUR)
+    clock.boot = "the next boot"
+    source = made(store=FileStore(tmp_path / "token"))
+    source.renew().result(10)
+    assert 0 < source.renewal_in() < LATE
+
+
+def test_a_kept_token_that_lives_on_is_followed_by_a_first_one(
+    made: Made, clock: SetClock, tmp_path: Path
+) -> None:
+    made(store=FileStore(tmp_path / "token")).get()
+    clock.boot, clock.elapsed = "the next boot", 0.0
+    source = made(store=FileStore(tmp_path / "token"))
+    # The time server answers, and all who had no clock of their own see how old their tokens are.
+    clock.step(0.95 * HOUR)
+    source.get()
+    settled(source)
+    assert 0 < source.renewal_in() < LATE
+
+
+def end(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    clock.pass_by(HOUR)
+
+
+def step(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    clock.step(HOUR)
+
+
+def refuse(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    clock.pass_by(31)
+    assert source.refused(source.get())
+
+
+def fail(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    to_stale(source, clock)
+    works, server.token = server.token, sends({}, "503 No")
+    source.get()
+    settled(source)
+    server.token = works
+    clock.pass_by(source.renewal_in() + 0.01)
+    assert source.state is Freshness.STALE
+
+
+def ask(source: TokenSource, server: Rogue, clock: SetClock) -> None:
+    source.renew().result(10)
+
+
+@pytest.mark.parametrize("happens", [end, step, refuse, fail, ask])
+def test_what_may_happen_to_all_at_once_is_followed_by_a_first_renewal(
+    source: TokenSource, server: Rogue, clock: SetClock, happens: Callable[..., None]
+) -> None:
+    source.get()
+    to_stale(source, clock)
+    source.get()
+    settled(source)
+    assert source.renewal_in() > LATE
+    happens(source, server, clock)
+    source.get()
+    settled(source)
+    assert source.state is Freshness.FRESH
+    assert 0 < source.renewal_in() < LATE
+    # Once: who was spread by it stays so.
+    to_stale(source, clock)
+    source.get()
+    settled(source)
+    assert source.renewal_in() > LATE
 
 
 def test_a_token_that_had_ended_when_it_came_is_a_failure_and_not_shown(
@@ -289,6 +366,48 @@ def test_who_is_asked_for_a_grant_and_asks_for_the_token_is_told_so_at_once(
     assert said == ["a renewal cannot wait for itself"]
 
 
+def test_a_thread_that_got_the_number_of_a_renewals_is_not_taken_for_it(
+    made: Made, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewers: list[int] = []
+
+    class Noting:
+        def parameters(self) -> dict[str, str]:
+            renewers.append(threading.get_ident())
+            return {"grant_type": "client_credentials"}
+
+    source, said = made(grant=Noting()), list[str]()
+    source.get()
+    until("its thread has ended", lambda: renewers[0] not in threads())
+    clock.pass_by(2 * HOUR)
+    begun = threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def ask() -> None:
+        if threading.get_ident() == renewers[0]:
+            # So that it is not this renewal's own thread that says who renews.
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(TokenUnavailableError) as caught:
+                source.get()
+            said.append(caught.value.message)
+
+    for _ in range(500):  # most likely the first one gets it
+        thread = threading.Thread(target=ask)
+        begun(thread)
+        thread.join()
+        if said:
+            break
+    else:
+        pytest.skip("this system gives no thread the number of one that has ended")
+    assert said == ["no thread for a renewal"]
+
+
+def threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate()}
+
+
 def test_who_is_called_when_a_renewal_ends_may_ask_at_once(source: TokenSource) -> None:
     states: list[Freshness] = []
     source.renew().add_done_callback(lambda _: states.append(source.state))
@@ -441,6 +560,43 @@ def test_after_a_step_one_new_token_is_fetched_and_believed(
     assert server.asked == 2
 
 
+@pytest.mark.parametrize("step", [24 * HOUR, -24 * HOUR])
+def test_what_a_wrong_clock_was_refused_for_is_asked_for_again_when_it_is_set(
+    source: TokenSource, server: Rogue, clock: SetClock, step: float
+) -> None:
+    server.token = sends({"error": "invalid_client"}, "401 No")  # the assertion has ended
+    with pytest.raises(TokenRequestError):
+        source.get()
+    assert source.renewal_in() == 900
+    server.token = good()
+    clock.pass_by(5)
+    clock.step(step)
+    assert source.renewal_in() == 0
+    assert source.get().access_token == "token-1"
+
+
+def test_a_server_that_refuses_whatever_the_clock_says_is_asked_once_for_each_step(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    server.token = sends({"error": "invalid_client"}, "401 No")
+    for asked in range(1, 4):
+        for _ in range(5):
+            with pytest.raises(TokenRequestError):
+                source.get()
+        assert server.asked == asked
+        clock.step(HOUR)
+
+
+def test_a_server_that_said_when_is_as_busy_after_a_step_of_the_clock(
+    source: TokenSource, server: Rogue, clock: SetClock
+) -> None:
+    server.token = sends({}, "503 Busy", "Retry-After: 120\r\n")
+    with pytest.raises(TokenUnavailableError):
+        source.get()
+    clock.step(24 * HOUR)
+    assert 120 <= source.renewal_in() <= 150
+
+
 def test_a_token_that_ended_while_the_machine_slept_is_not_shown(
     made: Made, server: Rogue, clock: SetClock
 ) -> None:
@@ -474,6 +630,20 @@ def test_a_token_that_was_kept_for_something_else_is_not_used(
     assert other.token is None
     assert "for something else" in caplog.text
     assert other.get().access_token == "token-2"
+
+
+def test_one_application_shows_no_token_of_the_device_that_it_was_before(
+    made: Made, server: Rogue, tmp_path: Path
+) -> None:
+    def asks_for(device: str) -> TokenSource:
+        grant = Password(username=device, password=SECRET)
+        return made(store=FileStore(tmp_path / "token"), client_id="app", grant=grant)
+
+    first = asks_for("dev1").get()
+    assert asks_for("dev1").token == first
+    assert asks_for("dev2").token is None
+    assert asks_for("dev2").get() != first
+    assert b"username=dev2" in server.requests[-1]
 
 
 def test_a_store_that_cannot_be_used_costs_no_token(

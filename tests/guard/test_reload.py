@@ -18,6 +18,7 @@ from keyfob.guard.database import Database
 from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.key_sources import HttpKeySource, StaticKeySource
 from keyfob.guard.reconsidering import SLICE, Reconsidered
+from keyfob.guard.revocations import Revocation
 from keyfob.guard.session import Change, End, EndCause, Replacement, SessionState
 from keyfob.guard.sessions import SessionStore
 from tests.guard.world import (
@@ -165,13 +166,79 @@ async def test_a_stored_session_takes_the_new_rights_and_its_expiry_is_no_fault(
     assert len(kept.permissions.rules) == 3
 
 
-async def test_a_stored_session_without_rights_is_forgotten() -> None:
+async def test_a_stored_session_without_rights_is_marked_as_a_live_one() -> None:
+    """So that its queue is refused when its client comes back, and is nobody else's."""
     house = House()
     house.let_in("dev1")
     house.guard.offline("b1", "dev1", 5, True)
-    await house.guard.reload(by_iss(binding(audiences=frozenset({"another"}))))
-    assert house.told == [End(broker="b1", client_id="dev1", epoch=5, cause=EndCause.FORGOTTEN)]
-    assert len(house.sessions) == 0
+    narrower = by_iss(binding(audiences=frozenset({"another"})))
+    assert await house.guard.reload(narrower) == Reconsidered(ended=1)
+    assert house.told == [End(broker="b1", client_id="dev1", epoch=5, cause=EndCause.REVOKED)]
+    assert house.events() == [(Outcome.REVOKED, "dev1", "audience_mismatch")]
+    (marked,) = house.sessions
+    assert marked.state is SessionState.REVOKED
+
+
+OTHER = "https://other.example"
+
+
+def moved_to_another_issuer() -> dict[str, IssuerBinding]:
+    return by_iss(binding(issuer=OTHER, name="other"))
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_what_an_issuer_left_that_is_not_trusted_any_more_is_nobodys_but_by_a_clean_start(
+    stored: bool,
+) -> None:
+    house = House()
+    house.let_in("dev1")
+    if stored:
+        house.guard.offline("b1", "dev1", 5, True)
+    await house.guard.reload(moved_to_another_issuer())
+    assert house.told == [End(broker="b1", client_id="dev1", epoch=5, cause=EndCause.REVOKED)]
+    token = mint("dev1", iss=OTHER)
+    resuming = house.guard.decide(request("dev1", token, clean=False), broker="b1")
+    assert resuming.reason is DenyReason.SESSION_OWNED_BY_ANOTHER
+    anew = house.guard.decide(request("dev1", token, clean=True), broker="b1")
+    assert anew.allowed, anew.detail
+    assert house.guard.admitted("b1", "dev1", 6, anew) is None
+    (session,) = house.sessions
+    assert (session.issuer, session.state) == (OTHER, SessionState.ONLINE)
+
+
+async def test_who_may_have_an_identifier_no_more_leaves_it_to_a_clean_start() -> None:
+    """A template that has become stricter: the identifier is another device's now."""
+    house = House(issuer=trusted(client_id_template="{device}-*"))
+    house.let_in("dev1-a", device="dev1")
+    house.guard.offline("b1", "dev1-a", 5, True)
+    await house.guard.reload(by_iss(binding()))
+    token = mint("dev1-a")
+    resuming = house.guard.decide(request("dev1-a", token, clean=False), broker="b1")
+    assert resuming.reason is DenyReason.SESSION_OWNED_BY_ANOTHER
+    assert house.guard.decide(request("dev1-a", token, clean=True), broker="b1").allowed
+
+
+async def test_what_was_revoked_stays_its_owners_while_its_issuer_is_trusted() -> None:
+    house = House(issuer=trusted(device_claim="azp"))
+    house.let_in("dev1", azp="dev1", sub="anna")
+    await house.guard.revoke(Revocation(issuer=ISSUER, subject="anna", until=NOW + 9))
+    rival = mint("dev1", azp="dev1", sub="berta")
+    for clean in (False, True):
+        decision = house.guard.decide(request("dev1", rival, clean=clean), broker="b1")
+        assert decision.reason is DenyReason.SESSION_OWNED_BY_ANOTHER
+
+
+async def test_an_issuer_that_is_trusted_again_finds_its_sessions_still_marked() -> None:
+    house = House()
+    house.let_in("dev1")
+    house.guard.offline("b1", "dev1", 5, True)
+    await house.guard.reload(moved_to_another_issuer())
+    assert await house.guard.reload(by_iss(binding())) == Reconsidered(kept=1)
+    (marked,) = house.sessions
+    assert marked.state is SessionState.REVOKED
+    house.let_in("dev1")  # by its own token, and its queue is refused: the broker knows the mark
+    (back,) = house.sessions
+    assert back.state is SessionState.ONLINE
 
 
 async def test_a_revoked_session_stays_revoked_and_one_of_unknown_claims_stays() -> None:
@@ -303,6 +370,22 @@ async def test_claims_survive_the_guard_and_are_judged_by_the_policy_of_the_next
         (change,) = told
         assert isinstance(change, Replacement)
         assert permissions("all/#").rules[0] in change.session.permissions.rules
+
+
+async def test_the_mark_of_an_issuer_that_is_gone_outlasts_guards_and_brokers(
+    tmp_path: Path,
+) -> None:
+    other = trusted(name="other", issuer=OTHER)
+    with Database.open(tmp_path / "guard.db") as database:
+        sessions = SessionStore(database)
+        sessions.put(session(state=SessionState.OFFLINE, offline_since=NOW))
+        async with guard(sessions=sessions, issuer=other):
+            await until(lambda: next(iter(sessions)).state is SessionState.REVOKED)
+    with Database.open(tmp_path / "guard.db") as database:
+        keeper = guard(sessions=SessionStore(database), issuer=other)
+        given = keeper.begin_link("b1", b"a new run of it!").finish()
+        assert [each.state for each in given.records] == [SessionState.REVOKED]
+        assert [each.cause for each in given.ends] == [EndCause.REVOKED]
 
 
 async def test_who_is_known_without_claims_goes_with_its_issuer() -> None:

@@ -174,14 +174,25 @@ def test_an_unknown_time_of_issue_counts_as_before_the_revocation() -> None:
     assert linked(keeper, OLD, record("dev1"), record("dev2")).ends == (end("dev1"),)
 
 
-def test_a_session_of_an_issuer_that_is_trusted_no_more_is_forgotten() -> None:
+GONE: Any = {"issuer": "https://gone.example"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("state", [ONLINE, OFFLINE])
+def test_a_session_of_an_issuer_that_is_trusted_no_more_is_marked(
+    state: SessionState, known: bool
+) -> None:
     sink = EventList()
     with AuditLog([sink]) as audit:
-        keeper, store = remembering(session("dev1", issuer="https://gone.example"), audit=audit)
-        answer = linked(keeper, OLD, record("dev1", issuer="https://gone.example"))
-    assert answer.ends == (end(cause=EndCause.FORGOTTEN),)
-    assert len(store) == 0
-    assert [event.outcome for event in sink.events] == [Outcome.FORGOTTEN]
+        present = [session("dev1", **GONE)] if known else []
+        keeper, store = remembering(*present, audit=audit)
+        answer = linked(keeper, OLD, record("dev1", state=state, **GONE))
+        again = linked(keeper, OLD, record("dev1", state=REVOKED, **GONE))
+    assert answer.ends == (end("dev1"),)
+    assert only(store).state is REVOKED
+    assert again == NOTHING
+    told = [(event.outcome, event.reason) for event in sink.events]
+    assert told == [(Outcome.REVOKED, "issuer_unknown")]
 
 
 # A new run of the broker
@@ -262,10 +273,16 @@ def test_a_sessions_epoch_of_an_old_run_is_no_proof_that_it_is_the_same() -> Non
     assert (only(store).token_id, only(store).issued_at) == ("new", None)
 
 
-def test_stored_sessions_of_an_issuer_that_is_trusted_no_more_are_not_given() -> None:
-    keeper, store = remembering(session("dev1", issuer="https://gone.example"))
-    assert linked(keeper, NEW) == NOTHING
-    assert len(store) == 0
+@pytest.mark.parametrize("state", [OFFLINE, REVOKED])
+def test_stored_sessions_of_an_issuer_that_is_trusted_no_more_are_given_as_marked(
+    state: SessionState,
+) -> None:
+    away = session("dev1", state=state, offline_since=NOW, **GONE)
+    keeper, store = remembering(away)
+    answer = linked(keeper, NEW)
+    assert [(each.client_id, each.state) for each in answer.records] == [("dev1", REVOKED)]
+    assert [(each.client_id, each.cause) for each in answer.ends] == [("dev1", EndCause.REVOKED)]
+    assert only(store).state is REVOKED
 
 
 def test_the_run_given_to_is_known_the_next_time() -> None:

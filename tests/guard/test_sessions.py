@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from keyfob.authorization.permissions import Effect, Operation, Permissions, Rule
 from keyfob.errors import ConfigError
 from keyfob.guard.database import Database
+from keyfob.guard.revocations import Revocation
 from keyfob.guard.session import Session, SessionState
 from keyfob.guard.session_rows import delete, load_sessions, store
 from keyfob.guard.sessions import SessionStore
@@ -33,8 +35,10 @@ def test_a_session_is_found_by_identifier_owner_and_broker() -> None:
         sessions.put(each)
     assert sessions.get("b1", "dev1") == first
     assert sessions.get("b1", "dev3") is None
-    assert {s.broker for s in sessions.of_owner(ISSUER, "dev1")} == {"b1", "b2"}
-    assert sessions.of_owner("https://other.example", "dev1") == ()
+    meant = Revocation(issuer=ISSUER, subject="dev1", until=NOW)
+    assert {s.broker for s in sessions.concerned_by(meant)} == {"b1", "b2"}
+    elsewhere = replace(meant, issuer="https://other.example")
+    assert sessions.concerned_by(elsewhere) == ()
     assert {s.client_id for s in sessions.of_broker("b1")} == {"dev1", "dev2"}
     assert len(sessions) == 3
 
@@ -43,8 +47,8 @@ def test_a_replaced_owner_is_no_owner_any_more() -> None:
     sessions = SessionStore()
     sessions.put(session("dev1", subject="one"))
     sessions.put(session("dev1", subject="two"))
-    assert sessions.of_owner(ISSUER, "one") == ()
-    assert len(sessions.of_owner(ISSUER, "two")) == 1
+    assert sessions.concerned_by(Revocation(issuer=ISSUER, subject="one", until=NOW)) == ()
+    assert len(sessions.concerned_by(Revocation(issuer=ISSUER, subject="two", until=NOW))) == 1
 
 
 def test_an_offline_client_keeps_its_session_where_the_broker_may() -> None:

@@ -26,6 +26,7 @@ from keyfob.cli.shown import time_of
 from keyfob.cli.token_asking import no_word_of_a_next_try, refused
 from keyfob.device import DeviceCode, Invitation
 from keyfob.device.carrying import Carry
+from keyfob.device.turns import in_turn
 from keyfob.errors import ConfigError, TokenRequestError
 
 __all__ = ["invitation_text", "login"]
@@ -140,7 +141,9 @@ def login(
     except TokenRequestError as error:
         refused(error, as_json=as_json)
     write_profile(profile, wanted)
-    store_of(profile).save(token)
+    store = store_of(profile)
+    with in_turn(store.turn()):  # or a renewal under way would replace it by the old one's next
+        store.save(token)
     until = time_of(token.expires_at)
     alone = token.refresh_token is not None or wanted.grant != "device_code"
     data = {

@@ -5,8 +5,11 @@ Theory of operation. A fleet that lost its power boots in the same minute. If ev
 its token at the same share of its lifetime, the authorization server would meet all of them again
 in one minute, once in each lifetime, for ever. So the first renewal after a start is spread over
 nearly the whole lifetime, once and for all; every later one over the last quarter of it, which
-keeps them apart. What is left of the lifetime behind that, the leeway, is for a server that is
-away: a failed renewal is tried again while the present token still serves.
+keeps them apart. A start is not all that has a fleet ask in one minute: a server that comes back,
+a step of every clock, a refusal of every token do, too. So only a token that took the place of
+another one on that one's schedule is renewed late in its life; every other one counts as a first.
+What is left of the lifetime behind that, the leeway, is for a server that is away: a failed
+renewal is tried again while the present token still serves.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ __all__ = [
     "freshness",
     "leeway_of",
     "margin_of",
+    "on_schedule",
     "renewal_age",
 ]
 
@@ -79,7 +83,7 @@ def renewal_age(
     Args:
         lifetime: Seconds that the token lives, from when it was asked for.
         chance: A random number from 0 to 1, drawn once for each token.
-        first: Whether it is the first one since the device started.
+        first: Whether it took no other one's place ``on_schedule``.
         leeway: Seconds to keep for trying again; None: what the lifetime suggests.
         since: The age that it has already: what was stored is spread over what is left of it.
     """
@@ -101,3 +105,15 @@ def freshness(age: float, lifetime: float, renewal: float) -> Freshness:
     if age >= lifetime - margin_of(lifetime):
         return Freshness.EXPIRED
     return Freshness.FRESH if age < renewal else Freshness.STALE
+
+
+def on_schedule(age: float, lifetime: float, renewal: float, *, disturbed: bool) -> bool:
+    """Tell whether a token is replaced for its age alone, so at a moment of the device's own.
+
+    Args:
+        age: Its age in seconds.
+        lifetime: The seconds that it lives.
+        renewal: The age at which it was to be renewed.
+        disturbed: Whether something happened to it that may have happened to a whole fleet.
+    """
+    return not disturbed and freshness(age, lifetime, renewal) is Freshness.STALE

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from keyfob.device.clock import Clock, age, stepped
 from keyfob.device.flow import Flow, Pause
@@ -21,18 +20,12 @@ from keyfob.device.renewal import margin_of, renewal_age
 from keyfob.device.requesting import Requesting
 from keyfob.device.store import TokenStore
 from keyfob.device.token import Token
-from keyfob.device.turns import Turn
+from keyfob.device.turns import TURN_PATIENCE, TURN_POLL, Turn, endless
 from keyfob.errors import TokenRequestError, TokenUnavailableError
 
-__all__ = ["TURN_PATIENCE", "TURN_POLL", "Renewing"]
+__all__ = ["Renewing"]
 
 _log = logging.getLogger("keyfob.device")
-
-TURN_POLL: Final = 0.05
-"""Seconds between two looks whether another process has renewed."""
-
-TURN_PATIENCE: Final = 60.0
-"""Seconds to wait for it: longer than a renewal takes, unless a person has to approve it."""
 
 
 class Renewing:
@@ -111,7 +104,7 @@ class Renewing:
             if taken:
                 return
             yield Pause(TURN_POLL)
-        raise TokenUnavailableError("another process is renewing, and does not come to an end")
+        raise endless()
 
     def _give_back(self, turn: Turn) -> None:
         try:

@@ -49,6 +49,10 @@ LONGEST_INTERVAL: Final = 300.0
 SLOWER: Final = 5.0
 LONGEST_LOGIN: Final = 3600.0
 
+_DISTINCT: Final = ("login_hint", "authorization_details", "req_cnf")
+"""Parameters, none of them a secret, that say whose a token is, what it allows or what proves it
+(OpenID Connect Core section 3.1.2.1, RFC 9396 section 2, RFC 9201 section 3.1)."""
+
 _NONCE: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,1024}")  # RFC 9449 section 8.1
 
 
@@ -94,6 +98,7 @@ class Requesting:
         device_authorization_endpoint: The same, for ``DeviceCode``.
         dpop: The key that tokens are to be bound to (RFC 9449); None: they are not.
         mutual_tls: Whether the client shows a certificate.
+        username: Whose tokens they are, for ``Password``; empty: the client's, or nobody says.
 
     Raises:
         ConfigError: Neither issuer nor endpoint, or no URL that may be called.
@@ -110,6 +115,7 @@ class Requesting:
         device_authorization_endpoint: str = "",
         dpop: SigningKey | None = None,
         mutual_tls: bool = False,
+        username: str = "",
     ) -> None:
         if not issuer and not token_endpoint:
             raise ConfigError("name the authorization server: its issuer, or its token_endpoint")
@@ -127,7 +133,8 @@ class Requesting:
         }
         self._dpop = dpop
         self._mutual_tls = mutual_tls
-        self.origin = _origin(issuer or token_endpoint, authentication.client_id, wish, dpop)
+        who = (authentication.client_id, username)
+        self.origin = _origin(issuer or token_endpoint, who, wish, dpop)
         """A digest of who asks whom for what, for ``Token.origin``."""
         self._nonce = ""
         self._metadata: Metadata | None = None
@@ -165,7 +172,12 @@ class Requesting:
         answer = yield from self._post(url, form)
         try:
             token = read_token(
-                url, answer, obtained=obtained, scope=self._wish.scope, origin=self.origin
+                url,
+                answer,
+                obtained=obtained,
+                scope=self._wish.scope,
+                origin=self.origin,
+                bound=self._dpop is not None,
             )
         except TokenUnavailableError as error:
             if error.code == "upstream_invalid":
@@ -257,17 +269,19 @@ class Requesting:
         )
         form = {**grant.parameters(), "device_code": device_code}
         grant.prompt(invitation)
-        began = self._clock()
-        while age(began, self._clock()) < invitation.expires_in:
-            yield Pause(interval)
+        began, wait = self._clock(), interval
+        while age(began, self._clock()) + wait <= invitation.expires_in:
+            yield Pause(wait)
             try:
                 return (yield from self._ask(form))
             except TokenRequestError as error:
                 if error.error != "authorization_pending":
                     raise
-            except TokenUnavailableError:
+                wait = interval
+            except TokenUnavailableError as error:
                 # slow_down (RFC 8628 section 3.5), and what section 3.5 says of a lost connection.
                 interval = min(interval + SLOWER, LONGEST_INTERVAL)
+                wait = max(interval, error.retry_after or 0.0)
         raise TokenRequestError(f"{url}: nobody approved in time", error="expired_token")
 
 
@@ -298,9 +312,11 @@ def _seconds(value: object, default: float, most: float) -> float:
     return min(float(value), most)
 
 
-def _origin(server: str, client_id: str, wish: Wish, dpop: SigningKey | None) -> str:
-    key = dpop.kid if dpop else (wish.parameters or {}).get("req_cnf", "")
-    parts = (server, client_id, wish.scope, wish.audience, wish.resource, key)
+def _origin(server: str, who: tuple[str, str], wish: Wish, dpop: SigningKey | None) -> str:
+    more = wish.parameters or {}
+    distinct = (more.get(name, "") for name in _DISTINCT)
+    key = dpop.kid if dpop else ""
+    parts = (server, *who, wish.scope, wish.audience, wish.resource, key, *distinct)
     digest = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).digest()
     return base64url.encode(digest[:16]).decode("ascii")
 

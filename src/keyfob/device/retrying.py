@@ -9,11 +9,13 @@ but somebody there may.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
+from keyfob.device.clock import Moment, age, stepped
 from keyfob.errors import KeyfobError, TokenRequestError, TokenUnavailableError
 
-__all__ = ["REFUSED_AGAIN", "again", "wait_after"]
+__all__ = ["REFUSED_AGAIN", "Failure", "again", "wait_after"]
 
 REFUSED_AGAIN: Final = 900.0
 """Seconds after which a refused device asks again, give or take a quarter."""
@@ -27,6 +29,36 @@ _FLOOR: Final = 0.1
 """Share of the ceiling that is waited at least: no draw lets anybody ask again at once."""
 _SPREAD: Final = 0.25
 """Share of what the server says by which its crowd is spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The last renewal failed.
+
+    Attributes:
+        error: Why.
+        at: When.
+        wait: Seconds in which nothing is asked then.
+        count: How many times in a row, this one included.
+    """
+
+    error: KeyfobError = field(repr=False)
+    at: Moment
+    wait: float
+    count: int
+
+    def pause(self, now: Moment) -> float:
+        """Return in how many seconds to ask again; 0 or less: now.
+
+        A clock that was set since then may be what failed: an assertion had ended by it, or a
+        certificate had not begun. A server that said when to come is as busy as before.
+        """
+        stated = (
+            isinstance(self.error, TokenUnavailableError) and self.error.retry_after is not None
+        )
+        if stepped(self.at, now) and not stated:
+            return 0.0
+        return self.wait - age(self.at, now)
 
 
 def wait_after(error: KeyfobError, *, count: int, lifetime: float, chance: float) -> float:

@@ -23,19 +23,20 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
-from keyfob.device.clock import Clock, Moment, age, stepped, system_clock
+from keyfob.device.clock import Clock, age, system_clock
 from keyfob.device.driving import drive, tls_context
 from keyfob.device.forks import after_fork
-from keyfob.device.grants import ClientCredentials, Grant
+from keyfob.device.grants import ClientCredentials, Grant, Password
+from keyfob.device.held import Held
 from keyfob.device.leaving import before_leaving
 from keyfob.device.renewal import Freshness, freshness, renewal_age
 from keyfob.device.renewing import Renewing
 from keyfob.device.requesting import Requesting, Wish, authentication_of
 from keyfob.device.resolving import RenewalLoop
-from keyfob.device.retrying import again, wait_after
+from keyfob.device.retrying import Failure, again, wait_after
 from keyfob.device.store import MemoryStore, TokenStore
 from keyfob.device.subscribers import Renewed, Subscribers
 from keyfob.device.token import Token
@@ -51,24 +52,6 @@ _RANDOM: Final = random.SystemRandom()
 
 YOUNG: Final = 30.0
 """Seconds in which a broker's refusal is not the token's age: a new one would fare no better."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """The present token, and when to renew it."""
-
-    token: Token
-    renewal: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
-    """The last renewal failed."""
-
-    error: KeyfobError = field(repr=False)
-    at: Moment
-    wait: float
-    count: int
 
 
 class TokenSource:
@@ -142,18 +125,17 @@ class TokenSource:
             device_authorization_endpoint=device_authorization_endpoint,
             dpop=dpop,
             mutual_tls=certificate is not None,
+            username=grant.username if isinstance(grant, Password) else "",
         )
         self._renewing = Renewing(
             requesting, grant, store=store or MemoryStore(), clock=self._clock, leeway=leeway
         )
         self._lock = threading.Lock()
         self._running: Future[Token] | None = None
-        self._renewer = 0
-        self._held: _Held | None = None
-        self._failure: _Failure | None = None
-        self._refused = ""
+        self._renewer: threading.Thread | None = None
+        self._held: Held | None = None
+        self._failure: Failure | None = None
         self._looked = False
-        self._first = True
         self._subscribers = Subscribers()
         after_fork(self)
         before_leaving(self)
@@ -187,7 +169,7 @@ class TokenSource:
         token, running = self._usable()
         if running is None:
             return self._sound(token)
-        if self._renewer == threading.get_ident():  # a grant's own function asks
+        if self._renewer is threading.current_thread():  # a grant's own function asks
             return self._sound(token, TokenUnavailableError("a renewal cannot wait for itself"))
         try:
             return running.result(timeout)
@@ -244,7 +226,8 @@ class TokenSource:
                 return False
             if self._running is None and self._pause() > 0:
                 return False
-            self._refused = token.access_token
+            if held is not None:
+                self._held = replace(held, refused=True)
             self._begin()
             return True
 
@@ -252,13 +235,10 @@ class TokenSource:
         """Return in how many seconds a renewal is to be made; 0: now."""
         with self._lock:
             self._look()
-            now = self._clock()
             wait = 0.0
             if self._held is not None and self._freshness() is Freshness.FRESH:
-                wait = self._held.renewal - age(self._held.token.obtained, now)
-            if self._failure is not None:
-                wait = max(wait, self._failure.wait - age(self._failure.at, now))
-            return max(wait, 0.0)
+                wait = self._held.renewal - age(self._held.token.obtained, self._clock())
+            return max(wait, self._pause(), 0.0)
 
     def age_of(self, token: Token) -> float:
         """Return how many seconds ago a token was asked for, by this source's clock."""
@@ -278,52 +258,42 @@ class TokenSource:
         """Return what can be shown, and what is to be waited for before that."""
         with self._lock:
             self._look()
-            state, present = self._freshness(), self._held.token if self._held else None
-            if state is Freshness.FRESH:
-                return present, None
-            if state is Freshness.STALE:
+            held, state = self._held, self._freshness()
+            if held is not None and state is Freshness.FRESH:
+                return held.token, None
+            if held is not None and state is Freshness.STALE:
                 if self._pause() <= 0:
                     self._begin()
-                refused = present is not None and present.access_token == self._refused
-                return present, self._running if refused else None
+                return held.token, self._running if held.refused else None
             if self._running is None and (wait := self._pause()) > 0:
                 assert self._failure is not None  # noqa: S101 - or it might try
                 raise again(self._failure.error, retry_after=wait)
             return None, self._begin()
 
     def _freshness(self) -> Freshness:
-        if self._held is None:
-            return Freshness.EXPIRED
-        token, now = self._held.token, self._clock()
-        found = freshness(age(token.obtained, now), token.lifetime, self._held.renewal)
-        unsure = token.access_token == self._refused or stepped(token.obtained, now)
-        if found is Freshness.FRESH and unsure:
-            # The clock that went on may be the wrong one: ask, and go on with the token meanwhile.
-            return Freshness.STALE
-        return found
+        return Freshness.EXPIRED if self._held is None else self._held.freshness(self._clock())
 
     def _pause(self) -> float:
         """Return the seconds in which nothing is asked, after a failure."""
-        failure = self._failure
-        return 0.0 if failure is None else failure.wait - age(failure.at, self._clock())
+        return 0.0 if self._failure is None else self._failure.pause(self._clock())
 
     def _look(self) -> None:
         """Read the store, once."""
         if not self._looked:
             if (stored := self._renewing.stored()) is not None:
-                self._hold(stored)
+                self._hold(stored, kept=True)
             self._looked = True
 
-    def _hold(self, token: Token) -> None:
+    def _hold(self, token: Token, *, kept: bool = False) -> None:
+        before, failed, now = self._held, self._failure is not None, self._clock()
         renewal = renewal_age(
             token.lifetime,
             self._chance(),
-            first=self._first,
+            first=before is None or not before.on_schedule(now, failed=failed),
             leeway=self._leeway,
-            since=age(token.obtained, self._clock()),
+            since=age(token.obtained, now),
         )
-        self._held = _Held(token=token, renewal=renewal)
-        self._first = False
+        self._held = Held(token=token, renewal=renewal, kept=kept)
 
     def _begin(self, *, anew: bool = False) -> Future[Token]:
         if self._running is not None:
@@ -332,10 +302,11 @@ class TokenSource:
         running.set_running_or_notify_cancel()  # many wait for it: none of them may cancel it
         self._running = running
         before = None if self._held is None else self._held.token
+        self._renewer = threading.Thread(
+            target=self._run, args=(running, before, anew), name="keyfob-renewal", daemon=True
+        )
         try:
-            threading.Thread(
-                target=self._run, args=(running, before, anew), name="keyfob-renewal", daemon=True
-            ).start()
+            self._renewer.start()
         except RuntimeError:  # too many threads, or the interpreter is ending
             error = TokenUnavailableError("no thread for a renewal")
             self._note(error)
@@ -346,14 +317,13 @@ class TokenSource:
         count = 1 if self._failure is None else self._failure.count + 1
         lifetime = 0.0 if self._held is None else self._held.token.lifetime
         wait = wait_after(error, count=count, lifetime=lifetime, chance=self._chance())
-        self._failure = _Failure(error=error, at=self._clock(), wait=wait, count=count)
+        self._failure = Failure(error=error, at=self._clock(), wait=wait, count=count)
         self._running = None
         _log.warning("no new token, next try in %.1f s: %s", wait, error.message)
 
     # In the thread of a renewal
 
     def _run(self, running: Future[Token], before: Token | None, anew: bool) -> None:
-        self._renewer = threading.get_ident()
         try:
             with asyncio.Runner(loop_factory=RenewalLoop) as runner:
                 runner.run(self._renew(running, before, anew))
@@ -376,7 +346,6 @@ class TokenSource:
         with self._lock:
             self._hold(token)
             self._failure = None
-            self._refused = ""
             self._running = None
         running.set_result(token)
 

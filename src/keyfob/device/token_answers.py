@@ -65,7 +65,13 @@ _BUSY: Final = frozenset({408, 425, 429})
 
 
 def read_token(
-    url: str, answer: Answer, *, obtained: Moment, scope: str, origin: str = ""
+    url: str,
+    answer: Answer,
+    *,
+    obtained: Moment,
+    scope: str,
+    origin: str = "",
+    bound: bool = False,
 ) -> Token:
     """Read the answer to a token request.
 
@@ -75,6 +81,8 @@ def read_token(
         obtained: When it was asked for.
         scope: What was asked for.
         origin: Who asked whom for what, for ``Token.origin``.
+        bound: Whether it was to be bound to a key: one that is not is discarded, as RFC 9449
+            section 5 has it where that matters.
 
     Raises:
         TokenRequestError: The server refuses.
@@ -89,6 +97,8 @@ def read_token(
     token_type = _TYPES.get(_text(url, members, "token_type").lower())
     if token_type is None:
         raise _nonsense(url, "a token_type other than Bearer, DPoP and PoP")
+    if bound and token_type == "Bearer":  # noqa: S105 - the name of a kind
+        raise _nonsense(url, "a token that is not bound to the key (token_type Bearer)")
     refresh_token = _text(url, members, "refresh_token", "")
     if refresh_token and not is_token_text(refresh_token):
         raise _nonsense(url, "a refresh_token that is none")

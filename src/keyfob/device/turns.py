@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from keyfob.device.forks import after_fork
+from keyfob.errors import TokenUnavailableError
 
 try:
     import fcntl
 except ImportError:  # no POSIX: then one process has the store to itself
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FileTurn", "ThreadTurn", "Turn"]
+__all__ = ["TURN_PATIENCE", "TURN_POLL", "FileTurn", "ThreadTurn", "Turn", "endless", "in_turn"]
+
+TURN_POLL: Final = 0.05
+"""Seconds between two looks whether another process has renewed."""
+
+TURN_PATIENCE: Final = 60.0
+"""Seconds to wait for it: longer than a renewal takes, unless a person has to approve it."""
 
 
 class Turn(Protocol):
@@ -111,3 +120,28 @@ class FileTurn:
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)  # which takes nothing from the parent
+
+
+@contextmanager
+def in_turn(turn: Turn) -> Iterator[None]:
+    """Wait for a turn, in this thread, and have it for a while.
+
+    Raises:
+        OSError: It cannot be told who has it.
+        TokenUnavailableError: Whoever has it does not come to an end.
+    """
+    for _ in range(round(TURN_PATIENCE / TURN_POLL)):
+        if turn.take():
+            break
+        time.sleep(TURN_POLL)
+    else:
+        raise endless()
+    try:
+        yield
+    finally:
+        turn.give_back()
+
+
+def endless() -> TokenUnavailableError:
+    """Make the error of a turn that is never given back."""
+    return TokenUnavailableError("another process is renewing, and does not come to an end")

@@ -12,6 +12,7 @@ from keyfob.authorization.decision import Decision
 from keyfob.errors import ProtocolError
 from keyfob.guard.admission import Admission
 from keyfob.guard.endings import Endings, ended_as_expired
+from keyfob.guard.given_up import is_given_up
 from keyfob.guard.live_tokens import LiveTokens
 from keyfob.guard.reconsidering import Reconsidering, Reconsiders
 from keyfob.guard.renewal import Renewal
@@ -63,7 +64,7 @@ class Arrivals:
         if decision.renews is not None:
             return self._renewed(before, session, decision, decision.renews)
         self._reservations.release(broker, client_id)
-        if before is not None and before.owner != session.owner:
+        if before is not None and before.owner != session.owner and not self._given_up(before):
             return self._endings.tell_owned(session)
         return self._begun(session, decision)
 
@@ -111,6 +112,9 @@ class Arrivals:
             # The broker may have been told of the old token's rights behind the new one's.
             self._endings.notify(Replacement(session=present))
         return end
+
+    def _given_up(self, session: Session) -> bool:
+        return is_given_up(session, self._judge(), self._clock())
 
     def _begun(self, session: Session, decision: Admission) -> End | None:
         revocation = self._endings.revocation_of(session)

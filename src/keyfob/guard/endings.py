@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from keyfob.authorization.decision import Decision, DenyReason
 from keyfob.guard.audit import AuditEvent, AuditLog, Outcome
 from keyfob.guard.revocations import Revocation, RevocationStore
-from keyfob.guard.session import Change, End, EndCause, Session, SessionState
+from keyfob.guard.session import Change, End, EndCause, Session
 from keyfob.guard.sessions import SessionStore
 
 __all__ = ["Endings", "Listener", "ended_as_expired"]
@@ -58,14 +58,10 @@ class Endings:
 
     def revoke(self, revocation: Revocation) -> tuple[Session, ...]:
         """Mark and end every session that a revocation concerns; return them."""
-        sessions: Iterable[Session] = self._sessions
-        if revocation.subject is not None:
-            sessions = self._sessions.of_owner(revocation.issuer, revocation.subject)
         ended = []
-        for session in sessions:
-            if session.state is not SessionState.REVOKED and _concerns(revocation, session):
-                ended.append(self._sessions.revoke(session, now=self._clock()))
-                self.notify(self.tell_revoked(session, revocation))
+        for session in self._sessions.concerned_by(revocation):
+            ended.append(self._sessions.revoke(session, now=self._clock()))
+            self.notify(self.tell_revoked(session, revocation))
         return tuple(ended)
 
     def evict(self) -> None:
@@ -74,24 +70,21 @@ class Endings:
             self.notify(self.tell_forgotten(session, "It was away for too long, or too many are."))
 
     def refuse(self, session: Session, decision: Decision) -> None:
-        """End a session whose token would not be let in any more.
-
-        A live one counts as revoked. Of a stored one the permissions are forgotten: its client is
-        decided anew when it comes.
-        """
+        """End a session, live or stored, whose token would not be let in any more: it is marked."""
         self._record(session, Outcome.REVOKED, decision.reason or "", decision.detail)
-        if session.state is SessionState.ONLINE:
-            self._sessions.revoke(session, now=self._clock())
-            self.notify(_end(session, EndCause.REVOKED))
-        else:
-            self._sessions.remove(*session.key)
-            self.notify(_end(session, EndCause.FORGOTTEN))
+        self._sessions.revoke(session, now=self._clock())
+        self.notify(_end(session, EndCause.REVOKED))
 
     def tell_unasked(self, session: Session) -> None:
         """Have the audit hear of a session that nobody can ask its issuer about any more."""
         reason = DenyReason.INTROSPECTION_UNAVAILABLE
         why = "Its token is not known any more, so that its issuer cannot be asked about it."
         self._record(session, Outcome.REVOKED, reason, why)
+
+    def tell_distrusted(self, session: Session) -> None:
+        """Have the audit hear of a session that ends because its issuer is trusted no more."""
+        why = "Its issuer is not trusted any more."
+        self._record(session, Outcome.REVOKED, DenyReason.ISSUER_UNKNOWN, why)
 
     def tell_revoked(self, session: Session, revocation: Revocation) -> End:
         """Have the audit hear of a revoked session; return what its broker is to be told."""
@@ -131,16 +124,6 @@ class Endings:
                 expires_at=session.expires_at,
             )
         )
-
-
-def _concerns(revocation: Revocation, session: Session) -> bool:
-    return revocation.concerns(
-        issuer=session.issuer,
-        subject=session.subject,
-        client=session.client,
-        token_id=session.token_id,
-        issued_at=session.issued_at,
-    )
 
 
 def _end(session: Session, cause: EndCause) -> End:

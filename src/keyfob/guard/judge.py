@@ -28,6 +28,7 @@ from keyfob.authorization.policy import Granted
 from keyfob.errors import KeyfobError, TokenError
 from keyfob.guard.admission import Admission, Asked
 from keyfob.guard.credentials import TokenField, choose_token
+from keyfob.guard.given_up import is_given_up
 from keyfob.guard.grants import Grants
 from keyfob.guard.introspection import Introspector
 from keyfob.guard.introspection_answers import Active, Introspection, Refused, Unavailable
@@ -231,8 +232,7 @@ class Judge:
             The decision; None where the claims are not known.
         """
         if session.issuer not in self._trusted:
-            detail = "Its issuer is not trusted any more."
-            return refuse(DenyReason.ISSUER_UNKNOWN, "token", detail)
+            return refuse(DenyReason.ISSUER_UNKNOWN, "token", "Its issuer is not trusted any more.")
         if not session.payload:
             return None
         try:
@@ -347,7 +347,7 @@ class Judge:
             return DenyReason.TOKEN_REVOKED, "revocation", because(revoked.reason)
         if reason := self._device_fault(request, token):
             return reason, "device", binding_detail(reason, token, request)
-        owner = self._owner(broker, request.client_id, now)
+        owner = self._owner(broker, request, now)
         if owner is not None and owner != (claims.issuer, token.subject):
             return DenyReason.SESSION_OWNED_BY_ANOTHER, "session", ""
         return None
@@ -393,8 +393,8 @@ class Judge:
             return None
         return DenyReason.CLIENT_ID_MISMATCH
 
-    def _owner(self, broker: str, client_id: str, now: float) -> tuple[str, str] | None:
-        session = self._sessions.get(broker, client_id)
-        if session is not None:
-            return session.owner
-        return self._reservations.holder(broker, client_id, now)
+    def _owner(self, broker: str, request: ConnectRequest, now: float) -> tuple[str, str] | None:
+        session = self._sessions.get(broker, request.client_id)
+        if session is None or (request.clean and is_given_up(session, self, now)):
+            return self._reservations.holder(broker, request.client_id, now)
+        return session.owner

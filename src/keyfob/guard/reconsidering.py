@@ -2,9 +2,9 @@
 """Decides who is connected again, when issuers or policies have changed.
 
 A session is judged by its token's claims, which the guard keeps, never by the token. Whose rights
-have ended is dropped: a live session as if it were revoked, a stored one by forgetting what it may
-do until its client comes back. Whoever may do something else than before goes on with that. Where
-the claims are not known (a session that a plugin told of), it stays until its own end.
+have ended is dropped as if it were revoked, live or stored: what is queued for it is refused when
+its client comes back. Whoever may do something else than before goes on with that. Where the
+claims are not known (a session that a plugin told of), it stays until its own end.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ An answer may break off on its way. So an instance counts as new until ``confirm
 plugin has shown that it read the whole answer. Before that, a list without a stored session may
 come from a plugin that was never given it, and is no sign that the session is gone.
 
-Either way, what was revoked meanwhile, or is of an issuer that is not trusted any more, is ended.
+Either way, what was revoked meanwhile, or is of an issuer that is not trusted any more, is ended,
+and stays marked.
 
 An adopted client's token is not known here, so neither is its time of issue: every revocation of
 its subject and OAuth client concerns it. That ends a session too many rather than one too few; its
@@ -122,10 +123,10 @@ class Resync:
             if session.client_id in self._listed:
                 continue
             # A new broker stores no clean session, and the old one's list leaves out what is gone.
-            if not restarted or session.clean or not self._trusted(session.issuer):
+            if not restarted or session.clean:
                 self._store.remove(self._broker, session.client_id)
                 continue
-            stored = self._marked_if_revoked(_stored(session, now), now)
+            stored = self._marked_if_over(_stored(session, now), now)
             records.append(stored)
             ends.extend(_ends(stored))
         replacements: list[Replacement] = []
@@ -145,10 +146,7 @@ class Resync:
     def _adopt(self, record: PluginRecord, *, restarted: bool, now: float) -> tuple[End, ...]:
         known = self._store.get(self._broker, record.client_id)
         session = _merged(self._broker, record, known, restarted=restarted, now=now)
-        if not self._trusted(session.issuer):
-            self._store.remove(self._broker, record.client_id)
-            return (self._endings.tell_forgotten(session, "Its issuer is not trusted any more."),)
-        session = self._marked_if_revoked(self._adopted(session), now)
+        session = self._marked_if_over(self._adopted(session), now)
         return () if record.state is SessionState.REVOKED else _ends(session)
 
     def _replacement(self, record: PluginRecord) -> tuple[Replacement, ...]:
@@ -161,14 +159,21 @@ class Resync:
             return ()
         return (Replacement(session=session),)
 
-    def _marked_if_revoked(self, session: Session, now: float) -> Session:
-        if session.state is not SessionState.REVOKED:
-            revocation = self._endings.revocation_of(session)
-            if revocation is not None:
-                self._endings.tell_revoked(session, revocation)
-                return self._store.revoke(session, now=now)
+    def _marked_if_over(self, session: Session, now: float) -> Session:
+        if session.state is not SessionState.REVOKED and self._is_over(session):
+            return self._store.revoke(session, now=now)
         self._store.put(session)
         return session
+
+    def _is_over(self, session: Session) -> bool:
+        """Tell whether a session may not go on, and have the audit hear why."""
+        if not self._trusted(session.issuer):
+            self._endings.tell_distrusted(session)
+            return True
+        revocation = self._endings.revocation_of(session)
+        if revocation is not None:
+            self._endings.tell_revoked(session, revocation)
+        return revocation is not None
 
 
 def _stored(session: Session, now: float) -> Session:

@@ -15,7 +15,9 @@ from typing import Final
 
 from keyfob.guard import session_rows
 from keyfob.guard.database import Database
+from keyfob.guard.revocations import Revocation
 from keyfob.guard.session import Session, SessionState
+from keyfob.guard.session_index import Key, SessionIndex
 from keyfob.guard.shares import WHOLE, Share
 
 __all__ = ["MAX_OFFLINE", "MAX_OFFLINE_AGE", "MAX_OFFLINE_OF_OWNER", "SessionStore"]
@@ -30,7 +32,6 @@ MAX_OFFLINE_OF_OWNER: Final = 64
 """Stored sessions of one subject at one broker: usually a device has one, or one per application
 that runs on it."""
 
-_Key = tuple[str, str]
 _Owner = tuple[str, str, str]
 
 
@@ -62,12 +63,12 @@ class SessionStore:
         self._max_offline = max_offline
         self._max_offline_age = max_offline_age
         self._max_offline_of_owner = max_offline_of_owner
-        self._sessions: dict[_Key, Session] = {}
-        self._by_owner: dict[tuple[str, str], dict[_Key, None]] = {}
+        self._sessions: dict[Key, Session] = {}
+        self._index = SessionIndex()
         # All in the order in which sessions went: a dict remembers it.
-        self._offline: dict[_Key, None] = {}
-        self._revoked: dict[_Key, None] = {}
-        self._away: dict[_Owner, dict[_Key, None]] = {}
+        self._offline: dict[Key, None] = {}
+        self._revoked: dict[Key, None] = {}
+        self._away: dict[_Owner, dict[Key, None]] = {}
         self._crowded: set[_Owner] = set()  # owners who may have too many
         self._counts: Counter[tuple[str, SessionState]] = Counter()
         self._instances: dict[str, bytes] = {}
@@ -98,9 +99,11 @@ class SessionStore:
         """Return the live or stored session of a client identifier, if there is one."""
         return self._sessions.get((broker, client_id))
 
-    def of_owner(self, issuer: str, subject: str) -> tuple[Session, ...]:
-        """Return the sessions of one subject, at every broker."""
-        return tuple(self._sessions[key] for key in self._by_owner.get((issuer, subject), ()))
+    def concerned_by(self, revocation: Revocation) -> tuple[Session, ...]:
+        """Return the sessions, at every broker, that a revocation concerns and none has marked."""
+        keys = self._index.may_concern(revocation)
+        some = self._sessions.values() if keys is None else map(self._sessions.__getitem__, keys)
+        return tuple(session for session in some if _is_concerned(session, revocation))
 
     def of_broker(self, broker: str) -> tuple[Session, ...]:
         """Return the sessions at one broker."""
@@ -208,34 +211,35 @@ class SessionStore:
             self._database.flush()
 
     def _remember(self, session: Session) -> None:
-        before = self._sessions.get(session.key)
+        key = session.key
+        before = self._sessions.get(key)
         if before and before.owner == session.owner and before.state is session.state:
-            self._sessions[session.key] = session  # in its place among those that went
+            if (before.client, before.token_id) != (session.client, session.token_id):
+                self._index.remove(key, before)
+                self._index.add(key, session)
+            self._sessions[key] = session  # in its place among those that went
             return
-        self._forget(session.key)
-        self._sessions[session.key] = session
+        self._forget(key)
+        self._sessions[key] = session
         self._counts[session.broker, session.state] += 1
-        self._by_owner.setdefault(session.owner, {})[session.key] = None
+        self._index.add(key, session)
         if session.state is SessionState.OFFLINE:
-            self._offline[session.key] = None
+            self._offline[key] = None
         elif session.state is SessionState.REVOKED:
-            self._revoked[session.key] = None
+            self._revoked[key] = None
         if session.state is not SessionState.ONLINE:
             owner = (session.broker, *session.owner)
             away = self._away.setdefault(owner, {})
-            away[session.key] = None
+            away[key] = None
             if len(away) > self._max_offline_of_owner:
                 self._crowded.add(owner)
 
-    def _forget(self, key: _Key) -> Session | None:
+    def _forget(self, key: Key) -> Session | None:
         session = self._sessions.pop(key, None)
         if session is None:
             return None
         self._counts[session.broker, session.state] -= 1
-        owned = self._by_owner[session.owner]
-        del owned[key]
-        if not owned:
-            del self._by_owner[session.owner]
+        self._index.remove(key, session)
         self._offline.pop(key, None)
         self._revoked.pop(key, None)
         owner = (session.broker, *session.owner)
@@ -244,3 +248,13 @@ class SessionStore:
         if not away:
             self._away.pop(owner, None)
         return session
+
+
+def _is_concerned(session: Session, revocation: Revocation) -> bool:
+    return session.state is not SessionState.REVOKED and revocation.concerns(
+        issuer=session.issuer,
+        subject=session.subject,
+        client=session.client,
+        token_id=session.token_id,
+        issued_at=session.issued_at,
+    )

@@ -142,6 +142,8 @@ def test_each_listener_has_a_plugin_of_its_own_where_it_has_settings_of_its_own(
     assert codes(text, newer) == ["listener_without_plugin"]
     assert codes(text + own, newer) == []
     assert codes(text + own) == ["per_listener_settings"]
+    ticking = dataclasses.replace(FACTS, version=(2, 0, 21))
+    assert codes(text + own, ticking) == ["per_listener_settings"]
     everywhere = text.replace(f"listener 1 127.0.0.1\nplugin {PLUGIN}", f"global_plugin {PLUGIN}")
     assert "listener_without_plugin" not in codes(everywhere, newer)
 

@@ -67,13 +67,18 @@ NEVER: Final = 0xFFFFFFFF  # a session that does not expire (MQTT 5.0 section 3.
 
 
 @functools.cache
-def is_2_1(program: str | None = MOSQUITTO) -> bool:
-    """Whether it is Mosquitto 2.1 or later: it can delay decisions, and say why it refuses."""
+def version_of(program: str | None) -> tuple[int, ...]:
+    """Which version a Mosquitto is of, such as (2, 0, 11)."""
     assert program is not None, "mosquitto is not installed"
     said = subprocess.run([program, "-h"], check=False, capture_output=True, text=True).stdout
-    version = re.search(r"mosquitto version (\d+)\.(\d+)", said)
+    version = re.search(r"mosquitto version (\d+)\.(\d+)\.(\d+)", said)
     assert version is not None, said
-    return (int(version[1]), int(version[2])) >= (2, 1)
+    return tuple(int(part) for part in version.groups())
+
+
+def is_2_1(program: str | None = MOSQUITTO) -> bool:
+    """Whether it is Mosquitto 2.1 or later: it can delay decisions, and say why it refuses."""
+    return version_of(program) >= (2, 1)
 
 
 @dataclass(frozen=True)

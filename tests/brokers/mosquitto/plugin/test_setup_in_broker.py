@@ -16,20 +16,26 @@ from keyfob.brokers.mosquitto.frames import Offline
 from tests.brokers.mosquitto.plugin import frames
 from tests.brokers.mosquitto.plugin.broker import (
     DENIED,
+    NOT_AUTHORIZED,
     TAKEN,
     Broker,
     Device,
     Plugin,
+    comes_in,
     unavailable,
+    version_of,
 )
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, until
 from tests.free_ports import free_port
+from tests.mqtt5 import Client
+
+ADMINISTRATIVE_ACTION = 0x98
 
 
 def test_a_listener_of_its_own_works_and_denies_what_has_run_out(
     directory: Path, plugin: Plugin, guard: FakeGuard
 ) -> None:
-    """With per_listener_settings 2.0 never calls TICK: nobody is kicked, but everything denied."""
+    """With per_listener_settings 2.0.11 never calls TICK, but everything is denied at once."""
     with Broker(directory, plugin, guard.path, per_listener=True) as broker:
         guard.decide = allow(seconds=0.5)
         with Device(broker.port, "dev1") as device:
@@ -40,6 +46,67 @@ def test_a_listener_of_its_own_works_and_denies_what_has_run_out(
             assert device.publish("dev2/x") in TAKEN
             guard.push(frames.end("dev2", frames.REVOKED))
             until(lambda: device.publish("dev2/x") in DENIED, "the revocation")
+
+
+def test_with_listeners_of_their_own_what_is_over_ends_when_anybody_connects(
+    directory: Path, plugin: Plugin, guard: FakeGuard, any_program: str
+) -> None:
+    """At the latest: Mosquitto from 2.0.15 on calls TICK there, too, and they end at once."""
+    guard.decide = allow(["watcher/will"], ["+/will"])
+    with (
+        Broker(directory, plugin, guard.path, per_listener=True, program=any_program) as broker,
+        Device(broker.port, "watcher") as watcher,
+    ):
+        assert watcher.subscribe("+/will") == 1
+        guard.decide = allow(seconds=0.5)
+        with Device(broker.port, "dev1", clean=False, will="dev1/will") as device:
+            until(lambda: device.publish("dev1/x") in DENIED, "the end of the token")
+            guard.decide = allow()
+            assert comes_in(broker, "anybody")
+            device.wait_closed()
+            assert device.disconnect_reason == ADMINISTRATIVE_ACTION
+        assert watcher.received() == ("dev1/will", b"gone")
+        with Device(broker.port, "dev2", clean=False, will="dev2/will") as device:
+            guard.push(frames.end("dev2", frames.REVOKED))
+            until(lambda: device.publish("dev2/x") in DENIED, "the revocation")
+            with Client(broker.port, "anybody", "OAUTH2-JWT") as anybody:
+                assert anybody.connect(b"a-token") is not None
+            device.wait_closed()
+            assert device.disconnect_reason == ADMINISTRATIVE_ACTION
+        assert watcher.publish("watcher/will", b"own") == 0
+        assert watcher.received() == ("watcher/will", b"own")  # and no will of dev2 before it
+
+
+def test_who_comes_back_while_its_own_end_is_due_is_let_in(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    with Broker(directory, plugin, guard.path, per_listener=True) as broker:
+        guard.decide = allow(seconds=0.5)
+        with Device(broker.port, "dev1", clean=False) as device:
+            assert device.subscribe("dev1/#") == 1
+            until(lambda: device.publish("dev1/x") in DENIED, "the end of the token")
+            guard.decide = allow()
+            with Device(broker.port, "dev1", clean=False) as again:
+                device.wait_closed()
+                assert again.session_present
+                assert again.publish("dev1/own", b"own") == 0
+                until(lambda: again.received() == ("dev1/own", b"own"), "its own message")
+
+
+def test_without_a_tick_nobody_is_closed_while_a_reload_may_last(
+    directory: Path, plugin: Plugin, guard: FakeGuard
+) -> None:
+    """The broker would go on with a client that is closed in the middle of its walk."""
+    with Broker(directory, plugin, guard.path, per_listener=True) as broker:
+        if version_of(broker.program) >= (2, 0, 15):
+            pytest.skip("this Mosquitto calls TICK")
+        guard.decide = allow(seconds=0.5)
+        with Device(broker.port, "dev1") as device:
+            until(lambda: device.publish("dev1/x") in DENIED, "the end of the token")
+            broker.reload()
+            guard.decide = allow()
+            assert comes_in(broker, "anybody")
+            assert device.publish("dev1/x") == NOT_AUTHORIZED  # and not the end
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from keyfob.brokers.mosquitto.link import LinkServer
-from keyfob.guard.guard import Guard
+from keyfob.guard.guard import Guard, IssuerBinding
 from keyfob.guard.revocations import Revocation
 from keyfob.guard.session import SessionState
 from keyfob.guard.sessions import SessionStore
@@ -32,6 +33,12 @@ METHOD = "OAUTH2-JWT"
 def fresh(name: str, **changes: str) -> str:
     now = int(time.time())
     return token(name, iat=now - 10, exp=now + 600, **changes).decode()
+
+
+def named(*names: str) -> dict[str, IssuerBinding]:
+    """The issuer of these tests, by other names."""
+    (binding,) = issuers().values()
+    return {name: replace(binding, trusted=replace(binding.trusted, issuer=name)) for name in names}
 
 
 class Workers:
@@ -72,6 +79,11 @@ class Workers:
         revocation = Revocation(issuer=ISSUER, subject=subject, until=time.time() + 600)
         for guard in self.guards:
             self._do(guard.revoke(revocation))
+
+    def trust(self, *names: str) -> None:
+        """Trust these issuers and no others from now on, in every worker."""
+        for guard in self.guards:
+            self._do(guard.reload(named(*names)))
 
     def stop(self, worker: int) -> None:
         """Close a worker's socket and links; it keeps what it knows."""
@@ -131,6 +143,41 @@ def test_each_client_is_decided_about_by_its_owner_and_kept_there(
         assert stranger.connect() in {NOT_AUTHORIZED, 0x85}
         stranger.stop()
     until(lambda: workers.online() == [set(), set(), set()], "their ends")
+
+
+OTHER_ISSUER = "https://other.example"
+
+
+def test_what_an_issuer_left_behind_goes_to_nobody_when_it_is_not_trusted_any_more(
+    directory: Path, plugin: Plugin, workers: Workers, any_program: str
+) -> None:
+    """Neither to another issuer's device of that name, nor to its own when it is trusted again."""
+    path = directory / "guard.sock"
+    theirs = {name: fresh(name, iss=OTHER_ISSUER) for name in ("dev1", "dev2")}
+    rights = "mqtt.connect mqtt.publish:dev1/%23 mqtt.publish:dev2/%23"
+    with (
+        Broker(directory, plugin, path, program=any_program) as broker,
+        Device(broker.port, "sender", token=fresh("sender", scope=rights)) as sender,
+    ):
+        for name in theirs:
+            with Device(broker.port, name, token=fresh(name), clean=False) as device:
+                assert device.subscribe(f"{name}/#") == 1
+            until(lambda n=name: not any(n in each for each in workers.online()), "its end")  # type: ignore[misc]
+            assert sender.publish(f"{name}/x", b"before") == 0
+        workers.trust(OTHER_ISSUER)
+        refused = Device(broker.port, "dev1", token=theirs["dev1"], clean=False)
+        assert refused.connect() in {NOT_AUTHORIZED, 0x85}
+        refused.stop()
+        with Device(broker.port, "dev1", token=theirs["dev1"]) as another:
+            assert not another.session_present
+            assert another.subscribe("dev1/#") == 1
+            assert another.publish("dev1/up", b"own") in TAKEN
+            assert another.received() == ("dev1/up", b"own")
+        workers.trust(ISSUER)
+        with Device(broker.port, "dev2", token=fresh("dev2"), clean=False) as back:
+            assert back.session_present
+            assert back.publish("dev2/up", b"own") in TAKEN
+            assert back.received() == ("dev2/up", b"own")
 
 
 class Renewing:

@@ -33,7 +33,7 @@ def check_conf(conf: BrokerConf, version: tuple[int, int, int] | None) -> Findin
         yield Finding("conf_invalid", problem.what, mend, problem.place)
     yield from _listeners(conf)
     yield from _anonymous(conf)
-    yield from _per_listener(conf, is_2_1=version is not None and version >= (2, 1, 0))
+    yield from _per_listener(conf, version or (2, 0, 0))
     yield from _identities(conf)
     yield from _mount_points(conf)
     yield from _messages(conf)
@@ -93,18 +93,20 @@ def _anonymous(conf: BrokerConf) -> Findings:
         yield Finding("anonymous_allowed", unset, mend, conf.default.place)
 
 
-def _per_listener(conf: BrokerConf, *, is_2_1: bool) -> Findings:
+def _per_listener(conf: BrokerConf, version: tuple[int, int, int]) -> Findings:
     if not conf.per_listener:
         return
     line = conf.shared["per_listener_settings"]
-    if not is_2_1:
-        yield _switched(
-            "per_listener_settings",
-            "Mosquitto 2.0 never calls a plugin's timer then: connections do not end when their "
-            "token does, nor at a revocation",
-            line,
+    if version < (2, 0, 15):
+        what = (
+            "Mosquitto up to 2.0.14 never calls a plugin's timer then: connections do not end when "
+            "their token does, nor at a revocation, until another client connects"
         )
-    if is_2_1:
+        yield _switched("per_listener_settings", what, line)
+    elif version < (2, 1, 0):
+        what = "Mosquitto 2.0 queues nothing then for clients that are away"
+        yield _switched("per_listener_settings", what, line)
+    else:
         yield from _before_a_listener(conf)
     if any(one.is_keyfob for one in conf.plugins):
         return  # a global_plugin

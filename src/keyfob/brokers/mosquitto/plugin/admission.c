@@ -5,13 +5,16 @@
 #include "certificate.h"
 #include "deadline.h"
 #include "delayed.h"
+#include "enforcement.h"
 #include "refusal.h"
+#include "wake.h"
 
 #include <ctype.h>
 
 enum {
     NOT_A_RECHECK = -1000,
     RECHECK_MS = 10000,
+    WALK_MS = 300000, /* a broker that walks its clients for longer has lost them */
     UUID_LENGTH = 36,
     LONGEST_PEER = 255,
 };
@@ -30,8 +33,10 @@ enum {
  * Builds with libwebsockets serve WebSockets there. In 2.0 WebSockets are always that; a session
  * without a connection does not count as one.
  *
- * Mosquitto 2.0 with per_listener_settings never calls TICK. The window closes by time, and
- * CONNECTs fall into it.
+ * Mosquitto up to 2.0.14 with per_listener_settings never calls TICK. The window closes by time,
+ * and CONNECTs fall into it. There 2.0.11 also asks about sessions without a connection, whose
+ * listener it does not forget (net__socket_close in lib/net_mosq.c), and they are decided like
+ * CONNECTs.
  *
  * In these only a connection that is itself on record is answered from the record. That is safe: a
  * connection that is in cannot send a second CONNECT (MQTT-3.1.0-2), and its address is not reused
@@ -69,6 +74,40 @@ static int recheck(const struct keyfob *keyfob, struct mosquitto *client)
         return MOSQ_ERR_SUCCESS;
     }
     return may_be_new(keyfob, client) ? NOT_A_RECHECK : MOSQ_ERR_SUCCESS;
+}
+
+/* A broker without TICK
+ *
+ * Mosquitto up to 2.0.14 with per_listener_settings never calls TICK. Connections whose end has
+ * come are closed when another one asks to come in: where the broker itself closes other clients,
+ * for a takeover (connect__on_authorised in src/handle_connect.c), and frees none of them before
+ * its next turn (context__free_disused in src/loop.c). ACL_CHECK is no such place: for READ the
+ * broker stands in the list of subscriptions that a kick takes from (subs__process in src/subs.c).
+ *
+ * Not while the broker walks its clients after SIGHUP (mosquitto_security_apply_default), for it
+ * has the next one in its hands: neither for a client that it has had, nor for some minutes at all.
+ */
+
+static bool may_be_walking(const struct keyfob *keyfob, const struct mosquitto *client, int64_t now)
+{
+    const struct record *record =
+        records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
+    bool was_in = record != NULL && (record->client == client || record->was == client);
+    return was_in || (keyfob->recheck_until > 0 && now < keyfob->recheck_until + WALK_MS);
+}
+
+void admission_instead_of_tick(struct keyfob *keyfob, const struct mosquitto *client)
+{
+    int64_t now = boottime_ms();
+    records_sweep(&keyfob->records);
+    if (may_be_walking(keyfob, client, now)) {
+        return;
+    }
+    if (wake_take()) {
+        links_service(&keyfob->links, now);
+    }
+    enforcement_watch_clock(keyfob);
+    enforcement_tick(keyfob, now);
 }
 
 /* What is asked */
@@ -187,7 +226,7 @@ int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth
         }
     }
     if (!keyfob->ticked) {
-        records_sweep(&keyfob->records);
+        admission_instead_of_tick(keyfob, event->client);
     }
     uint8_t thumbprint[WIRE_THUMBPRINT];
     struct wire_connect connect = describe(keyfob, event, thumbprint);

@@ -14,6 +14,9 @@ bool admission_is_recheck(const struct keyfob *keyfob, const struct mosquitto *c
 /* BASIC_AUTH: returns what the event returns to the broker. */
 int admission_check(struct keyfob *keyfob, const struct mosquitto_evt_basic_auth *event);
 
+/* What TICK does, as far as it can be done when a connection asks to come in. */
+void admission_instead_of_tick(struct keyfob *keyfob, const struct mosquitto *client);
+
 /* What the guard is told of a connection that asks to come in, with a new epoch; its credentials
  * are the caller's to add. */
 struct wire_connect admission_describe(struct keyfob *keyfob, const struct mosquitto *client,

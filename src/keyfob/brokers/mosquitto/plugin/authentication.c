@@ -132,7 +132,7 @@ static int connect_start(struct keyfob *keyfob, struct mosquitto_evt_extended_au
         return refuse_it(event, CLIENT_IDENTIFIER_NOT_VALID, "its identifier is not valid");
     }
     if (!keyfob->ticked) {
-        records_sweep(&keyfob->records);
+        admission_instead_of_tick(keyfob, event->client);
     }
     delayed_forget(keyfob, connect.client_id);
     connect.flags |= WIRE_HAS_METHOD;

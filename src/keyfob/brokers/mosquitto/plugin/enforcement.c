@@ -289,7 +289,9 @@ void enforcement_tick(struct keyfob *keyfob, int64_t now)
     struct record *record;
     for (int i = 0; i < MOST_KICKS; i++) {
         if ((record = records_next_kick(&keyfob->records)) != NULL) {
-            kick(keyfob, record, false);
+            /* ACL_CHECK refuses the will of a revoked client, too. A broker without TICK may have
+             * had a stored session let in again at SIGHUP, which "no will" would end once more. */
+            kick(keyfob, record, !keyfob->ticked);
         } else if ((record = records_due(&keyfob->records, now)) != NULL) {
             log_end(record, "its token has run out");
             /* First the state, then the kick: it asks whether the subscriptions may stay. */

@@ -22,7 +22,7 @@ struct keyfob {
     const void *refusing_queue; /* what waits for this connection is from before a revocation */
     const void *kicking;        /* the connection that is being closed for its token's expiry */
     int64_t slept;              /* how long the machine has, when last looked */
-    bool ticked;     /* the broker calls TICK; 2.0 with per_listener_settings never does */
+    bool ticked;     /* the broker calls TICK; up to 2.0.14 with per_listener_settings never */
     bool broker_2_1; /* Mosquitto 2.1 or later */
     bool lws;        /* its WebSockets are those of libwebsockets */
     struct arriving arriving;
