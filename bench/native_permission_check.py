@@ -28,6 +28,7 @@ PLUGIN: Final = Path(__file__).parents[1] / "src/keyfob/brokers/mosquitto/plugin
 PARTS: Final = (
     *("text", "topic", "buffer", "wire", "wire_write"),
     *("permissions", "rule_index", "hash", "connections", "record", "records"),
+    "expiries",
 )
 
 

@@ -96,15 +96,23 @@ class Model(RuleBasedStateMachine):
     # What happens
 
     @precondition(lambda self: self.linked)
-    @rule(client_id=clients, subject=subjects, clean=st.booleans(), admission_arrives=st.booleans())
-    def connect(self, client_id: str, subject: str, clean: bool, admission_arrives: bool) -> None:
+    @rule(
+        client_id=clients,
+        subject=subjects,
+        clean=st.booleans(),
+        version=st.sampled_from([4, 5]),
+        admission_arrives=st.booleans(),
+    )
+    def connect(
+        self, client_id: str, subject: str, clean: bool, version: int, admission_arrives: bool
+    ) -> None:
         self.resync.confirm()  # a CONNECT comes after all of the answer was read
         self.epoch += 1
         issued_at = self.clock.now
         token = mint(
             client_id, sub=subject, azp=client_id, iat=int(issued_at), jti=f"jti{self.epoch}"
         )
-        asked = request(client_id, token, clean=clean, protocol_version=4)
+        asked = request(client_id, token, clean=clean, protocol_version=version)
         decision = self.guard.decide(asked, broker="b1")
         there = self.broker.get(client_id)
         if issued_at <= self.revoked_at.get(subject, 0.0):
@@ -122,7 +130,7 @@ class Model(RuleBasedStateMachine):
             client_id=client_id,
             epoch=self.epoch,
             state=ONLINE,
-            clean=clean,
+            clean=clean and version < 5,  # a session of MQTT 5 is stored here, however it began
             assigned=False,
             principal=decision.principal,
             issuer=decision.issuer,

@@ -49,8 +49,7 @@ class End:
 class PluginRecord:
     """What a broker's plugin remembers of one client: the RECORD of the guard link.
 
-    Attributes are those of ``Session``; ``clean`` is what the CONNECT said, and ``proven`` has no
-    key in it.
+    Attributes are those of ``Session``; ``proven`` has no key in it.
     """
 
     client_id: str

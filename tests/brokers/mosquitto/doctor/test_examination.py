@@ -89,6 +89,7 @@ def test_nothing_is_wrong_where_nothing_is() -> None:
         (GOOD + "auto_id_prefix other\n", "auto_id_prefix_differs"),
         (GOOD + "max_packet_size 100000\n", "max_packet_size"),
         (GOOD + "check_retain_source 1\n", "check_retain_source"),
+        (GOOD + "mount_point site/\n", "mount_point"),
         (GOOD.replace("mous false", "mous 1"), "anonymous_allowed"),
     ],
 )

@@ -14,7 +14,16 @@ import subprocess
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-__all__ = ["BESIDES", "JWT", "PASSWORD", "Beside", "dynamic_security", "lines_for", "password_file"]
+__all__ = [
+    "BESIDES",
+    "JWT",
+    "PASSWORD",
+    "Beside",
+    "dynamic_security",
+    "library_of",
+    "lines_for",
+    "password_file",
+]
 
 Beside = Literal["password_file", "dynamic-security", "another plugin"]
 BESIDES: Final[tuple[Beside, ...]] = get_args(Beside)
@@ -62,7 +71,8 @@ def dynamic_security(directory: Path, program: str) -> tuple[str, ...]:
     )
     file.write_text(json.dumps({"defaultACLAccess": access, "clients": clients, "roles": roles}))
     file.chmod(0o600)
-    return (f"plugin {_library(program)}", f"plugin_opt_config_file {file}")
+    library = library_of(program, "mosquitto_dynamic_security.so")
+    return (f"plugin {library}", f"plugin_opt_config_file {file}")
 
 
 def _client(name: str, password: str, role: str) -> dict[str, object]:
@@ -77,12 +87,12 @@ def _client(name: str, password: str, role: str) -> dict[str, object]:
     }
 
 
-def _library(program: str) -> Path:
-    """That of the same Debian package as the program."""
+def library_of(program: str, name: str) -> Path:
+    """Return a plugin of the same Debian package as the program."""
     beside = Path(program).resolve().parent / "root"
     root = beside if beside.is_dir() else Path("/")
-    found = sorted(root.glob("usr/lib/*/mosquitto_dynamic_security.so"))
-    assert found, f"no dynamic-security plugin below {root}"
+    found = sorted([*root.glob(f"usr/lib/*/{name}"), *root.glob(f"usr/lib/*/mosquitto/{name}")])
+    assert found, f"no {name} below {root}"
     return found[0]
 
 

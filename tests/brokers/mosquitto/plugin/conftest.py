@@ -8,7 +8,7 @@ does as the test says.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,3 +90,15 @@ def any_program(request: pytest.FixtureRequest) -> str:
     if program is None:
         pytest.skip(f"no Mosquitto of {request.param} here; `make interop` fetches one")
     return str(program)
+
+
+@pytest.fixture
+def make(
+    directory: Path, plugin: Plugin, guard: FakeGuard, any_program: str
+) -> Callable[..., Broker]:
+    """Return what makes a broker with more lines."""
+
+    def started(*lines: str, **options: str) -> Broker:
+        return Broker(directory, plugin, guard.path, options, lines=lines, program=any_program)
+
+    return started

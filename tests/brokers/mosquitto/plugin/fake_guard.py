@@ -73,6 +73,7 @@ def allow(
     subscribe: Iterable[str] = ("{id}/#",),
     *,
     seconds: float = 3600.0,
+    principal: str = "",
     subject: str = "",
 ) -> Decide:
     """Return what lets everybody in; ``{id}`` stands for the client identifier."""
@@ -89,7 +90,7 @@ def allow(
             connect.epoch,
             allowed=allowed(own(publish), own(subscribe)),
             expires_at=int((time.time() + seconds) * 1000),
-            principal=f"principal-{name}",
+            principal=principal or f"principal-{name}",
             subject=subject or name,
         )
 

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 PATIENCE: Final = 30.0
-PASSING: Final = ("come_and_go", "talk", "vanish", "abort", "be_refused")
+PASSING: Final = ("come_and_go", "come_nameless", "talk", "vanish", "abort", "be_refused")
 EVERYTHING: Final = (*PASSING, "keep_a_session", "stay", "overstep", "babble", "retain")
 
 CONNACK, PUBLISH, PUBACK, SUBACK, DISCONNECT = 2, 3, 4, 9, 14
@@ -162,10 +162,11 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def _come_in(
-        self, name: str, *, clean: bool = True, will: str | None = None
+        self, name: str, *, clean: bool = True, will: str | None = None, nameless: bool = False
     ) -> AsyncIterator[_Streams]:
         async with self._open() as (reader, writer):
-            writer.write(connect_packet(name, self.token_of(name), clean=clean, will=will))
+            client_id = "" if nameless else name
+            writer.write(connect_packet(client_id, self.token_of(name), clean=clean, will=will))
             kind, body = await read_packet(reader)
             if kind != CONNACK or body[1] != 0:
                 raise ConnectionError("refused")
@@ -173,6 +174,13 @@ class Load:
 
     async def _come_and_go(self, name: str) -> str:
         async with self._come_in(name) as (_, writer):
+            writer.write(packet(0xE0, b""))
+            await writer.drain()
+        return "done"
+
+    async def _come_nameless(self, name: str) -> str:
+        """The broker makes up an identifier, which nobody comes back under."""
+        async with self._come_in(name, nameless=True) as (_, writer):
             writer.write(packet(0xE0, b""))
             await writer.drain()
         return "done"

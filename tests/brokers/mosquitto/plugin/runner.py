@@ -31,7 +31,8 @@ PARTS_BUILDS: Final = BUILDS | {"indexed": (*BUILDS["sanitized"], "-DRULE_INDEX_
 """How its pure parts alone are compiled: also with an index over any number of rules."""
 
 _PURE: Final = (
-    *("text", "topic", "buffer", "wire", "permissions", "hash", "connections", "record", "records"),
+    *("text", "topic", "buffer", "wire", "permissions", "hash", "connections", "record"),
+    *("records", "expiries"),
     *("pendings", "route", "wire_write", "credentials", "rule_index"),
 )
 

@@ -45,17 +45,33 @@ static bool print_record(void *context, const struct record *record)
 static void dump(void)
 {
     size_t seen = 0;
-    bool went_on;
-    for (size_t i = 0; records_visit(&records, i, print_record, &seen, &went_on); i++) {
+    size_t steps = records_steps(&records);
+    for (size_t i = 0; i < steps; i++) {
+        records_visit(&records, i, steps, print_record, &seen);
     }
-    for (size_t i = 0; i < records.heap_count; i++) {
-        bool sound = records.heap[i]->heap_place == i + 1 &&
-                     (i == 0 || records.heap[(i - 1) / 2]->deadline <= records.heap[i]->deadline);
+    struct record **heap = records.expiries.heap;
+    for (size_t i = 0; i < records.expiries.count; i++) {
+        bool sound = heap[i]->heap_place == i + 1 &&
+                     (i == 0 || heap[(i - 1) / 2]->deadline <= heap[i]->deadline);
         if (!sound) {
             printf("unsound ");
         }
     }
     puts(seen == records.count ? "." : "miscounted");
+}
+
+/* Visits the records of one step of those that there were at the first. */
+static void visit_step(size_t step)
+{
+    static size_t steps;
+    size_t seen = 0;
+    if (step == 0) {
+        steps = records_steps(&records);
+    }
+    if (step < steps) {
+        records_visit(&records, step, steps, print_record, &seen);
+    }
+    puts(step < steps ? "more" : "over");
 }
 
 static void print_id(const struct record *record)
@@ -109,6 +125,8 @@ static bool about_all(struct words *words)
         put_record(words);
     } else if (strcmp(verb, "dump") == 0) {
         dump();
+    } else if (strcmp(verb, "visit") == 0) {
+        visit_step((size_t)number(words, 1));
     } else if (strcmp(verb, "due") == 0) {
         print_id(records_due(&records, signed_number(words, 1)));
     } else if (strcmp(verb, "client") == 0) {

@@ -52,16 +52,6 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
     return build_plugin(tmp_path_factory.mktemp("plugin"), "plain")
 
 
-@pytest.fixture
-def make(directory: Path, plugin: Plugin, guard: FakeGuard, any_program: str) -> Make:
-    """Return what makes a broker with more lines."""
-
-    def started(*lines: str, **options: str) -> Broker:
-        return Broker(directory, plugin, guard.path, options, lines=lines, program=any_program)
-
-    return started
-
-
 # Credentials
 
 

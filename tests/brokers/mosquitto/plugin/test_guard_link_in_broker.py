@@ -80,6 +80,23 @@ def test_a_new_guard_learns_all_that_the_broker_knows(broker: Broker, guard: Fak
         live.wait_closed()
 
 
+def test_the_guard_is_told_whether_a_session_is_stored_and_not_how_it_began(
+    broker: Broker, guard: FakeGuard
+) -> None:
+    """A clean start says nothing of the end in MQTT 5, unless nobody can come back."""
+    with (
+        Device(broker.port, "kept", clean=True, kept=True),
+        Device(broker.port, "resumed", clean=False),
+        Device(broker.port, "older", version=4),
+        Device(broker.port, ""),
+    ):
+        guard.hang_up()
+        until(lambda: guard.links == 2, "a new link")
+        told = {record.client_id: record.clean for record in guard.records}
+        assigned = next(name for name in told if name.startswith("auto-"))
+        assert told == {"kept": False, "resumed": False, "older": True, assigned: True}
+
+
 def test_thousands_of_records_cross_the_link_both_ways(
     directory: Path, plugin: Plugin, guard: FakeGuard
 ) -> None:

@@ -20,6 +20,7 @@ ONLINE, ENDED, OFFLINE, REVOKED = range(4)
 NONE, UNKEPT_ONES, DOUBTFUL, STORED, REVOKED_ONES, CLOSING, KICKS = range(7)
 COUNTED = (UNKEPT_ONES, DOUBTFUL, STORED, REVOKED_ONES)  # towards the limit, evicted in this order
 CLEAN, DROPPED, UNKEPT = 1, 2, 4
+MOST_UNKEPT = 4096
 
 ALLOWED = frames.permissions(
     Permissions.allow_only([Rule(operations=Operation(3), filter=TopicFilter.parse("a/#"))])
@@ -250,6 +251,35 @@ def test_deadlines_come_in_their_order_whatever_order_they_were_set_in(
     assert runner.ask("due", 3000) == "-"
 
 
+def visited(runner: Runner, step: int) -> tuple[list[str], bool]:
+    """Take one step; return whom it came by, and whether there are more."""
+    *lines, verdict = runner.ask("visit", step).split()
+    return [line.split(",")[0] for line in lines], verdict == "more"
+
+
+@pytest.mark.parametrize("grows_at", [0, 1, 40, 63, 64])
+def test_each_record_is_visited_once_also_where_the_table_grows_between_two_steps(
+    runner: Runner, grows_at: int
+) -> None:
+    """A link tells its records in steps; other links' clients come in meanwhile, and some go."""
+    assert runner.says("start", 10_000, 5, 6)
+    there = [f"there-{i}" for i in range(60)]
+    for i, name in enumerate([*there, "gone"]):
+        put(runner, name, Entry(i + 1, ONLINE, i + 1, 0, 0, 0))
+    seen: list[str] = []
+    step, more = 0, True
+    while more:
+        if step == grows_at:
+            for i in range(300):  # the table doubles three times
+                put(runner, f"new-{i}", Entry(100 + i, ONLINE, 100 + i, 0, 0, 0))
+            assert runner.says("drop", b"gone")
+        names, more = visited(runner, step)
+        seen += names
+        step += 1
+    assert sorted(name for name in seen if name.startswith("there")) == sorted(there)
+    assert len(seen) == len(set(seen))
+
+
 def test_nothing_is_due_before_its_deadline(runner: Runner, many: list[str]) -> None:
     assert runner.ask("due", -1) == "-"
     assert runner.ask("due", 0) == many[0]
@@ -340,6 +370,19 @@ def test_what_nobody_comes_back_to_is_evicted_first_and_a_revocation_last(
         answer = put(runner, name, Entry(1, OFFLINE, 0, 0, 0, 0))
         assert split_evicted(answer)[0] == [evicted]
     assert {line.split(",")[0] for line in held(runner)} == {"revoked", "late", "b", "c"}
+
+
+def test_those_that_nobody_comes_back_to_have_a_bound_of_their_own(runner: Runner) -> None:
+    """Connections with assigned identifiers leave one each: that must not make the broker grow."""
+    assert runner.says("start", 100_000, 1, 2)
+    put(runner, "stored", Entry(1, OFFLINE, 0, 0, 0, 0))
+    evicted = [
+        name
+        for i in range(MOST_UNKEPT + 3)
+        for name in split_evicted(put(runner, f"a{i}", Entry(1, OFFLINE, 0, 0, UNKEPT, 0)))[0]
+    ]
+    assert evicted == ["a0", "a1", "a2"]
+    assert len(held(runner)) == MOST_UNKEPT + 1
 
 
 def test_a_record_with_two_filters_needs_less_than_400_bytes(runner: Runner) -> None:

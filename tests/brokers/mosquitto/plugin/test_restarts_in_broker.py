@@ -13,6 +13,7 @@ import pytest
 
 from keyfob.guard.revocations import Revocation
 from tests.brokers.mosquitto.linking import ISSUER, token
+from tests.brokers.mosquitto.plugin.beside import library_of
 from tests.brokers.mosquitto.plugin.broker import Broker, Device, Plugin, build_plugin
 from tests.brokers.mosquitto.plugin.fake_guard import until
 from tests.brokers.mosquitto.plugin.one_worker import OneWorker
@@ -61,6 +62,12 @@ class House:
             self.guard.__enter__()
         else:
             self.broker.start()
+
+    def lose_the_guards_file(self) -> None:
+        self.stop("guard")
+        for file in self._directory.glob("guard.db*"):
+            file.unlink()
+        self.start("guard")
 
 
 @pytest.fixture
@@ -136,3 +143,29 @@ def test_what_is_owed_is_kept_and_what_was_revoked_is_not_whoever_restarts(
             assert sender.publish(f"{name}/x", b"later") == 0
             with comes_back(house, name) as device:
                 assert device.received() == (f"{name}/x", b"later")
+
+
+def test_a_session_begun_afresh_is_kept_by_a_guard_that_knows_it_from_the_plugin_alone(
+    house: House, newest: str
+) -> None:
+    """MQTT 5: a clean start says nothing of the end.
+
+    The guard lost its file, then the broker restarts, and asks whose sessions these are.
+    Mosquitto's own file has no session that began so; that of its SQLite plugin has.
+    """
+    house.broker.stop()
+    house.broker.program = newest
+    house.broker.lines = (f"global_plugin {library_of(newest, 'mosquitto_persist_sqlite.so')}",)
+    house.broker.start()
+    with Device(house.broker.port, "dev", kept=True, token=fresh("dev")) as device:
+        assert device.subscribe("dev/#") == 1
+        before = house.broker.log.count("linked to the guard")
+        house.lose_the_guards_file()
+        until(lambda: house.broker.log.count("linked to the guard") > before, "a new link")
+        device.vanish()
+    restart(house, "broker")
+    with comes_back(house, "sender") as sender:
+        assert sender.publish("dev/x", b"owed") == 0
+    with comes_back(house, "dev") as device:
+        assert device.session_present
+        assert device.received() == ("dev/x", b"owed")

@@ -28,6 +28,7 @@ _OF_LISTENER = frozenset(
         "certfile",
         "psk_hint",
         "bind_address",
+        "mount_point",
     }
 )
 SECURITY = frozenset({"allow_anonymous", "password_file", "acl_file", "psk_file"})

@@ -35,6 +35,7 @@ def check_conf(conf: BrokerConf, version: tuple[int, int, int] | None) -> Findin
     yield from _anonymous(conf)
     yield from _per_listener(conf, version or (2, 0, 0))
     yield from _identities(conf)
+    yield from _mount_points(conf)
     yield from _messages(conf)
     yield from _others(conf)
 
@@ -147,6 +148,20 @@ def _identities(conf: BrokerConf) -> Findings:
                 "use_username_as_clientid: a token in the username becomes the client identifier, "
                 "which is written to logs and to the broker's database",
                 listener.lines["use_username_as_clientid"],
+            )
+
+
+def _mount_points(conf: BrokerConf) -> Findings:
+    for listener in [conf.default, *conf.listeners]:
+        line = listener.lines.get("mount_point")
+        if line is not None:
+            yield Finding(
+                "mount_point",
+                f"mount_point {line.text}: Mosquitto asks about every topic with that before it, "
+                "so a device whose rights do not begin with it may do nothing",
+                "remove the line",
+                line.place,
+                Edit(line.place, None),
             )
 
 

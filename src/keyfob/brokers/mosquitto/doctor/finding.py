@@ -32,6 +32,7 @@ CODES: Final = frozenset(
         "identity_as_username",
         "username_as_clientid",
         "check_retain_source",
+        "mount_point",
         "max_packet_size",
         "other_plugin",
         "other_file",

@@ -11,6 +11,24 @@ typedef int (*x509_digest)(const void *certificate, const void *type, unsigned c
                            unsigned int *length);
 typedef void (*x509_free)(void *certificate);
 
+static void release(void *certificate)
+{
+    x509_free free_it = (x509_free)dlsym(RTLD_DEFAULT, "X509_free");
+    if (free_it != NULL) {
+        free_it(certificate);
+    }
+}
+
+bool certificate_shown(const struct mosquitto *client)
+{
+    void *certificate = mosquitto_client_certificate(client);
+    if (certificate == NULL) {
+        return false;
+    }
+    release(certificate);
+    return true;
+}
+
 struct text certificate_thumbprint(const struct mosquitto *client, uint8_t buffer[WIRE_THUMBPRINT])
 {
     struct text none = {"", 0};
@@ -20,14 +38,11 @@ struct text certificate_thumbprint(const struct mosquitto *client, uint8_t buffe
     }
     evp_sha256 sha256 = (evp_sha256)dlsym(RTLD_DEFAULT, "EVP_sha256");
     x509_digest digest = (x509_digest)dlsym(RTLD_DEFAULT, "X509_digest");
-    x509_free release = (x509_free)dlsym(RTLD_DEFAULT, "X509_free");
     unsigned char hash[64]; /* EVP_MAX_MD_SIZE */
     unsigned int length = 0;
     bool made = sha256 != NULL && digest != NULL &&
                 digest(certificate, sha256(), hash, &length) == 1 && length == WIRE_THUMBPRINT;
-    if (release != NULL) {
-        release(certificate);
-    }
+    release(certificate);
     if (!made) {
         return none;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "enforcement.h"
 
+#include "certificate.h"
 #include "deadline.h"
 #include "stranger.h"
 
@@ -23,9 +24,14 @@ enum {
  * begins shows that its address was given away, and it carries the principal as username.
  *
  * Without a connection the broker asks with the struct of the last one, which it keeps with the
- * session. One that it has read from its disk, and the one that is made up, have never had a
- * connection and so no address, which every connection has (context__init in src/context.c,
- * callback_mqtt in src/websockets.c).
+ * session. Where it keeps none it frees it, and the next connection may have its address: then the
+ * record forgets it, as soon as that connection shows. Most do in BASIC_AUTH, before they are in;
+ * the others in CONNECT, which 2.0 has not. There a certificate gives them away, for what has no
+ * connection has none, once its will was sent: DISCONNECT, the will, the connection's end, TICK.
+ *
+ * One that it has read from its disk, and the one that is made up, have never had a connection and
+ * so no address, which every connection has (context__init in src/context.c, callback_mqtt in
+ * src/websockets.c).
  *
  * Who hangs up while it waits for its decision has never been let in, and 2.1 asks about its will
  * all the same when it frees it (context__cleanup). By then it has no username, and so no right.
@@ -37,13 +43,21 @@ static bool is_principal(const struct record *record, const struct mosquitto *cl
     return username != NULL && text_equal(record_principal(record), text_of(username));
 }
 
-static bool is_the_clients(const struct record *record, const struct mosquitto *client)
+static bool given_away(const struct keyfob *keyfob, const struct record *record,
+                       const struct mosquitto *client)
+{
+    return record->client == NULL && keyfob->ended != client && certificate_shown(client);
+}
+
+static bool is_the_clients(const struct keyfob *keyfob, const struct record *record,
+                           const struct mosquitto *client)
 {
     if (record->client == client) {
         return true;
     }
-    bool never_connected = mosquitto_client_address(client) == NULL;
-    return (never_connected || record->was == client) && is_principal(record, client);
+    bool was = mosquitto_client_address(client) == NULL ||
+               (record->was == client && !given_away(keyfob, record, client));
+    return was && is_principal(record, client);
 }
 
 /* What was queued before a revocation
@@ -137,12 +151,23 @@ static bool allowed_ended(const struct keyfob *keyfob, const struct record *reco
     }
 }
 
+/* A connection has one will. What would write once more has its address and no right to it, and 2.0
+ * shows no other sign of that where a pre-shared key has let it in. */
+static bool may_write_will(struct record *record, const struct mosquitto_evt_acl_check *event)
+{
+    bool again = record->was == event->client && (record->flags & RECORD_WILLED);
+    if (record->was == event->client) {
+        record->flags |= RECORD_WILLED;
+    }
+    return !again && may_write(record, event);
+}
+
 /* Without a connection the broker queues messages for the session and sends the will. */
-static bool allowed_offline(const struct keyfob *keyfob, const struct record *record,
+static bool allowed_offline(const struct keyfob *keyfob, struct record *record,
                             const struct mosquitto_evt_acl_check *event)
 {
     switch (event->access) {
-    case MOSQ_ACL_WRITE: return may_write(record, event);
+    case MOSQ_ACL_WRITE: return may_write_will(record, event);
     case MOSQ_ACL_READ: return may_read(record, event);
     case MOSQ_ACL_SUBSCRIBE: return keyfob->kicking == event->client && may_keep(record, event);
     default: return false;
@@ -157,7 +182,7 @@ int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_chec
     if (waits_from_before(keyfob, record, event)) {
         return MOSQ_ERR_ACL_DENIED;
     }
-    if (record == NULL || !is_the_clients(record, event->client)) {
+    if (record == NULL || !is_the_clients(keyfob, record, event->client)) {
         return stranger_check(keyfob, record, event, mode);
     }
     if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
@@ -188,15 +213,27 @@ void keyfob_session_gone(struct keyfob *keyfob, struct record *record)
     records_drop(&keyfob->records, record);
 }
 
-void enforcement_connecting(struct keyfob *keyfob, const struct mosquitto *client)
+static void forget_address(struct keyfob *keyfob, const struct mosquitto *client)
 {
     struct record *record = records_find(&keyfob->records, text_of(mosquitto_client_id(client)));
-    if (record != NULL && record->client != NULL && record->was == client) {
+    if (record != NULL && record->client != client && record->was == client) {
         record->was = NULL;
+    }
+}
+
+void enforcement_connecting(struct keyfob *keyfob, const struct mosquitto *client)
+{
+    if (keyfob->recheck_until == 0 || boottime_ms() >= keyfob->recheck_until) {
+        forget_address(keyfob, client);
     }
     if (keyfob->ended == client) {
         keyfob->ended = NULL;
     }
+}
+
+void enforcement_connected(struct keyfob *keyfob, const struct mosquitto *client)
+{
+    forget_address(keyfob, client);
 }
 
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over)

@@ -15,6 +15,9 @@ int enforcement_check(struct keyfob *keyfob, const struct mosquitto_evt_acl_chec
  * reload this may also be one that is on record, or whose session is stored: nothing changes.) */
 void enforcement_connecting(struct keyfob *keyfob, const struct mosquitto *client);
 
+/* CONNECT, which 2.1 has: it is in, whoever has let it in, also where nobody was asked. */
+void enforcement_connected(struct keyfob *keyfob, const struct mosquitto *client);
+
 /* DISCONNECT and CLIENT_OFFLINE; over: the event says that the session ended with the connection.
  */
 void enforcement_disconnected(struct keyfob *keyfob, const struct mosquitto *client, bool over);

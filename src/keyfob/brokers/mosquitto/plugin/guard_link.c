@@ -115,14 +115,16 @@ static void tell(struct guard_link *link)
 {
     link_flush(link);
     while (link->phase == LINK_TELLING && buffer_length(&link->out) < RECORDS_AHEAD) {
-        bool fit = true;
-        bool more = link->hooks->write_records(link->hooks->context, link->worker, link->step++,
-                                               &link->out, &fit);
-        if (!more && wire_write_records_end(&link->out) && move_later(link)) {
-            link->phase = LINK_HEARING;
-        } else if (!more || !fit) {
+        bool more = link->step < link->steps;
+        bool fit = more ? link->hooks->write_records(link->hooks->context, link->worker,
+                                                     link->step++, link->steps, &link->out)
+                        : wire_write_records_end(&link->out) && move_later(link);
+        if (!fit) {
             link_fail(link, "too much to send", 0);
             return;
+        }
+        if (!more) {
+            link->phase = LINK_HEARING;
         }
         if (!more || buffer_length(&link->out) >= RECORDS_AHEAD) {
             link_flush(link);
@@ -145,7 +147,6 @@ void link_attempt(struct guard_link *link, int64_t now)
     wake_watch(link->fd);
     link->last_opened = now;
     link->phase = LINK_GREETING;
-    link->step = 0;
     struct wire_hello hello = *link->hello;
     hello.epoch = link->hooks->last_epoch(link->hooks->context);
     if (wire_write_hello(&link->out, &hello)) {
@@ -172,6 +173,8 @@ static bool take_welcome(struct guard_link *link, const struct wire_welcome *wel
         return false;
     }
     link->phase = LINK_TELLING;
+    link->step = 0;
+    link->steps = link->hooks->record_steps(link->hooks->context);
     const char *why = link->hooks->on_welcome(link->hooks->links, link->worker, welcome);
     if (why != NULL) {
         link_fail(link, why, 0);

@@ -19,10 +19,11 @@ struct guard_links;
 /* What a link asks of its owner; worker says which link. */
 struct link_hooks {
     void *context;
-    /* Queues the RECORDs of one step (0, 1, 2, ...). False when there is no such step; *fit says
-     * whether everything found room. */
-    bool (*write_records)(void *context, unsigned worker, size_t step, struct buffer *out,
-                          bool *fit);
+    /* In how many steps all RECORDs can be told as of now; and queues those of one, from 0 on.
+     * False where they found no room. */
+    size_t (*record_steps)(void *context);
+    bool (*write_records)(void *context, unsigned worker, size_t step, size_t steps,
+                          struct buffer *out);
     /* Asked with all links, and not with context: NULL, or why this one cannot go on. */
     struct guard_links *links;
     const char *(*on_welcome)(struct guard_links *links, unsigned worker,
@@ -57,7 +58,8 @@ struct guard_link {
     bool quiet;       /* that it cannot be opened is nothing to tell */
     bool waited;      /* a CONNECT has waited in vain for this connection to get ready */
     const char *told; /* what the log said last about there being no link */
-    size_t step;      /* of hooks->write_records */
+    size_t step;      /* the next of hooks->write_records, */
+    size_t steps;     /* and how many there are */
     struct buffer in;
     struct buffer out;
     struct buffer later;        /* OFFLINEs that must not come between our records */

@@ -19,12 +19,18 @@ static bool write_record(void *context, const struct record *record)
            record_write(record, listing->out);
 }
 
-static bool write_records(void *context, unsigned worker, size_t bucket, struct buffer *out,
-                          bool *fit)
+static size_t record_steps(void *context)
+{
+    const struct keyfob *keyfob = context;
+    return records_steps(&keyfob->records);
+}
+
+static bool write_records(void *context, unsigned worker, size_t step, size_t steps,
+                          struct buffer *out)
 {
     struct keyfob *keyfob = context;
     struct listing listing = {.links = &keyfob->links, .worker = worker, .out = out};
-    return records_visit(&keyfob->records, bucket, write_record, &listing, fit);
+    return records_visit(&keyfob->records, step, steps, write_record, &listing);
 }
 
 /* What a worker knows of clients that are not its own is from a time when there were more of them,
@@ -79,6 +85,7 @@ struct link_hooks link_hooks_of(struct keyfob *keyfob)
 {
     return (struct link_hooks){
         .context = keyfob,
+        .record_steps = record_steps,
         .write_records = write_records,
         .on_record = on_record,
         .on_end = on_end,

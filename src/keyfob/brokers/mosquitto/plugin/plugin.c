@@ -114,6 +114,7 @@ static int on_connect(int event, void *data, void *userdata)
     if (delayed_arriving(keyfob)) {
         delayed_called_back(keyfob, connected->client);
     }
+    enforcement_connected(keyfob, connected->client);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -125,6 +126,7 @@ static int on_tick(int event, void *data, void *userdata)
     keyfob->ticked = true;
     keyfob->recheck_until = 0;
     keyfob->refusing_queue = NULL;
+    keyfob->ended = NULL; /* what it left is read and sent, and its connection closed */
     int64_t now = boottime_ms();
     if (wake_take() || now - keyfob->last_poll >= POLL_MS) {
         keyfob->last_poll = now;

@@ -123,15 +123,18 @@ static uint8_t wire_state_of(const struct record *record)
     }
 }
 
+/* On the link "clean" is what becomes of the session. A clean start says that only before MQTT 5.0,
+ * where a Session Expiry Interval may follow. */
+
 uint8_t record_flags_of(const struct wire_record *told)
 {
-    return (uint8_t)((told->flags & WIRE_RECORD_CLEAN ? RECORD_CLEAN : 0) |
+    return (uint8_t)((told->flags & WIRE_RECORD_CLEAN ? RECORD_CLEAN | RECORD_UNKEPT : 0) |
                      (told->flags & WIRE_RECORD_ASSIGNED ? RECORD_ASSIGNED : 0));
 }
 
 static uint8_t wire_flags_of(const struct record *record)
 {
-    return (uint8_t)((record->flags & RECORD_CLEAN ? WIRE_RECORD_CLEAN : 0) |
+    return (uint8_t)((record->flags & RECORD_UNKEPT ? WIRE_RECORD_CLEAN : 0) |
                      (record->flags & RECORD_ASSIGNED ? WIRE_RECORD_ASSIGNED : 0));
 }
 

@@ -30,6 +30,7 @@ enum record_flag {
     RECORD_DROPPED = 2,  /* without a connection there is no session: clean, before MQTT 5.0 */
     RECORD_UNKEPT = 4,   /* without a connection the guard need not remember it */
     RECORD_ASSIGNED = 8, /* the broker made up the client identifier */
+    RECORD_WILLED = 16,  /* the will of its last connection was asked about */
 };
 
 enum { RECORD_TEXTS = 6 };

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "records.h"
 
-#include "deadline.h"
-
 #include <stdlib.h>
 
-enum { FEWEST_BUCKETS = 64, SMALLEST_HEAP = 64 };
+enum { FEWEST_BUCKETS = 64 };
 
 /* Lists */
 
@@ -43,81 +41,6 @@ static void list_remove(struct records *records, struct record *record)
     list->count--;
     record->list = LIST_NONE;
     record->list_next = record->list_previous = NULL;
-}
-
-/* The heap of deadlines: heap[i] is not later than heap[2i+1] and heap[2i+2]. */
-
-static void heap_set(struct records *records, size_t i, struct record *record)
-{
-    records->heap[i] = record;
-    record->heap_place = (uint32_t)i + 1;
-}
-
-static void heap_rise(struct records *records, size_t i)
-{
-    struct record *record = records->heap[i];
-    while (i > 0 && records->heap[(i - 1) / 2]->deadline > record->deadline) {
-        heap_set(records, i, records->heap[(i - 1) / 2]);
-        i = (i - 1) / 2;
-    }
-    heap_set(records, i, record);
-}
-
-static void heap_sink(struct records *records, size_t i)
-{
-    struct record *record = records->heap[i];
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= records->heap_count) {
-            break;
-        }
-        if (child + 1 < records->heap_count &&
-            records->heap[child + 1]->deadline < records->heap[child]->deadline) {
-            child++;
-        }
-        if (records->heap[child]->deadline >= record->deadline) {
-            break;
-        }
-        heap_set(records, i, records->heap[child]);
-        i = child;
-    }
-    heap_set(records, i, record);
-}
-
-static void heap_add(struct records *records, struct record *record)
-{
-    heap_set(records, records->heap_count++, record);
-    heap_rise(records, records->heap_count - 1);
-}
-
-static void heap_remove(struct records *records, struct record *record)
-{
-    if (record->heap_place == 0) {
-        return;
-    }
-    size_t i = record->heap_place - 1;
-    record->heap_place = 0;
-    struct record *last = records->heap[--records->heap_count];
-    if (last != record) {
-        heap_set(records, i, last);
-        heap_rise(records, i);
-        heap_sink(records, last->heap_place - 1);
-    }
-}
-
-static bool heap_has_room(struct records *records)
-{
-    if (records->heap_count < records->heap_capacity) {
-        return true;
-    }
-    size_t capacity = records->heap_capacity ? 2 * records->heap_capacity : SMALLEST_HEAP;
-    struct record **heap = realloc(records->heap, capacity * sizeof(struct record *));
-    if (heap == NULL) {
-        return false;
-    }
-    records->heap = heap;
-    records->heap_capacity = capacity;
-    return true;
 }
 
 /* The hash table: chains, at most one record per bucket on average. */
@@ -199,7 +122,7 @@ void records_free(struct records *records)
     }
     free(records->buckets);
     connections_free(&records->connections);
-    free(records->heap);
+    free(records->expiries.heap);
     *records = (struct records){0};
 }
 
@@ -228,9 +151,15 @@ static size_t shelved(const struct records *records)
     return count;
 }
 
+/* The one that has to go because there are too many, or NULL. */
 static struct record *next_to_go(const struct records *records)
 {
+    bool too_many = shelved(records) > records->offline_limit ||
+                    records->lists[LIST_UNKEPT].count > RECORDS_UNKEPT_MOST;
     size_t i = 0;
+    if (!too_many) {
+        return NULL;
+    }
     while (records->lists[SHELVES[i]].first == NULL) {
         i++;
     }
@@ -239,8 +168,8 @@ static struct record *next_to_go(const struct records *records)
 
 static void enforce_limit(struct records *records)
 {
-    while (shelved(records) > records->offline_limit) {
-        struct record *oldest = next_to_go(records);
+    struct record *oldest;
+    while ((oldest = next_to_go(records)) != NULL) {
         records->evicted(records->context, oldest);
         records_drop(records, oldest);
     }
@@ -271,7 +200,7 @@ static void shelve(struct records *records, struct record *record)
 bool records_make_room(struct records *records)
 {
     return table_has_room(records) && connections_make_room(&records->connections) &&
-           heap_has_room(records);
+           expiries_make_room(&records->expiries);
 }
 
 bool records_put(struct records *records, struct record *record)
@@ -289,7 +218,7 @@ bool records_put(struct records *records, struct record *record)
         connections_add(&records->connections, record);
     }
     if (record->state == RECORD_ONLINE) {
-        heap_add(records, record);
+        expiries_add(&records->expiries, record);
     } else {
         shelve(records, record);
     }
@@ -299,7 +228,7 @@ bool records_put(struct records *records, struct record *record)
 void records_drop(struct records *records, struct record *record)
 {
     list_remove(records, record);
-    heap_remove(records, record);
+    expiries_remove(&records->expiries, record);
     connections_remove(&records->connections, record);
     table_remove(records, record);
     record_free(record);
@@ -307,23 +236,20 @@ void records_drop(struct records *records, struct record *record)
 
 void records_hasten(struct records *records, struct record *record)
 {
-    if (record->heap_place > 0) {
-        record->deadline = INT64_MIN;
-        heap_rise(records, record->heap_place - 1);
-    }
+    expiries_hasten(&records->expiries, record);
 }
 
 void records_expire(struct records *records, struct record *record)
 {
     if (record->state == RECORD_ONLINE) {
-        heap_remove(records, record);
+        expiries_remove(&records->expiries, record);
         record->state = RECORD_ENDED;
     }
 }
 
 void records_revoke(struct records *records, struct record *record)
 {
-    heap_remove(records, record);
+    expiries_remove(&records->expiries, record);
     record->state = RECORD_REVOKED;
     if (record->client != NULL && record->list == LIST_NONE) {
         list_append(records, record, LIST_KICKS);
@@ -335,7 +261,7 @@ void records_revoke(struct records *records, struct record *record)
 
 void records_disconnect(struct records *records, struct record *record)
 {
-    heap_remove(records, record);
+    expiries_remove(&records->expiries, record);
     list_remove(records, record);
     connections_remove(&records->connections, record);
     record->was = record->client;
@@ -348,8 +274,7 @@ void records_disconnect(struct records *records, struct record *record)
 
 struct record *records_due(const struct records *records, int64_t now)
 {
-    bool due = records->heap_count > 0 && records->heap[0]->deadline <= now;
-    return due ? records->heap[0] : NULL;
+    return expiries_due(&records->expiries, now);
 }
 
 struct record *records_next_kick(struct records *records)
@@ -370,29 +295,27 @@ void records_sweep(struct records *records)
 
 void records_reconsider(struct records *records, int64_t boottime, int64_t wall)
 {
-    for (size_t i = 0; i < records->heap_count; i++) {
-        struct record *record = records->heap[i];
-        int64_t deadline = deadline_of(record->expires_at, boottime, wall);
-        if (deadline < record->deadline) {
-            record->deadline = deadline;
-        }
-    }
-    for (size_t i = records->heap_count / 2; i-- > 0;) {
-        heap_sink(records, i);
-    }
+    expiries_reconsider(&records->expiries, boottime, wall);
 }
 
-bool records_visit(const struct records *records, size_t bucket,
-                   bool (*visit)(void *context, const struct record *record), void *context,
-                   bool *went_on)
+/* A step is a bucket of the table as it was at the first; since then the records of that bucket may
+ * have been spread over others, each a multiple of steps away. */
+
+size_t records_steps(const struct records *records)
 {
-    if (bucket >= records->bucket_count) {
-        return false;
-    }
-    *went_on = true;
-    for (struct record *record = records->buckets[bucket]; record != NULL && *went_on;
-         record = record->hash_next) {
-        *went_on = visit(context, record);
+    return records->bucket_count;
+}
+
+bool records_visit(const struct records *records, size_t step, size_t steps,
+                   bool (*visit)(void *context, const struct record *record), void *context)
+{
+    for (size_t bucket = step; bucket < records->bucket_count; bucket += steps) {
+        for (const struct record *record = records->buckets[bucket]; record != NULL;
+             record = record->hash_next) {
+            if (!visit(context, record)) {
+                return false;
+            }
+        }
     }
     return true;
 }

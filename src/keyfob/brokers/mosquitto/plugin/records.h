@@ -3,15 +3,17 @@
  *
  * Records of clients with a connection are as many as the broker has connections. The others are
  * bounded: beyond offline_limit the one that has been without a connection for longest is evicted,
- * first among those to whose session nobody can come back (of these a client can leave as many as
- * it likes), then among those whose session has probably ended (they began with a clean start),
- * then among those whose session is certainly stored, and revoked ones last, for a revocation must
- * be remembered. A client without a record may do nothing.
+ * first among those to whose session nobody can come back, then among those whose session has
+ * probably ended (they began with a clean start), then among those whose session is certainly
+ * stored, and revoked ones last, for a revocation must be remembered. Those to whose session nobody
+ * can come back, of which a client can leave as many as it likes, have a bound of their own
+ * besides. A client without a record may do nothing.
  */
 #ifndef KEYFOB_RECORDS_H
 #define KEYFOB_RECORDS_H
 
 #include "connections.h"
+#include "expiries.h"
 #include "hash.h"
 #include "record.h"
 
@@ -26,6 +28,8 @@ enum record_list {
     LIST_COUNT,
 };
 
+enum { RECORDS_UNKEPT_MOST = 4096 };
+
 struct record_queue {
     struct record *first;
     struct record *last;
@@ -37,9 +41,7 @@ struct records {
     struct record **buckets; /* a power of two of them */
     size_t bucket_count;
     size_t count;
-    struct record **heap; /* those with a deadline, the nearest first */
-    size_t heap_count;
-    size_t heap_capacity;
+    struct expiries expiries;
     struct record_queue lists[LIST_COUNT];
     size_t offline_limit;
     struct hash_key key;
@@ -111,10 +113,11 @@ static inline bool records_have_closing(const struct records *records)
  * wall clock gives now. None is ever put off. */
 void records_reconsider(struct records *records, int64_t boottime, int64_t wall);
 
-/* Calls visit for the records of one bucket; false when there is no such bucket. With bucket going
- * from 0 upwards every record is visited, unless a record was put in meanwhile. */
-bool records_visit(const struct records *records, size_t bucket,
-                   bool (*visit)(void *context, const struct record *record), void *context,
-                   bool *went_on);
+/* Visiting all records in steps, between which the table may change: asks how many steps it takes,
+ * and calls visit for the records of each, from 0 on. Whatever is there from the first step to the
+ * last is visited once. Stops, and returns false, where visit does. */
+size_t records_steps(const struct records *records);
+bool records_visit(const struct records *records, size_t step, size_t steps,
+                   bool (*visit)(void *context, const struct record *record), void *context);
 
 #endif

@@ -123,12 +123,17 @@ static void tell(struct keyfob *keyfob, const struct mosquitto_evt_acl_check *ev
 
 /* A client that hung up before it was let in: the broker asks about its will all the same. One that
  * was asked for more has the name of those; of one whose decision was delayed, 2.1 has freed
- * everything else by then. What it calls itself is not proven, so no other rule may go by it. */
-static bool never_came_in(const struct keyfob *keyfob, const struct mosquitto *client)
+ * everything else by then. What it calls itself is not proven, so no other rule may go by it.
+ *
+ * Somebody anonymous whose session comes from the disk has as little, and writes nothing. */
+static bool never_came_in(const struct keyfob *keyfob, const struct mosquitto_evt_acl_check *event)
 {
-    const char *username = mosquitto_client_username(client);
-    return username == NULL ? mosquitto_client_address(client) == NULL
-                            : delayed_is_name(keyfob, text_of(username));
+    const char *username = mosquitto_client_username(event->client);
+    if (username != NULL) {
+        return delayed_is_name(keyfob, text_of(username));
+    }
+    return keyfob->complete != NULL && event->access == MOSQ_ACL_WRITE &&
+           mosquitto_client_address(event->client) == NULL;
 }
 
 /* May it have a share in what the broker keeps for the client on record? A connection that the
@@ -152,7 +157,7 @@ int stranger_check(struct keyfob *keyfob, struct record *record,
         tell(keyfob, event);
         return MOSQ_ERR_ACL_DENIED;
     }
-    if (never_came_in(keyfob, event->client)) {
+    if (never_came_in(keyfob, event)) {
         return MOSQ_ERR_ACL_DENIED;
     }
     if (record != NULL && takes_what_is_ours(record, event)) {

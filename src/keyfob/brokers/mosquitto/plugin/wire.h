@@ -55,7 +55,8 @@ enum wire_connect_flag {
 
 enum { WIRE_MORE_DATA = 0x18 }; /* the reason of a DECISION that asks the client for more */
 
-/* What a RECORD says of the connection. */
+/* What a RECORD says of the connection: that nothing is stored past it, that the broker made up its
+ * identifier. */
 enum wire_record_flag { WIRE_RECORD_CLEAN = 1, WIRE_RECORD_ASSIGNED = 2 };
 
 /* What a token is bound to: a number, and whether its OAuth client is known. */
