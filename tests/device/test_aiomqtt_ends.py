@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from keyfob.device import TokenSource
 from keyfob.device.aiomqtt import Client
 from keyfob.errors import TokenRequestError
-from tests.device.parties import Broker, Ticking, broker, connack, tokens
+from tests.device.parties import AUTH, Broker, Ticking, auth, broker, connack, tokens
+from tests.device.test_paho import METHOD, Asked
 from tests.device.world import Rogue, SetClock, good, rogue, sends
 
 pytestmark = pytest.mark.filterwarnings(
@@ -161,6 +163,42 @@ def test_what_a_user_raises_before_connecting_locks_nothing_and_ends_a_planned_r
     with tokens(Ticking()) as (source, _), broker(yes) as made:
         source.get()
         asyncio.run(live(source, made.port))
+
+
+def test_what_tasks_publish_while_it_comes_in_waits_for_connack() -> None:
+    """MQTT 5.0 section 3.1.2.11.9, of whoever names an authentication method."""
+    early: list[int] = []
+
+    def answer(made: Broker, kind: int, _body: bytes) -> bytes:
+        if kind == 0x10:
+            return auth(0x18, METHOD, b"who?")
+        if kind == AUTH:
+            return connack(0, METHOD)
+        early.extend([kind] if len(made.auths) < len(made.connects) else [])
+        return b""
+
+    async def publish_for_ever(client: Client) -> None:
+        while True:
+            with contextlib.suppress(aiomqtt.MqttError):  # it is away
+                await client.publish("x", "y")
+            await asyncio.sleep(0)
+
+    async def live(source: TokenSource, port: int) -> None:
+        client = Client(
+            "127.0.0.1", port, auth=source, identifier="dev1", carry=f"auth:{METHOD}",
+            method=Asked, renew="reconnect", protocol=aiomqtt.ProtocolVersion.V5, timeout=10,
+        )  # fmt: skip
+        publishing = asyncio.create_task(publish_for_ever(client))
+        for _ in range(2):
+            async with asyncio.timeout(20), client:
+                client._begin_reconnect()
+                await client.publish("x", "last")
+        publishing.cancel()
+
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        asyncio.run(live(source, made.port))
+    assert len(made.connects) == 4
+    assert early == []
 
 
 def test_a_server_that_refuses_for_a_while_ends_no_reconnecting() -> None:

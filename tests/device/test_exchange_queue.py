@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfob.device.exchange_queue import ExchangeQueue
+from tests.running import until
 
 PUBLISH, AUTH, DISCONNECT = 0x30, 0xF0, 0xE0
 
@@ -34,6 +35,43 @@ def test_behind_a_bar_only_connect_passes_and_the_others_are_told() -> None:
     queue_.unbar()
     queue_.packet(PUBLISH, 3)
     assert sent == [(0x10, 2), (PUBLISH, 3)]
+
+
+def test_after_connect_with_a_method_all_others_wait_and_disconnect_takes_none_along() -> None:
+    """Before CONNACK a client with a method sends AUTH and DISCONNECT (MQTT 5.0, 3.1.2.11.9)."""
+    sent: list[tuple[Any, ...]] = []
+    queue_ = ExchangeQueue(lambda *packet: sent.append(packet))
+    queue_.bar()
+    queue_.ask()
+    for packet in ((PUBLISH, 1), (0x10, 2), (AUTH, 3), (0x80, 4), (DISCONNECT, 5)):
+        assert queue_.packet(*packet) != mqtt.MQTT_ERR_NO_CONN
+    queue_.unbar()
+    assert sent == [(0x10, 2), (AUTH, 3), (DISCONNECT, 5)]
+    queue_.end()
+    queue_.packet(PUBLISH, 6)
+    assert sent[3:] == [(PUBLISH, 1), (0x80, 4), (PUBLISH, 6)]
+
+
+def test_who_sends_faster_than_we_do_keeps_nobody_at_it_for_ever() -> None:
+    over = threading.Event()
+    queue_ = ExchangeQueue(lambda *_: over.wait(0.001))
+
+    def send() -> None:
+        while not over.is_set():
+            queue_.packet(PUBLISH)
+            over.wait(0.0002)
+
+    assert queue_.begin()
+    sending = threading.Thread(target=send)
+    ending = threading.Thread(target=queue_.end)
+    sending.start()
+    until("something is kept", lambda: queue_._held)
+    ending.start()
+    ending.join(10)
+    ended = not ending.is_alive()
+    over.set()
+    sending.join(10)
+    assert ended
 
 
 @given(st.lists(st.sampled_from(["packet", "begin", "end"]), max_size=30))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -153,6 +154,42 @@ def test_a_method_of_two_messages_connects_and_reauthenticates() -> None:
     assert len(made.connects) == 1
 
 
+@pytest.mark.parametrize("refusals", [0, 1])
+def test_nothing_but_auth_goes_out_before_connack_and_nothing_is_stuck(refusals: int) -> None:
+    """MQTT 5.0 section 3.1.2.11.9, of whoever names an authentication method."""
+    seen: list[int] = []
+
+    def answer(made: Broker, kind: int, body: bytes) -> bytes:
+        seen.append(kind)
+        match kind:
+            case 0x10:
+                return auth(0x18, METHOD, b"who?")
+            case 0xF0:
+                return connack(0 if len(made.auths) > refusals else 0x88, METHOD)
+            case 0x80:
+                return b"\x90\x04" + body[:2] + b"\0\0"
+            case 0x30 if body.endswith(b"one"):
+                return b"\x40\x02" + body[3:5]
+        return b""
+
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{METHOD}", method=Asked, chance=soon)
+        client.connect("127.0.0.1", made.port, 30)
+        subscribed, _ = client.subscribe("x")
+        infos = [client.publish("x", "none"), client.publish("x", "one", 1)]
+        assert {subscribed, *(info.rc for info in infos)} == {mqtt.MQTT_ERR_SUCCESS}
+        client.loop_start()
+        until("it is acknowledged", infos[1].is_published)
+        client.disconnect()
+        client.loop_stop()
+        client._reset_sockets()
+        session.close()
+    # A connection that is lost takes along what paho does not keep.
+    wanted = [0x80, 0x30, 0x30] if not refusals else [0x10, AUTH, 0x30]
+    assert seen == [0x10, AUTH, *wanted]
+
+
 def test_a_broker_that_does_not_know_the_method_gets_planned_reconnects() -> None:
     with tokens(Ticking()) as (source, _), broker(yes) as made:
         client = new_client()
@@ -261,6 +298,58 @@ def test_each_token_is_told_as_it_goes_to_the_broker(method: str) -> None:
         session.close()
     assert shown == ["token-1", "token-2"]
     assert len(made.connects) == (1 if method else 2)
+
+
+@pytest.mark.parametrize("method", ["", METHOD])
+def test_a_program_that_fails_at_being_told_of_a_token_ends_nothing(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(_made: Broker, kind: int, _body: bytes) -> bytes:
+        return connack(0, method) if kind == 0x10 else auth(0, METHOD) if kind == AUTH else b""
+
+    def failing(token: Token) -> None:
+        assert (client.username, client.password) == (None, None)
+        raise ZeroDivisionError(token.access_token)
+
+    with tokens(Ticking()) as (source, _), broker(answer) as made:
+        client = new_client()
+        session = attach(client, source, carry=f"auth:{method}" if method else "password")
+        assert isinstance(session, Session)
+        session.on_show = failing
+        with connected(client, made.port):
+            until("it is in", lambda: session.connected)
+            session.refresh().result(10)
+            until("it goes on", lambda: session.connected and session.token == source.token)
+        assert (client.username, client.password) == (None, None)
+        session.close()
+    assert "ZeroDivisionError" in caplog.text
+    assert "token-" not in caplog.text
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2_000, reason="no descriptor is so high here"
+)
+def test_a_connection_that_paho_cannot_watch_is_tried_again_ever_later() -> None:
+    """Its select raises, and it tells nobody that the connection is lost."""
+    shown: list[Token] = []
+    drawn: list[float] = []
+
+    def chance() -> float:
+        drawn.append(0.01)
+        return drawn[-1]
+
+    with tokens(Ticking()) as (source, _), broker(yes) as made, contextlib.ExitStack() as stack:
+        source.get()
+        client = new_client()
+        session = attach(client, source, chance=chance)
+        assert isinstance(session, Session)
+        session.on_show = shown.append
+        while stack.enter_context(socket.socket()).fileno() < 1_023:
+            pass
+        with connected(client, made.port):
+            until("it tries again and again", lambda: len(shown) > 3)
+        session.close()
+    assert len(drawn) >= len(shown) - 1
 
 
 def test_a_connack_that_refuses_on_a_live_connection_is_no_connect_of_the_users() -> None:
@@ -485,6 +574,77 @@ def test_a_disconnect_of_the_user_ends_the_loop_and_is_the_last_word() -> None:
             )
         session.close()
     assert len(made.connects) == 1
+
+
+class Slow:
+    """A source whose next token comes when a test lets it come."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+        self.asked, self.let = threading.Event(), threading.Event()
+
+    def get(self, timeout: float = 30.0) -> Token:
+        self.asked.set()
+        self.let.wait(20)
+        return self._source.get(timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "lost"])
+@pytest.mark.parametrize("loop", ["start", "forever"])
+def test_a_disconnect_while_a_token_is_waited_for_is_the_last_word(loop: str, again: bool) -> None:
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        slow = Slow(source)
+        session = attach(client, slow, chance=soon)
+        assert isinstance(session, Session)
+        client.connect_async("127.0.0.1", made.port, 30)
+        if again:
+            slow.let.set()
+        running = threading.Thread(target=lambda: client.loop_forever(retry_first_connection=True))
+        if loop == "start":
+            client.loop_start()
+            assert client._thread is not None
+            running = client._thread
+        else:
+            running.start()
+        if again:
+            until("it is in", lambda: session.connected)
+            slow.let.clear()
+            slow.asked.clear()
+            client._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        assert slow.asked.wait(20)
+        client.disconnect()
+        slow.let.set()
+        running.join(20)
+        assert not running.is_alive(), "its loop goes on"
+        client._reset_sockets()
+        session.close()
+    assert len(made.connects) == again
+
+
+def test_a_disconnect_as_the_socket_opens_is_the_last_word() -> None:
+    with tokens(Ticking()) as (source, _), broker(yes) as made:
+        client = new_client()
+        session = attach(client, source)
+        codes: list[int] = []
+        client.on_connect = lambda _c, _u, _f, code, _p: codes.append(code.value)
+
+        def opened(*_: Any) -> None:
+            client.disconnect()
+
+        client.on_socket_open = opened
+        client.connect_async("127.0.0.1", made.port, 30)
+        running = threading.Thread(target=lambda: client.loop_forever(retry_first_connection=True))
+        running.start()
+        running.join(20)
+        assert not running.is_alive(), "its loop goes on"
+        client._reset_sockets()
+        session.close()
+    assert made.ends == ["DISCONNECT"]
+    assert codes == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ that sends anything else between the messages of an exchange.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -132,6 +133,56 @@ def test_a_client_that_proves_its_key_publishes_through_reauthentications(
     # A guard that has to ask, and is kept waiting, lets the old token count on, without a word.
     least = 1 if what == "HS256" else RENEWALS
     until("each is told", lambda: least <= up.told(device).count(renewed) <= RENEWALS)
+
+
+@contextlib.contextmanager
+def all_the_time(life: Life) -> Iterator[None]:
+    """Publish more often than an exchange lasts, also with QoS 1 and 2, which is acknowledged."""
+    over = threading.Event()
+
+    def publish() -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            life.client.publish(life.topic, "x", qos=number % 3 if number % 50 == 0 else 0)
+            time.sleep(0.0005)  # without, paho's own queue would grow for ever
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    until("all is acknowledged", lambda: not life.client._out_messages)
+
+
+@pytest.mark.parametrize("what", ["ES256", "DPoP EdDSA"])
+def test_a_client_that_publishes_all_the_time_gets_in_again_and_again(
+    up: Installation, what: str
+) -> None:
+    """Mosquitto ends a connection that sends anything but AUTH before it has its CONNACK."""
+    device = f"busy-{what.replace(' ', '').lower()}"
+    source, name, method = made(up, device, what)
+    life = Life(device)
+    life.client.on_connect = lambda *_: life.happened.append("connected")
+    session = attach(life.client, source, carry=f"auth:{name}", method=method, renew="reconnect")
+    assert isinstance(session, Session)
+    shown: list[Token] = []
+    session.on_show = shown.append
+    life.client.connect_async("localhost", up.settings.mosquitto.plain_port or 0, 30)
+    life.client.loop_start()
+    try:
+        with all_the_time(life):
+            for _ in range(RENEWALS):
+                until("it is in", lambda: session.connected and session.token == source.token)
+                session.refresh().result(20)
+            until("it is in", lambda: session.connected and session.token == source.token)
+    finally:
+        life.client.disconnect()
+        life.client.loop_stop()
+    assert life.happened == ["connected", "Normal disconnection"] * (RENEWALS + 1)
+    assert len(shown) == RENEWALS + 1, "an attempt was ended"
 
 
 def test_a_key_that_is_not_the_tokens_is_refused(up: Installation) -> None:

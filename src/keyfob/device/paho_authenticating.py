@@ -62,7 +62,8 @@ class Authenticating:
         self._exchange, self.negotiated, self._renewing = exchange, False, None
 
     def accepted(self, told: object) -> None:
-        """CONNACK said yes, with these properties."""
+        """CONNACK said yes, with these properties: what has waited for it goes out."""
+        self.queue.end()
         method = self._presenting.carry.method
         self.negotiated = bool(method) and getattr(told, "AuthenticationMethod", None) == method
 

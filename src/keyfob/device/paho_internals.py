@@ -10,13 +10,15 @@ with each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+from keyfob.errors import TokenUnavailableError
 
 __all__ = [
     "AUTH",
@@ -34,6 +36,7 @@ __all__ = [
     "send_auth",
     "send_queued",
     "set_window",
+    "websocket_headers",
 ]
 
 AUTH: Final = 0xF0
@@ -139,6 +142,30 @@ class _Unspoken(Properties):
 
     def __str__(self) -> str:
         return "[…]"
+
+
+@contextmanager
+def websocket_headers(client: Any, more: Mapping[str, str]) -> Iterator[None]:
+    """Have the handshake of a WebSocket show these headers, too, beside the user's own.
+
+    Raises:
+        TokenUnavailableError: The user's own fail; the loop ends at any but an ``OSError``.
+    """
+    given = client._websocket_extra_headers
+
+    def headers(usual: dict[str, str]) -> dict[str, str]:
+        try:
+            made = given(usual) if callable(given) else {**usual, **(given or {})}
+            return {**made, **more}
+        except Exception as error:  # noqa: BLE001 - the user's
+            said = f"the headers for the WebSocket: {type(error).__name__}"
+            raise TokenUnavailableError(said) from None
+
+    client._websocket_extra_headers = headers
+    try:
+        yield
+    finally:
+        client._websocket_extra_headers = given
 
 
 def connect_properties(given: Properties | None, method: str, data: bytes) -> Properties:

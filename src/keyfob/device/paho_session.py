@@ -29,7 +29,6 @@ from keyfob.device.paho_authenticating import Authenticating
 from keyfob.device.paho_goodbye import hear_out, say_goodbye
 from keyfob.device.presenting import Presenting
 from keyfob.device.token import Token
-from keyfob.errors import TokenUnavailableError
 from keyfob.loopback import is_loopback
 
 __all__ = ["MARK", "Session"]
@@ -90,6 +89,7 @@ class Session:
         self._shadows = shadows = inside.Shadows(client)
         setattr(client, MARK, self)
         for name, function in (
+            ("reconnect", self._connect),
             ("_create_socket", self._create_socket),
             ("_send_connect", self._send_connect),
             ("_handle_connack", self._handle_connack),
@@ -139,41 +139,39 @@ class Session:
     def close(self) -> None:
         """Let the client be as it was; a connection goes on until its token ends."""
         self._shadows.remove()
+        self._authenticating.over()
         self._holding.renewed()
         if getattr(self._client, MARK, None) is self:
             delattr(self._client, MARK)
 
     # Before CONNECT
 
+    def _connect(self) -> Any:
+        """Connect, unless the user ends it for good meanwhile; paho would forget that."""
+        if not self._planned:
+            self._leaving = False
+        try:
+            return self._shadows.call("reconnect")
+        finally:
+            with self._lock:
+                if self._has_left():
+                    self._shadows.call("disconnect")
+
     def _create_socket(self) -> Any:
         """Have the token ready before there is a connection that a broker would time out."""
         client, presenting = self._client, self._presenting
-        field = presenting.carry.field
         # What the user wishes by reconnect_delay_set may change at any time.
         presenting.first = max(client._reconnect_min_delay, 0.1)
         presenting.most = max(client._reconnect_max_delay, presenting.first)
-        if not self._planned:
-            self._leaving = False
         self._warn_of_plain_text()
         credentials = presenting.credentials(client_id=client._client_id.decode())
+        if self._has_left():
+            raise ConnectionAbortedError("the client has disconnected")
         self._authenticating.queue.bar()
-        if field is not Field.HEADER:
+        if presenting.carry.field is not Field.HEADER:
             return self._shadows.call("_create_socket")
-        given = client._websocket_extra_headers
-
-        def headers(usual: dict[str, str]) -> dict[str, str]:
-            try:
-                made = given(usual) if callable(given) else {**usual, **(given or {})}
-                return {**made, **credentials.headers}
-            except Exception as error:  # noqa: BLE001 - the user's; any but an OSError ends the loop
-                said = f"the headers for the WebSocket: {type(error).__name__}"
-                raise TokenUnavailableError(said) from None
-
-        client._websocket_extra_headers = headers
-        try:
+        with inside.websocket_headers(client, credentials.headers):
             return self._shadows.call("_create_socket")
-        finally:
-            client._websocket_extra_headers = given
 
     def _warn_of_plain_text(self) -> None:
         client = self._client
@@ -194,29 +192,37 @@ class Session:
         credentials = self._presenting.credentials(
             client_id=client._client_id.decode(), username=username, password=password
         )
-        client._username = _encoded(credentials.username)
-        client._password = _encoded(credentials.password)
-        if credentials.method:
-            client._connect_properties = inside.connect_properties(
-                before[2], credentials.method, credentials.data
-            )
-        self._authenticating.connecting(credentials.exchange)
+        authenticating = self._authenticating
+        authenticating.connecting(credentials.exchange)
         self._phase = _Phase.ASKED
         self._tell_shown(credentials.token)
         try:
+            client._username = _encoded(credentials.username)
+            client._password = _encoded(credentials.password)
+            if credentials.method:
+                client._connect_properties = inside.connect_properties(
+                    before[2], credentials.method, credentials.data
+                )
+                authenticating.queue.ask()  # first: CONNACK may be another thread's to handle
             done = self._shadows.call("_send_connect", keepalive)
-            self._authenticating.queue.unbar()
+            authenticating.queue.unbar()
             return done
         finally:
             client._username, client._password, client._connect_properties = before
 
     def _tell_shown(self, token: Token) -> None:
-        if self.on_show is not None:
-            self.on_show(token)
+        try:
+            if self.on_show is not None:
+                self.on_show(token)
+        except Exception as error:  # noqa: BLE001 - the user's; it would end the loop
+            # Not what it says: the token may be in it.
+            _log.error("who was told of a token that is shown failed: %s", type(error).__name__)
 
     # What the broker says
 
     def _handle_connack(self) -> Any:
+        if self._has_left():  # DISCONNECT is on its way
+            return mqtt.MQTT_ERR_SUCCESS
         _, code, properties = inside.packet_of(self._client)
         if self._phase is _Phase.IN and code:
             # Mosquitto 2.0.11 so answers a re-authentication that it refuses.
@@ -289,6 +295,9 @@ class Session:
     def _reconnect_wait(self) -> None:
         """Wait as was decided at the end of the connection, instead of by doubling alone."""
         client = self._client
+        if self._phase is not _Phase.AWAY:  # paho has told nobody: it cannot watch the socket
+            self._phase = _Phase.AWAY
+            self.wait = self._ended(None)
         bounds = client._reconnect_min_delay, client._reconnect_max_delay
         wait = max(self.wait, 0.001)  # 0 would stay 0 when doubled
         client.reconnect_delay_set(wait, wait)
@@ -361,16 +370,12 @@ class Session:
                 self.closing = False
             if self._has_left():  # the user has ended it for good meanwhile
                 return mqtt.MQTT_ERR_SUCCESS
-            done = client.reconnect()
+            return client.reconnect()
         except OSError:
             client._handle_on_connect_fail()
             return mqtt.MQTT_ERR_CONN_LOST
         finally:
             self._planned = False
-        with self._lock:
-            if self._has_left():  # paho's own mark of that was overwritten
-                self._shadows.call("disconnect")
-        return done
 
     def _sock_close(self) -> None:
         self._holding.over()
@@ -381,7 +386,8 @@ class Session:
         self._authenticating.queue.end()
 
     def _loop_write(self) -> Any:
-        if self.closing and self._phase is _Phase.AWAY:  # our half is closed
+        our_half_is_closed = self.closing and self._phase is _Phase.AWAY
+        if our_half_is_closed or self._authenticating.queue.handing_over:
             return mqtt.MQTT_ERR_SUCCESS
         return self._shadows.call("loop_write")
 
