@@ -106,7 +106,7 @@ def test_a_killed_lead_takes_its_workers_along_and_costs_nobody_a_session(
     until("new workers", several.is_ready)
     now = {several.pid(worker(number)) for number in range(WORKERS)}
     assert not workers & now
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    until("no old one", lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     messages_flow(clients, "with a new one")
     connected(several, one_each("afterlead"))
 
