@@ -19,6 +19,7 @@ __all__ = [
     "JWT",
     "PASSWORD",
     "Beside",
+    "acl_file",
     "dynamic_security",
     "library_of",
     "lines_for",
@@ -39,10 +40,7 @@ _ACL: Final = "".join(f"user {name}\ntopic readwrite lawn/#\n" for name in _USER
 def lines_for(beside: Beside, directory: Path, program: str) -> tuple[str, ...]:
     """Return the lines of mosquitto.conf; they belong behind those of the plugin."""
     if beside == "password_file":
-        acl = directory / "acl"
-        acl.write_text(_ACL)
-        acl.chmod(0o600)
-        return (*password_file(directory), f"acl_file {acl}")
+        return (*password_file(directory), acl_file(directory, _ACL))
     if beside == "dynamic-security":
         return dynamic_security(directory, program)
     return (f"plugin {_another_plugin(directory)}",)
@@ -55,6 +53,14 @@ def password_file(directory: Path) -> tuple[str, ...]:
     for name, password in _USERS.items():
         subprocess.run(["mosquitto_passwd", "-b", file, name, password], check=True)
     return (f"password_file {file}",)
+
+
+def acl_file(directory: Path, text: str) -> str:
+    """Return the line for a file with these rules."""
+    acl = directory / "acl"
+    acl.write_text(text)
+    acl.chmod(0o600)
+    return f"acl_file {acl}"
 
 
 def dynamic_security(directory: Path, program: str) -> tuple[str, ...]:

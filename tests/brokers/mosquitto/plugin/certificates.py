@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["Authority", "Issued"]
+from tests.free_ports import free_port
+
+__all__ = ["Authority", "Issued", "Listener", "tls_listener"]
 
 
 @dataclass(frozen=True)
@@ -94,3 +96,31 @@ class Authority:
         path = self._directory / name
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return path
+
+
+def tls_listener(port: int, authority: Authority, server: Issued) -> tuple[str, ...]:
+    """Return the configuration of a listener that wants a certificate."""
+    return (
+        f"listener {port} 127.0.0.1",
+        f"cafile {authority.certificate}",
+        f"certfile {server.certificate}",
+        f"keyfile {server.key}",
+        "require_certificate true",
+    )
+
+
+class Listener:
+    """One that wants a certificate, and somebody who has one.
+
+    Args:
+        directory: Where the files are.
+        name: Whom the certificate names.
+    """
+
+    def __init__(self, directory: Path, name: str = "holder") -> None:
+        authority = Authority(directory)
+        server, holder = authority.issue("localhost"), authority.issue(name)
+        self.port = free_port()
+        self.lines = tls_listener(self.port, authority, server)
+        self.tls = holder.tls(authority)
+        self.thumbprint = holder.thumbprint

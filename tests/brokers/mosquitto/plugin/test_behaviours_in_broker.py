@@ -18,7 +18,7 @@ from keyfob.brokers.mosquitto.frames import Admitted, Offline
 from keyfob.mqtt.topics import TopicFilter
 from tests import mqtt5
 from tests.brokers.mosquitto.plugin import frames
-from tests.brokers.mosquitto.plugin.beside import JWT, dynamic_security
+from tests.brokers.mosquitto.plugin.beside import JWT, acl_file, dynamic_security
 from tests.brokers.mosquitto.plugin.broker import (
     NOT_AUTHORIZED,
     TAKEN,
@@ -28,7 +28,7 @@ from tests.brokers.mosquitto.plugin.broker import (
     build_plugin,
     devices,
 )
-from tests.brokers.mosquitto.plugin.certificates import Authority
+from tests.brokers.mosquitto.plugin.certificates import Listener
 from tests.brokers.mosquitto.plugin.fake_guard import (
     FakeGuard,
     Question,
@@ -38,7 +38,6 @@ from tests.brokers.mosquitto.plugin.fake_guard import (
     until,
 )
 from tests.brokers.mosquitto.plugin.raw import CLOSED, Raw, connect_packet
-from tests.brokers.mosquitto.plugin.test_plugin_in_broker import tls_listener
 from tests.free_ports import free_port
 
 UNASKED = "was let in by something else"
@@ -312,17 +311,14 @@ def _arrives(sender: Device, reader: Device, topic: str) -> bool:
 def test_who_a_certificate_lets_in_may_do_nothing_and_the_log_says_so_once(
     make: Make, directory: Path, guard: FakeGuard, option: str
 ) -> None:
-    authority = Authority(directory)
-    server, holder = authority.issue("localhost"), authority.issue("holder")
-    port = free_port()
-    lines = (*tls_listener(port, authority, server), f"{option} true")
-    with make(*lines) as broker:
+    listener = Listener(directory)
+    with make(*listener.lines, f"{option} true") as broker:
         with Device(broker.port, "dev1") as device:
             assert device.publish("dev1/x") in TAKEN
             assert device.publish("dev2/x") == NOT_AUTHORIZED
         assert UNASKED not in broker.log
         for name in ("holder", "dev2"):
-            with Device(port, name, tls=holder.tls(authority)) as stranger:
+            with Device(listener.port, name, tls=listener.tls) as stranger:
                 assert stranger.publish(f"{name}/x") == NOT_AUTHORIZED
                 assert stranger.subscribe(f"{name}/#") == NOT_AUTHORIZED
         assert len(guard.connects) == 1
@@ -334,13 +330,8 @@ def test_in_the_mode_mixed_a_certificate_has_nothing_of_a_tokens_session(
     make: Make, directory: Path, guard: FakeGuard
 ) -> None:
     """Mosquitto asks nobody whether it may come in, so it can end the session; but not read it."""
-    authority = Authority(directory)
-    server, holder = authority.issue("localhost"), authority.issue("holder")
-    port = free_port()
-    acl = directory / "acl"
-    acl.write_text("pattern readwrite #\n")
-    acl.chmod(0o600)
-    lines = (f"acl_file {acl}", *tls_listener(port, authority, server))
+    listener = Listener(directory)
+    lines = (acl_file(directory, "pattern readwrite #\n"), *listener.lines)
     with make(*lines, "use_identity_as_username true", mode="mixed") as broker:
         with Device(broker.port, "dev1", clean=False, token=JWT) as device:
             assert device.subscribe("dev1/#") == 1
@@ -348,12 +339,12 @@ def test_in_the_mode_mixed_a_certificate_has_nothing_of_a_tokens_session(
         guard.decide = allow(["dev1/#"])
         with Device(broker.port, "sender", token=JWT) as sender:
             assert sender.publish("dev1/x", b"queued") == 0
-        with Device(port, "dev1", clean=False, tls=holder.tls(authority)) as thief:
+        with Device(listener.port, "dev1", clean=False, tls=listener.tls) as thief:
             assert thief.subscribe("dev1/#") == NOT_AUTHORIZED
             assert thief.publish("lawn/x") == NOT_AUTHORIZED
             assert thief.messages.empty()
         assert UNASKED in broker.log
-        with Device(port, "holder", tls=holder.tls(authority)) as own:
+        with Device(listener.port, "holder", tls=listener.tls) as own:
             assert own.publish("lawn/x") in TAKEN
 
 

@@ -28,9 +28,8 @@ from tests.brokers.mosquitto.plugin.broker import (
     Plugin,
     free_port,
 )
-from tests.brokers.mosquitto.plugin.certificates import Authority, Issued
+from tests.brokers.mosquitto.plugin.certificates import Authority, Issued, tls_listener
 from tests.brokers.mosquitto.plugin.fake_guard import PATIENCE, until
-from tests.brokers.mosquitto.plugin.test_plugin_in_broker import tls_listener
 from tests.transports import Dial
 
 METHOD = "OAUTH2-JWT"

@@ -18,6 +18,7 @@ from tests.brokers.mosquitto.plugin.beside import (
     JWT,
     PASSWORD,
     Beside,
+    acl_file,
     lines_for,
     password_file,
 )
@@ -212,10 +213,7 @@ def test_a_listener_has_its_own_mode(
 def test_anonymous_clients_come_in_where_the_broker_says_so(
     directory: Path, plugin: Plugin, guard: FakeGuard, any_program: str
 ) -> None:
-    acl = directory / "acl"
-    acl.write_text("topic readwrite lawn/#\n")
-    acl.chmod(0o600)
-    lines = ("allow_anonymous true", f"acl_file {acl}")
+    lines = ("allow_anonymous true", acl_file(directory, "topic readwrite lawn/#\n"))
     with Broker(directory, plugin, guard.path, MIXED, lines=lines, program=any_program) as broker:
         with Device(broker.port, "anybody", token=None) as device:
             assert device.publish("lawn/x") in TAKEN

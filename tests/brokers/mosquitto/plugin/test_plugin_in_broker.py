@@ -18,21 +18,8 @@ from tests.brokers.mosquitto.plugin.broker import (
     devices,
     told,
 )
-from tests.brokers.mosquitto.plugin.certificates import Authority, Issued
+from tests.brokers.mosquitto.plugin.certificates import Listener
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, allowed, refuse, until
-from tests.free_ports import free_port
-
-
-def tls_listener(port: int, authority: Authority, server: Issued) -> tuple[str, ...]:
-    """Return the configuration of a listener that wants a certificate."""
-    return (
-        f"listener {port} 127.0.0.1",
-        f"cafile {authority.certificate}",
-        f"certfile {server.certificate}",
-        f"keyfile {server.key}",
-        "require_certificate true",
-    )
-
 
 # Coming in
 
@@ -113,10 +100,8 @@ def test_what_an_absent_client_left_is_not_for_whom_something_else_let_in(
     directory: Path, plugin: Plugin, guard: FakeGuard, name: str
 ) -> None:
     """With use_identity_as_username the broker asks no plugin, and any identifier will do."""
-    authority = Authority(directory)
-    server, stranger = authority.issue("localhost"), authority.issue(name)
-    port = free_port()
-    lines = (*tls_listener(port, authority, server), "use_identity_as_username true")
+    listener = Listener(directory, name)
+    lines = (*listener.lines, "use_identity_as_username true")
     with Broker(directory, plugin, guard.path, lines=lines) as broker:
         with Device(broker.port, "dev1", clean=False) as device:
             assert device.subscribe("dev1/#") == 1
@@ -125,7 +110,7 @@ def test_what_an_absent_client_left_is_not_for_whom_something_else_let_in(
         with Device(broker.port, "sender") as sender:
             assert sender.publish("dev1/x", b"queued") == 0
         for _ in range(2):
-            with Device(port, "dev1", clean=False, tls=stranger.tls(authority)) as thief:
+            with Device(listener.port, "dev1", clean=False, tls=listener.tls) as thief:
                 assert thief.publish("dev1/x") == NOT_AUTHORIZED
                 assert thief.subscribe("dev1/#") == NOT_AUTHORIZED
                 assert thief.messages.empty()
@@ -184,12 +169,9 @@ def test_messages_reach_those_who_may_have_them(broker: Broker, guard: FakeGuard
 def test_the_thumbprint_of_a_clients_certificate_reaches_the_guard(
     directory: Path, plugin: Plugin, guard: FakeGuard
 ) -> None:
-    authority = Authority(directory)
-    server, client = authority.issue("localhost"), authority.issue("dev1")
-    port = free_port()
-    lines = tls_listener(port, authority, server)
+    listener = Listener(directory, "dev1")
     with (
-        Broker(directory, plugin, guard.path, lines=lines),
-        Device(port, "dev1", tls=client.tls(authority)),
+        Broker(directory, plugin, guard.path, lines=listener.lines),
+        Device(listener.port, "dev1", tls=listener.tls),
     ):
-        assert guard.connects[0].certificate_thumbprint == client.thumbprint
+        assert guard.connects[0].certificate_thumbprint == listener.thumbprint

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.brokers.mosquitto.frames import Offline
-from tests.brokers.mosquitto.plugin.beside import JWT, password_file
+from tests.brokers.mosquitto.plugin.beside import JWT, acl_file, password_file
 from tests.brokers.mosquitto.plugin.broker import (
     DENIED,
     NOT_AUTHORIZED,
@@ -22,9 +22,8 @@ from tests.brokers.mosquitto.plugin.broker import (
     build_plugin,
     is_2_1,
 )
-from tests.brokers.mosquitto.plugin.certificates import Authority
+from tests.brokers.mosquitto.plugin.certificates import Listener
 from tests.brokers.mosquitto.plugin.fake_guard import FakeGuard, allow, until
-from tests.brokers.mosquitto.plugin.test_plugin_in_broker import tls_listener
 from tests.free_ports import free_port
 
 Make = Callable[..., Broker]
@@ -37,13 +36,6 @@ TRIES = 8
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
     """As it is built for users: a sanitizer gives no address away a second time."""
     return build_plugin(tmp_path_factory.mktemp("plugin"), "plain")
-
-
-def acl_file(directory: Path, text: str) -> str:
-    acl = directory / "acl"
-    acl.write_text(text)
-    acl.chmod(0o600)
-    return f"acl_file {acl}"
 
 
 def comes_and_goes(broker: Broker, guard: FakeGuard, name: str) -> None:
@@ -75,16 +67,13 @@ def test_a_certificate_has_nothing_of_a_token_whose_session_is_over(
     make: Make, directory: Path, guard: FakeGuard, any_program: str
 ) -> None:
     """The same where Mosquitto asks nobody whether it may come in."""
-    authority = Authority(directory)
-    server, holder = authority.issue("localhost"), authority.issue("holder")
-    port = free_port()
-    lines = (*tls_listener(port, authority, server), "use_identity_as_username true")
+    listener = Listener(directory)
     guard.decide = allow(principal="holder")
-    with make(*lines) as broker:
+    with make(*listener.lines, "use_identity_as_username true") as broker:
         for i in range(TRIES):
             name = f"dev{i}"
             comes_and_goes(broker, guard, name)
-            with Device(port, name, tls=holder.tls(authority)) as stranger:
+            with Device(listener.port, name, tls=listener.tls) as stranger:
                 assert stranger.publish(f"{name}/x") == NOT_AUTHORIZED
 
 
@@ -121,23 +110,21 @@ def test_whoever_had_a_certificate_has_a_will_all_the_same(
     make: Make, directory: Path, guard: FakeGuard, delay: int
 ) -> None:
     """Its connection, with the certificate, may be there when the broker asks, or be closed."""
-    authority = Authority(directory)
-    server, holder = authority.issue("localhost"), authority.issue("holder")
-    port = free_port()
+    listener = Listener(directory)
     guard.decide = allow(subscribe=["#"])
     with (
-        make(*tls_listener(port, authority, server)) as broker,
+        make(*listener.lines) as broker,
         Device(broker.port, "watch", token=JWT) as watch,
     ):
         assert watch.subscribe("#") == 1
         leaving = Device(
-            port,
+            listener.port,
             "dev1",
             kept=True,
             token=JWT,
             will="dev1/will",
             will_delay=delay,
-            tls=holder.tls(authority),
+            tls=listener.tls,
         )
         assert leaving.connect() == 0
         leaving.vanish()
