@@ -18,6 +18,7 @@ from bench import (
     native_permission_check,
     native_records,
     revoke_to_disconnect,
+    revoked_sessions,
     starts,
     tokens,
 )
@@ -31,6 +32,7 @@ PARTS = {
     "latency": latency.run,
     "endings": endings.run,
     "revocations": revoke_to_disconnect.run,
+    "revoked": revoked_sessions.run,
     "events": event_to_disconnect.run,
     "import": import_devices.run,
     "tokens": tokens.run,

@@ -153,3 +153,7 @@ class CommandGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - Typer moves its context
         """Return the commands' names, in the order of the list."""
         return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - see above
+        """Return a command, or None; what fails while it is loaded is no missing command."""
+        return self.commands[cmd_name] if cmd_name in COMMANDS else None
